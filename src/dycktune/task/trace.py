@@ -1,0 +1,174 @@
+"""Trace styles: how the reasoning towards an answer is written.
+
+A correct trace is a pure function of the problem, one fact a line. A style says how each kind of line reads;
+rendering, the verifier and the prompt all take it from here, so they cannot disagree.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dycktune.errors import ConfigError
+from dycktune.task.problem import Problem
+
+ANSWER_MARKER = "FINAL ANSWER: "
+CLOSING_MARKER = "Closing brackets in reverse stack order: "
+
+_NUMBER = r"[0-9]{1,9}"
+_BRACKET = r"\S"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a trace."""
+
+    kind: str
+    """`thought`, `closing`, `step`, `completed` or `answer`."""
+    name: str
+    """What a person calls it, such as `Thought 3`."""
+    text: str
+
+
+class TraceStyle(Protocol):
+    """How one style writes a trace."""
+
+    @property
+    def name(self) -> str:
+        """The style's name on the command line."""
+        ...
+
+    @property
+    def grammar(self) -> dict[str, re.Pattern[str]]:
+        """For each kind of line, in the order the kinds come, what it must match whole."""
+        ...
+
+    def sequence(self, prefix: str) -> str:
+        """How the prompt shows the prefix."""
+        ...
+
+    def lines(self, problem: Problem) -> list[Line]:
+        """The correct trace."""
+        ...
+
+
+def spaced(brackets: Sequence[str]) -> str:
+    """Brackets with a space between: most tokenizers then cut one token a bracket."""
+    return " ".join(brackets)
+
+
+def numbered(brackets: Sequence[str]) -> str:
+    """Each bracket behind its position, from 1."""
+    return " ".join(f"{i}{bracket}" for i, bracket in enumerate(brackets, start=1))
+
+
+def _steps(problem: Problem) -> list[Line]:
+    return [
+        Line("step", f"Step {k}", f"# Step {k}: add '{closer}'")
+        for k, closer in enumerate(problem.closing, start=1)
+    ]
+
+
+def _answer(problem: Problem) -> Line:
+    return Line("answer", "final answer", ANSWER_MARKER + spaced(problem.full))
+
+
+_STEP = re.compile(rf"# Step (?P<number>{_NUMBER}): add '(?P<closer>{_BRACKET})'")
+_ANSWER = re.compile(rf"{ANSWER_MARKER}(?P<sequence>{_BRACKET}+(?: {_BRACKET}+)*)")
+
+
+class StackStyle:
+    """Restates the whole stack at each symbol, so a trace grows with length times depth."""
+
+    name = "stack"
+    grammar = {  # noqa: RUF012 - a constant of the style, never changed
+        "thought": re.compile(
+            rf"# Thought (?P<number>{_NUMBER}): read (?P<symbol>{_BRACKET}); "
+            rf"stack(?: (?P<empty>empty)|, top first: (?P<stack>{_BRACKET}(?: {_BRACKET})*))"
+        ),
+        "closing": re.compile(rf"{CLOSING_MARKER}(?P<closers>{_BRACKET}(?: {_BRACKET})*)"),
+        "step": _STEP,
+        "answer": _ANSWER,
+    }
+
+    def sequence(self, prefix: str) -> str:
+        """The brackets, spaced."""
+        return spaced(prefix)
+
+    def lines(self, problem: Problem) -> list[Line]:
+        """The correct trace of `problem`."""
+        thoughts = []
+        for number, symbol, stack in problem.readings:
+            top_first = spaced([problem.prefix[i - 1] for i in reversed(stack)])
+            state = f"stack, top first: {top_first}" if stack else "stack empty"
+            thoughts.append(
+                Line("thought", f"Thought {number}", f"# Thought {number}: read {symbol}; {state}")
+            )
+        closing = Line("closing", "closing line", CLOSING_MARKER + spaced(problem.closing))
+        return [*thoughts, closing, *_steps(problem), _answer(problem)]
+
+
+class CompactStyle:
+    """States a constant amount a symbol: the position of the top bracket and of the one below it.
+
+    Position 0 is the floor of the stack. `top 4 over 1` says the same of bracket 4 wherever it stands, so
+    what lies below a popped bracket is a look-up, and the closing order follows these links down to the floor.
+    The completed sequence is written once with positions, and the final answer is that line without them.
+    """
+
+    name = "compact"
+    grammar = {  # noqa: RUF012 - a constant of the style, never changed
+        "thought": re.compile(
+            rf"# Thought (?P<number>{_NUMBER}):(?P<symbol>{_BRACKET}) "
+            rf"top (?P<top>{_NUMBER}) over (?P<below>{_NUMBER})"
+        ),
+        "closing": re.compile(
+            rf"{CLOSING_MARKER}(?P<closers>(?:^|{_NUMBER}: top {_NUMBER} over {_NUMBER} gives {_NUMBER}{_BRACKET}(?:, (?={_NUMBER})|$))+)"
+        ),
+        "step": _STEP,
+        "completed": re.compile(
+            rf"Completed sequence: (?P<sequence>{_NUMBER}{_BRACKET}(?: {_NUMBER}{_BRACKET})*)"
+        ),
+        "answer": _ANSWER,
+    }
+
+    def sequence(self, prefix: str) -> str:
+        """The brackets, numbered."""
+        return numbered(prefix)
+
+    def lines(self, problem: Problem) -> list[Line]:
+        """The correct trace of `problem`."""
+        thoughts = []
+        for number, symbol, stack in problem.readings:
+            below, top = (0, 0, *stack)[-2:]
+            text = f"# Thought {number}:{symbol} top {top} over {below}"
+            thoughts.append(Line("thought", f"Thought {number}", text))
+        final = problem.readings[-1].stack
+        entries = [
+            f"{k}: top {top} over {below} gives {problem.length + k}{closer}"
+            for k, (top, below, closer) in enumerate(
+                zip(reversed(final), reversed((0, *final[:-1])), problem.closing, strict=True), start=1
+            )
+        ]
+        return [
+            *thoughts,
+            Line("closing", "closing line", CLOSING_MARKER + ", ".join(entries)),
+            *_steps(problem),
+            Line("completed", "completed sequence", f"Completed sequence: {numbered(problem.full)}"),
+            _answer(problem),
+        ]
+
+
+STYLES: dict[str, TraceStyle] = {style.name: style for style in (StackStyle(), CompactStyle())}
+
+
+def style_named(name: str) -> TraceStyle:
+    """The style called `name`. Raises ConfigError for an unknown one."""
+    if name not in STYLES:
+        raise ConfigError(f"unknown trace style {name!r}; choose one of {', '.join(STYLES)}")
+    return STYLES[name]
+
+
+def render(problem: Problem, style: TraceStyle) -> str:
+    """The correct trace as text, final answer included, lines joined by newlines."""
+    return "\n".join(line.text for line in style.lines(problem))
