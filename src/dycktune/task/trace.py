@@ -7,6 +7,7 @@ rendering, the verifier and the prompt all take it from here, so they cannot dis
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from dycktune.errors import ConfigError
@@ -57,11 +58,6 @@ def spaced(brackets: Sequence[str]) -> str:
     return " ".join(brackets)
 
 
-def numbered(brackets: Sequence[str]) -> str:
-    """Each bracket behind its position, from 1."""
-    return " ".join(f"{i}{bracket}" for i, bracket in enumerate(brackets, start=1))
-
-
 def _steps(problem: Problem) -> list[Line]:
     return [
         Line("step", f"Step {k}", f"# Step {k}: add '{closer}'")
@@ -75,6 +71,9 @@ def _answer(problem: Problem) -> Line:
 
 _STEP = re.compile(rf"# Step (?P<number>{_NUMBER}): add '(?P<closer>{_BRACKET})'")
 _ANSWER = re.compile(rf"{ANSWER_MARKER}(?P<sequence>{_BRACKET}+(?: {_BRACKET}+)*)")
+
+
+_ENTRY = rf"top {_NUMBER} over {_NUMBER}, step {_NUMBER} at {_NUMBER} {_BRACKET}"
 
 
 class StackStyle:
@@ -112,51 +111,39 @@ class CompactStyle:
     """States a constant amount a symbol: the position of the top bracket and of the one below it.
 
     Position 0 is the floor of the stack. `top 4 over 1` says the same of bracket 4 wherever it stands, so
-    what lies below a popped bracket is a look-up, and the closing order follows these links down to the floor.
-    The completed sequence is written once with positions, and the final answer is that line without them.
+    what lies below a popped bracket is a look-up, and the closing order follows these links down to the floor:
+    `top 4 over 1, step 1 at 5 }` closes bracket 4 in step 1, which puts `}` at position 5.
     """
 
     name = "compact"
     grammar = {  # noqa: RUF012 - a constant of the style, never changed
         "thought": re.compile(
-            rf"# Thought (?P<number>{_NUMBER}):(?P<symbol>{_BRACKET}) "
+            rf"# Thought (?P<number>{_NUMBER}): (?P<symbol>{_BRACKET}) "
             rf"top (?P<top>{_NUMBER}) over (?P<below>{_NUMBER})"
         ),
-        "closing": re.compile(
-            rf"{CLOSING_MARKER}(?P<closers>(?:^|{_NUMBER}: top {_NUMBER} over {_NUMBER} gives {_NUMBER}{_BRACKET}(?:, (?={_NUMBER})|$))+)"
-        ),
+        "closing": re.compile(rf"{CLOSING_MARKER}(?P<closers>{_ENTRY}(?:; {_ENTRY})*)"),
         "step": _STEP,
-        "completed": re.compile(
-            rf"Completed sequence: (?P<sequence>{_NUMBER}{_BRACKET}(?: {_NUMBER}{_BRACKET})*)"
-        ),
         "answer": _ANSWER,
     }
 
     def sequence(self, prefix: str) -> str:
-        """The brackets, numbered."""
-        return numbered(prefix)
+        """The brackets, each behind its position."""
+        return " ".join(f"{i} {bracket}" for i, bracket in enumerate(prefix, start=1))
 
     def lines(self, problem: Problem) -> list[Line]:
         """The correct trace of `problem`."""
         thoughts = []
         for number, symbol, stack in problem.readings:
             below, top = (0, 0, *stack)[-2:]
-            text = f"# Thought {number}:{symbol} top {top} over {below}"
+            text = f"# Thought {number}: {symbol} top {top} over {below}"
             thoughts.append(Line("thought", f"Thought {number}", text))
-        final = problem.readings[-1].stack
+        links = pairwise((*reversed(problem.readings[-1].stack), 0))
         entries = [
-            f"{k}: top {top} over {below} gives {problem.length + k}{closer}"
-            for k, (top, below, closer) in enumerate(
-                zip(reversed(final), reversed((0, *final[:-1])), problem.closing, strict=True), start=1
-            )
+            f"top {top} over {below}, step {k} at {problem.length + k} {closer}"
+            for k, ((top, below), closer) in enumerate(zip(links, problem.closing, strict=True), start=1)
         ]
-        return [
-            *thoughts,
-            Line("closing", "closing line", CLOSING_MARKER + ", ".join(entries)),
-            *_steps(problem),
-            Line("completed", "completed sequence", f"Completed sequence: {numbered(problem.full)}"),
-            _answer(problem),
-        ]
+        closing = Line("closing", "closing line", CLOSING_MARKER + "; ".join(entries))
+        return [*thoughts, closing, *_steps(problem), _answer(problem)]
 
 
 STYLES: dict[str, TraceStyle] = {style.name: style for style in (StackStyle(), CompactStyle())}
