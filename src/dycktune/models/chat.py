@@ -1,0 +1,115 @@
+"""What a tokenizer's chat template says: how a prompt ends, how a reply ends, whether it opens a think block.
+
+Training and inference both build their ids from here, so a model is asked exactly as it was trained.
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+from dycktune.errors import ModelError
+
+Message = dict[str, str]
+THINK_OPEN = "<think>"
+THINK_CLOSE = "</think>"
+
+_SENTINEL = "DYCKTUNE-REPLY"
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
+    """The ids a model is asked with: the template with its generation prompt, no second BOS.
+
+    Raises:
+        ModelError: the tokenizer has no chat template, or the template refuses the conversation.
+    """
+    return _encode(tokenizer, _render(tokenizer, messages, add_generation_prompt=True))
+
+
+def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The ids with which the template ends an assistant's turn; the last one stops decoding.
+
+    Found by rendering a sentinel reply and reading on to the first special token after it; what follows that
+    token (Qwen's newline) belongs to the next turn and is not learnt.
+
+    Raises:
+        ModelError: no special token follows the reply.
+    """
+    conversation = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": _SENTINEL}]
+    _, found, after = _render(tokenizer, conversation, add_generation_prompt=False).rpartition(_SENTINEL)
+    special = _special_ids(tokenizer)
+    ids = _encode(tokenizer, after) if found else []
+    end = next((i for i, token in enumerate(ids) if token in special), None)
+    if end is None:
+        ending = f"with {after!r}, no special token" if found else "without showing the reply"
+        raise ModelError(
+            f"the chat template of {_name(tokenizer)} ends an assistant's turn {ending}, so a model "
+            "could not learn where to stop; give it a template that ends each turn with the eos token"
+        )
+    return ids[: end + 1]
+
+
+def stop_ids(tokenizer: PreTrainedTokenizerBase, generation_config: Any = None) -> list[int]:
+    """Every id that ends a reply, sorted: the template's, the tokenizer's eos, the generation config's."""
+    declared = getattr(generation_config, "eos_token_id", None)
+    listed = declared if isinstance(declared, list) else [declared]
+    known = [end_of_turn(tokenizer)[-1], tokenizer.eos_token_id, *listed]
+    return sorted({i for i in known if isinstance(i, int)})
+
+
+def opens_think(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> bool:
+    """Whether the generation prompt ends by opening a think block, so that the reply begins inside it."""
+    return _render(tokenizer, messages, add_generation_prompt=True).rstrip().endswith(THINK_OPEN)
+
+
+def completion_text(completion: str, *, reasoning: str | None, inside_think: bool, marker: str) -> str:
+    """What the assistant writes after the prompt.
+
+    Args:
+        completion: The answer with or without the reasoning before it.
+        reasoning: Reasoning the data keeps apart from the completion, or None.
+        inside_think: Whether the prompt has opened a think block; the reasoning then closes it.
+        marker: Where the answer begins; its last occurrence counts.
+    """
+    if THINK_CLOSE in completion:
+        return completion.removeprefix(THINK_OPEN).lstrip("\n") if inside_think else completion
+    if reasoning is None:
+        start = max(completion.rfind(marker), 0)
+        reasoning, completion = completion[:start], completion[start:]
+        if not inside_think:
+            return reasoning + completion
+    closing = f"\n{THINK_CLOSE}\n\n" if inside_think else "\n"
+    return reasoning.rstrip("\n") + closing + completion.lstrip("\n")
+
+
+def _render(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, add_generation_prompt: bool
+) -> str:
+    if not tokenizer.chat_template:
+        raise ModelError(
+            f"the tokenizer of {_name(tokenizer)} has no chat template; use an instruction-tuned model, "
+            "or set tokenizer.chat_template"
+        )
+    try:
+        text = tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
+        )
+    except TemplateError as error:
+        raise ModelError(
+            f"the chat template of {_name(tokenizer)} refuses this conversation: {error}"
+        ) from error
+    return cast("str", text)
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, rendered: str) -> list[int]:
+    return cast("list[int]", tokenizer(rendered, add_special_tokens=False)["input_ids"])
+
+
+def _special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    added = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return added | set(tokenizer.all_special_ids)
+
+
+def _name(tokenizer: PreTrainedTokenizerBase) -> str:
+    return tokenizer.name_or_path or "this model"
