@@ -1,0 +1,1 @@
+"""Corpora, data files, and examples as tokens."""

@@ -1,0 +1,17 @@
+"""The training doctor: reads any Trainer run's log and says what happened, what to deploy, and what to change."""
+
+from pathlib import Path
+
+from dycktune.diagnosis.diagnosis import LABELS, Diagnosis
+from dycktune.diagnosis.finding import Finding
+from dycktune.diagnosis.prose import prose
+from dycktune.diagnosis.verdict import diagnose
+
+__all__ = ["LABELS", "Diagnosis", "Finding", "diagnose", "draw", "prose"]
+
+
+def draw(diagnosis: Diagnosis, path: Path) -> None:
+    """Draw the run's curves and the doctor's marks to an image file; matplotlib loads only now."""
+    from dycktune.diagnosis.plot import draw as draw_plot
+
+    draw_plot(diagnosis, path)

@@ -1,0 +1,1 @@
+"""Greedy decoding, and what the model wrote."""

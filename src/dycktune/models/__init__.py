@@ -1,0 +1,1 @@
+"""Model references, chat templates, tokenizers, merging, and the built-in base."""

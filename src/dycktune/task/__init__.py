@@ -1,0 +1,1 @@
+"""The task: brackets, problems, traces, the prompt and the verifier."""

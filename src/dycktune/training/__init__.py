@@ -1,0 +1,1 @@
+"""Fine-tuning: configuration, the weighted loss, the trainer, one run from recipe to checkpoints."""

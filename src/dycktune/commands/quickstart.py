@@ -1,0 +1,171 @@
+"""`dycktune quickstart`."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dycktune.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dycktune.task.problem import Problem
+    from dycktune.training.config import Config
+
+TEST_PROBLEMS = 1000
+"""Of lengths 2-16, the ones the headline figure is of."""
+LONGER = ((17, 40, 200), (41, 100, 100))
+"""Length bands beyond it, and how many problems of each."""
+BASE_PROBLEMS = 200
+"""On which the untuned base is asked."""
+
+SHOWN = "([]{<()"
+"""The sequence completed in full at the end."""
+SHOWN_LENGTH = 5
+"""Brackets of the training problem shown."""
+
+
+def quickstart(*, out: Path = Path("runs/quickstart"), benchmark: Path | None = None) -> int:
+    """Do the whole run on a small built-in model: data, training, diagnosis, selection, evaluation.
+
+    Parameters
+    ----------
+    out
+        The run folder.
+    benchmark
+        A BIG-Bench Hard dyck_languages JSON file to score the tuned model on.
+    """
+    from dycktune.training import recipe
+
+    if benchmark is not None and not benchmark.is_file():
+        raise ConfigError(f"--benchmark {benchmark} is no file; leave it out or name the published JSON")
+    started = time.monotonic()
+    config = recipe.load(_recipe())
+    _data(config)
+    _base(config)
+    _train(config, out)
+    _diagnose(out)
+    _select(out)
+    _evaluate(out, benchmark)
+    _complete(out)
+    _close(out, time.monotonic() - started)
+    return 0
+
+
+def _recipe() -> Path:
+    """The quickstart recipe: in an installed package beside the code, in a checkout at its root."""
+    package = Path(__file__).parents[1] / "recipes" / "quickstart.toml"
+    return package if package.is_file() else Path(__file__).parents[3] / "recipes" / "quickstart.toml"
+
+
+@contextmanager
+def _stage(title: str) -> Iterator[None]:
+    print(f"\n== {title}", flush=True)
+    started = time.monotonic()
+    yield
+    print(f"   ({time.monotonic() - started:.0f} s)", flush=True)
+
+
+def _data(config: "Config") -> None:
+    from dycktune.training.run import load_examples
+
+    with _stage("Data"):
+        train, evaluation = load_examples(config)
+        shared = {example.prefix for example in train} & {example.prefix for example in evaluation}
+        lengths = [len(example.prefix or "") for example in train]
+        print(f"{len(train)} training problems of {min(lengths)} to {max(lengths)} brackets,")
+        print(f"{len(evaluation)} for evaluation, {len(shared)} prefixes in both. One of them:\n")
+        shown = next(example for example in train if len(example.prefix or "") == SHOWN_LENGTH)
+        print(_indented(f"{shown.prompt[-1]['content']}\n\n{shown.completion}"))
+
+
+def _base(config: "Config") -> None:
+    from dycktune.evaluation.evaluate import evaluate
+    from dycktune.models.loading import load
+
+    with _stage("Base"):
+        loaded = load(config.model.base)
+        parameters = sum(p.numel() for p in loaded.model.parameters())
+        print(
+            f"{config.model.base}: {type(loaded.model).__name__}, {parameters:,} parameters. It was pretrained to"
+        )
+        print(
+            "index, copy and follow links over arbitrary symbols; it has met no traces and no matching brackets."
+        )
+        untuned = evaluate(loaded, _test_problems(BASE_PROBLEMS, 2, 16))
+        print(f"exact match before tuning: {untuned.exact_match} (95 % interval, n = {BASE_PROBLEMS})")
+
+
+def _train(config: "Config", out: Path) -> None:
+    from dycktune.commands.train import show_metrics
+    from dycktune.training.run import train
+
+    optim, lora, weight = config.optim, config.lora, config.loss.answer_weight
+    with _stage("Training"):
+        print(f"LoRA r = {lora.r}, learning rate {optim.learning_rate:g}, answer weight {weight:g}")
+        train(config, out, report=show_metrics)
+
+
+def _diagnose(out: Path) -> None:
+    from dycktune.commands.diagnose import diagnose
+
+    with _stage("Diagnosis"):
+        diagnose(out)
+
+
+def _select(out: Path) -> None:
+    from dycktune.commands.select import select
+
+    with _stage("Selection"):
+        select(out)
+
+
+def _evaluate(out: Path, benchmark: Path | None) -> None:
+    from dycktune.commands.evaluate import evaluation_report
+    from dycktune.evaluation.benchmark import read_benchmark
+    from dycktune.evaluation.evaluate import evaluate
+    from dycktune.models.loading import load
+
+    loaded = load(str(out))
+    with _stage("Evaluation of the tuned model on test problems it has never met"):
+        print(evaluation_report(evaluate(loaded, _test_problems(TEST_PROBLEMS, 2, 16))))
+    with _stage("Longer ones"):
+        for low, high, count in LONGER:
+            print(
+                f"lengths {low} to {high}: {evaluate(loaded, _test_problems(count, low, high)).exact_match}"
+            )
+    if benchmark is not None:
+        with _stage(f"Benchmark {benchmark.name}"):
+            print(evaluation_report(evaluate(loaded, read_benchmark(benchmark))))
+
+
+def _complete(out: Path) -> None:
+    from dycktune.commands.complete import complete
+
+    with _stage(f"One completion in full: {SHOWN}"):
+        complete(SHOWN, model=str(out))
+
+
+def _close(out: Path, seconds: float) -> None:
+    print(f"""
+== Done in {seconds / 60:.1f} minutes
+run folder    {out} (config.toml, metrics.jsonl, checkpoints/, findings.json, scores.jsonl, selection.json)
+loss curve    {out / "loss.png"}
+adapter       {out / "adapter"}
+merged model  {out / "merged"}
+
+Try next:
+  dycktune complete "([{{<"
+  dycktune evaluate {out} --count 500 --min-length 17 --max-length 40
+  dycktune diagnose PATH      a run folder or trainer_state.json of any Hugging Face Trainer run
+  dycktune train recipes/r1-distill-1.5b-lora.toml      on a GPU""")
+
+
+def _test_problems(count: int, low: int, high: int) -> "list[Problem]":
+    from dycktune.data.corpus import Corpus, CorpusSpec
+
+    return list(Corpus(CorpusSpec(count=count, split="test", min_length=low, max_length=high)))
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())

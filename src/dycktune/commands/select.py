@@ -1,0 +1,22 @@
+"""`dycktune select`."""
+
+from pathlib import Path
+from typing import Literal
+
+
+def select(run: Path, *, by: Literal["exact_match", "eval_loss"] | None = None) -> int:
+    """Choose the checkpoint of a run to deploy, by verified answers, and merge it.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    by
+        What decides; the recipe's choice if left out.
+    """
+    from dycktune.selection import select as choose
+
+    selection = choose(run, by=by, report=print)
+    print(f"\ndeploying {selection.reason()}")
+    print(f"adapter: {run / 'adapter'}\nmerged:  {run / 'merged'} ({selection.merged_agrees})")
+    return 0

@@ -1,0 +1,54 @@
+"""Proportions with intervals, and paired comparisons of two sets of answers."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+_Z95 = 1.959963984540054
+
+
+class Interval(NamedTuple):
+    """A 95 % confidence interval of a proportion."""
+
+    low: float
+    high: float
+
+
+class Proportion(NamedTuple):
+    """How many of how many."""
+
+    hits: int
+    n: int
+
+    @property
+    def value(self) -> float:
+        """The share, 0 where nothing was counted."""
+        return self.hits / self.n if self.n else 0.0
+
+    @property
+    def ci95(self) -> Interval:
+        """Wilson's score interval (Wilson 1927, JASA 22:209), which stays within 0 and 1 at any n."""
+        if not self.n:
+            return Interval(0.0, 1.0)
+        z2 = _Z95**2
+        centre = (self.value + z2 / (2 * self.n)) / (1 + z2 / self.n)
+        half = (_Z95 / (1 + z2 / self.n)) * math.sqrt(
+            self.value * (1 - self.value) / self.n + z2 / (4 * self.n**2)
+        )
+        return Interval(max(0.0, centre - half), min(1.0, centre + half))
+
+    def __str__(self) -> str:
+        low, high = self.ci95
+        return f"{self.value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def sign_test(first: Sequence[bool], second: Sequence[bool]) -> float:
+    """Two-sided exact p-value that two models are equally good on the same problems.
+
+    Only the problems on which they differ count (McNemar 1947, in its exact binomial form).
+    """
+    wins = sum(a and not b for a, b in zip(first, second, strict=True))
+    losses = sum(b and not a for a, b in zip(first, second, strict=True))
+    n = wins + losses
+    tail = sum(math.comb(n, k) for k in range(min(wins, losses) + 1)) / 2**n
+    return min(1.0, 2 * tail)

@@ -1,0 +1,88 @@
+"""Ask a model to complete sequences, and read what it wrote."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dycktune.errors import SequenceError
+from dycktune.inference.greedy import Prompt, Reply, decode
+from dycktune.models.chat import prompt_ids
+from dycktune.models.loading import LoadedModel
+from dycktune.models.positions import number_answer
+from dycktune.task.problem import Problem
+from dycktune.task.prompt import messages
+from dycktune.task.trace import ANSWER_MARKER, TraceStyle, render, style_named
+from dycktune.task.verify import Verdict, verify
+
+DEFAULT_STYLE = "compact"
+"""How a model without a card is asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """What a model wrote for one problem, and what the verifier says of it."""
+
+    problem: Problem
+    text: str
+    """Decoded without special tokens."""
+    verdict: Verdict
+    reply: Reply
+
+    def to_json(self) -> dict[str, Any]:
+        """The line `complete --json` prints."""
+        answer, wrong = self.verdict.answer, self.verdict.first_wrong_step
+        return {
+            "sequence": self.problem.prefix,
+            "text": self.text,
+            "closing": self.verdict.closing,
+            "full": answer or None,
+            "correct": self.verdict.correct,
+            "format_ok": self.verdict.format_ok,
+            "first_wrong_step": wrong.to_json() if wrong else None,
+        }
+
+
+def style_of(loaded: LoadedModel) -> TraceStyle:
+    """The trace style a model was trained to write."""
+    return style_named(loaded.card.style if loaded.card else DEFAULT_STYLE)
+
+
+def complete(
+    loaded: LoadedModel, problems: Sequence[Problem], *, on_reply: Callable[[int], None] | None = None
+) -> list[Completion]:
+    """Complete problems greedily, in order.
+
+    Raises:
+        SequenceError: a problem's prompt and trace do not fit the model's context.
+    """
+    style = style_of(loaded)
+    prompts = [prompt_row(loaded, problem, style) for problem in problems]
+    replies = decode(loaded, prompts, on_reply=on_reply)
+    return [_read(loaded, problem, reply) for problem, reply in zip(problems, replies, strict=True)]
+
+
+def prompt_row(loaded: LoadedModel, problem: Problem, style: TraceStyle) -> Prompt:
+    """The prompt's ids and how many tokens the model may write.
+
+    The limit is a quarter more than a correct trace takes, so that a wrong one can run to its end.
+
+    Raises:
+        SequenceError: the two together exceed the model's context.
+    """
+    ids = prompt_ids(loaded.tokenizer, messages(problem, style))
+    trace = number_answer(render(problem, style), loaded.tokenizer, marker=ANSWER_MARKER)
+    needed = len(loaded.tokenizer(trace, add_special_tokens=False)["input_ids"]) + 1  # pyright: ignore[reportArgumentType]
+    context = getattr(loaded.model.config, "max_position_embeddings", None)
+    if context is not None and len(ids) + needed > context:
+        raise SequenceError(
+            f"the sequence of {problem.length} brackets is too long for {loaded.reference}: prompt and trace "
+            f"take {len(ids) + needed} tokens, the model reads {context}; shorten it or use another model"
+        )
+    limit = needed + needed // 4 + 32
+    return Prompt(ids, limit if context is None else min(limit, context - len(ids)))
+
+
+def _read(loaded: LoadedModel, problem: Problem, reply: Reply) -> Completion:
+    text = loaded.tokenizer.decode(reply.ids, skip_special_tokens=True)
+    assert isinstance(text, str)
+    return Completion(problem=problem, text=text, verdict=verify(problem, text), reply=reply)

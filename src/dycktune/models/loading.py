@@ -1,0 +1,180 @@
+"""Model references and the only place where weights are loaded.
+
+Nothing that can run code is loaded: safetensors only, and a repository's own code only where the user says so.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft import PeftModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from dycktune.errors import ModelError
+from dycktune.models.card import ModelCard
+
+BUILTIN = "builtin:tiny"
+_BUILTIN_FOLDER = Path(__file__).parent / "tiny" / "weights"
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model ready to be asked or tuned."""
+
+    model: PreTrainedModel | PeftModel
+    tokenizer: PreTrainedTokenizerBase
+    card: ModelCard | None
+    """How it was trained to be asked; None for a model dycktune did not make."""
+    reference: str
+    """What the user called it."""
+
+
+def load(
+    reference: str, *, base: str | None = None, dtype: Dtype = "auto", device: str | None = None
+) -> LoadedModel:
+    """Load any model reference for inference.
+
+    Args:
+        reference: A run folder, a checkpoint, adapter or merged folder, a Hub id, or `builtin:tiny`.
+        base: What an adapter is put on, in place of the base it records.
+        dtype: Of the weights; `auto` is float32 on a CPU and the stored one elsewhere.
+        device: A torch device; the first accelerator when None, else the CPU.
+
+    Raises:
+        ModelError: the reference names nothing that can be loaded safely.
+    """
+    place = device or default_device()
+    folder = _folder_of(reference)
+    chosen: Dtype = "float32" if dtype == "auto" and place == "cpu" else dtype
+    if folder is not None and (folder / "adapter_config.json").exists():
+        model, tokenizer = _load_adapter(folder, base or base_of(folder), dtype=chosen)
+    else:
+        model, tokenizer = load_base(reference if folder is None else str(folder), dtype=chosen)
+    card = ModelCard.read(folder) if folder is not None else None
+    model.eval().to(place)  # pyright: ignore[reportArgumentType]
+    return LoadedModel(model=model, tokenizer=tokenizer, card=card, reference=reference)
+
+
+def load_base(
+    reference: str,
+    *,
+    dtype: Dtype = "auto",
+    quantization: Literal["none", "nf4"] = "none",
+    trust_remote_code: bool = False,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a whole model, not an adapter, with its tokenizer.
+
+    Args:
+        reference: `builtin:tiny`, a folder, or a Hub id.
+        dtype: Of the weights; `auto` keeps the stored one.
+        quantization: `nf4` loads in 4 bits through bitsandbytes, computing in bfloat16.
+        trust_remote_code: Run the repository's own model code.
+
+    Raises:
+        ModelError: there is no such model, or it has no safetensors weights.
+    """
+    transformers_logging.disable_progress_bar()
+    source = str(_BUILTIN_FOLDER) if reference == BUILTIN else reference
+    options: dict[str, Any] = {
+        "dtype": dtype,
+        "use_safetensors": True,
+        "trust_remote_code": trust_remote_code,
+    }
+    if quantization == "nf4":
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+        )
+    try:
+        tokenizer = load_tokenizer(reference, trust_remote_code=trust_remote_code)
+        model = AutoModelForCausalLM.from_pretrained(source, **options)
+    except (OSError, ValueError, ImportError) as error:
+        raise ModelError(f"{reference!r} cannot be loaded as a model: {_first_line(error)}") from error
+    # PEFT records this name as the adapter's base.
+    model.config._name_or_path = reference  # noqa: SLF001
+    return model, tokenizer
+
+
+def load_tokenizer(reference: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of any model reference. Raises ModelError where there is none."""
+    folder = _folder_of(reference)
+    try:
+        return AutoTokenizer.from_pretrained(str(folder or reference), trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{reference!r} has no tokenizer that can be loaded: {_first_line(error)}"
+        ) from error
+
+
+def base_of(adapter: Path) -> str:
+    """The reference of the base an adapter was trained on. Raises ModelError where it is not recorded."""
+    try:
+        name = json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{adapter} is no adapter folder: adapter_config.json is missing or damaged"
+        ) from error
+    if not name:
+        raise ModelError(f"{adapter / 'adapter_config.json'} names no base model; give it with --base")
+    return name
+
+
+def attach_adapter(model: PreTrainedModel, adapter: Path) -> PeftModel:
+    """Put the LoRA weights of `adapter` on its base. Raises ModelError unless they are safetensors."""
+    if not (adapter / "adapter_model.safetensors").exists():
+        raise ModelError(
+            f"{adapter} holds no adapter_model.safetensors; pickled weights can run code and are not loaded"
+        )
+    return PeftModel.from_pretrained(model, str(adapter))
+
+
+def default_device() -> str:
+    """The first accelerator, or `cpu`."""
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return str(accelerator) if accelerator is not None else "cpu"
+
+
+def _load_adapter(folder: Path, base: str, *, dtype: Dtype) -> tuple[PeftModel, PreTrainedTokenizerBase]:
+    model, tokenizer = load_base(base, dtype=dtype)
+    return attach_adapter(model, folder), tokenizer
+
+
+def _folder_of(reference: str) -> Path | None:
+    """The folder with weights that `reference` names; None for a Hub id.
+
+    Raises:
+        ModelError: it looks like a path and is none, or is a run without a merged model.
+    """
+    if reference == BUILTIN:
+        return _BUILTIN_FOLDER
+    if reference.startswith("builtin:"):
+        raise ModelError(f"unknown built-in model {reference!r}; there is {BUILTIN}")
+    path = Path(reference)
+    if not path.exists():
+        if path.is_absolute() or reference.startswith((".", "~")) or reference.count("/") != 1:
+            raise ModelError(f"{reference!r} is no folder, no Hub id (owner/name) and not {BUILTIN}")
+        return None
+    return _weights_folder(path)
+
+
+def _weights_folder(path: Path) -> Path:
+    for folder in (path / "merged", path):
+        if (folder / "config.json").exists() or (folder / "adapter_config.json").exists():
+            return folder
+    if (path / "checkpoints").exists():
+        raise ModelError(f"run {path} has no merged model yet; make one with: dycktune select {path}")
+    raise ModelError(f"{path} holds neither a model (config.json) nor an adapter (adapter_config.json)")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

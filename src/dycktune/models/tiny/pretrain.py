@@ -1,0 +1,180 @@
+"""Build `builtin:tiny` again: `python -m dycktune.models.tiny.pretrain OUT --steps N`."""
+
+import argparse
+import json
+import math
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from tokenizers import pre_tokenizers
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from dycktune.models.tiny.procedural import Page, draw_page
+from dycktune.models.tiny.vocabulary import END, PAD, build_tokenizer
+
+MAX_LENGTH = 16384
+"""Positions the model accepts: a 400-bracket tower with its whole trace fits."""
+
+
+class Batch(NamedTuple):
+    """Padded pages. B pages, T positions, N learnt tokens."""
+
+    ids_BT: Tensor
+    learnt_N: Tensor
+    """Flat indices into B x (T - 1) of the positions whose next token is learnt."""
+    targets_N: Tensor
+
+
+def config(vocabulary_size: int, *, hidden: int, layers: int, pad: int, end: int) -> Qwen2Config:
+    """A Qwen2 with heads of 32 and a tied embedding."""
+    return Qwen2Config(
+        vocab_size=vocabulary_size,
+        hidden_size=hidden,
+        intermediate_size=3 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 32,
+        num_key_value_heads=hidden // 32,
+        max_position_embeddings=MAX_LENGTH,
+        tie_word_embeddings=True,
+        pad_token_id=pad,
+        eos_token_id=end,
+        bos_token_id=None,
+    )
+
+
+class PieceIds:
+    """Pieces of a page to token ids, without the tokenizer's search."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        self._vocabulary = tokenizer.get_vocab()
+        self._to_bytes = lambda piece: to_bytes.pre_tokenize_str(piece)[0][0]
+        self._known: dict[str, int] = {}
+
+    def __call__(self, piece: str) -> int:
+        """The id of one piece."""
+        if piece not in self._known:
+            key = piece if piece in self._vocabulary else self._to_bytes(piece)
+            self._known[piece] = self._vocabulary[key]
+        return self._known[piece]
+
+
+def _collate(pages: list[Page], ids: PieceIds, pad: int) -> Batch:
+    longest = max(len(page.pieces) for page in pages)
+    ids_BT = torch.full((len(pages), longest), pad)
+    learnt_BT = torch.zeros((len(pages), longest), dtype=torch.bool)
+    for row, page in enumerate(pages):
+        ids_BT[row, : len(page.pieces)] = torch.tensor([ids(piece) for piece in page.pieces])
+        learnt_BT[row, : len(page.learnt)] = torch.tensor(page.learnt)
+    learnt_N = learnt_BT[:, 1:].flatten().nonzero().squeeze(1)
+    return Batch(ids_BT, learnt_N, ids_BT[:, 1:].flatten()[learnt_N])
+
+
+def batches(rng: random.Random, ids: PieceIds, pad: int, *, steps: int, tokens: int) -> Iterator[Batch]:
+    """`steps` batches of pages of similar length, at most `tokens` positions each."""
+    step = 0
+    while True:
+        longest = _longest(step, steps)
+        pages = sorted((draw_page(rng, longest) for _ in range(256)), key=lambda page: len(page.pieces))
+        chunks: list[list[Page]] = [[]]
+        for page in pages:
+            if (len(chunks[-1]) + 1) * len(page.pieces) > tokens and chunks[-1]:
+                chunks.append([])
+            chunks[-1].append(page)
+        rng.shuffle(chunks)
+        for chunk in chunks:
+            yield _collate(chunk, ids, pad)
+            step += 1
+            if step == steps:
+                return
+
+
+def _logits(model: Qwen2ForCausalLM, batch: Batch) -> Tensor:
+    hidden_BTH = model.model(batch.ids_BT).last_hidden_state[:, :-1]
+    return model.lm_head(hidden_BTH.flatten(0, 1)[batch.learnt_N]).float()
+
+
+def _optimizers(model: Qwen2ForCausalLM, rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for the embedding, biases and norms."""
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
+    others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    return [
+        torch.optim.Muon(matrices, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def _rate_factor(step: int, steps: int) -> float:
+    """Warm up over 200 steps, stay, and fall linearly to zero over the last third."""
+    return min(1.0, (step + 1) / 200, (steps - step) / (steps / 3))
+
+
+def _longest(step: int, steps: int) -> int:
+    """Pages grow from 8 symbols to 48 over the first half: short look-ups are learnt first."""
+    return min(48, 8 + math.floor(80 * step / steps))
+
+
+def pretrain(out: Path, *, steps: int, hidden: int, layers: int, rate: float, tokens: int, seed: int) -> None:
+    """Train the base and write it with its tokenizer to `out`."""
+    torch.manual_seed(seed)
+    rng = random.Random(seed)
+    tokenizer = build_tokenizer()
+    pad, end = tokenizer.convert_tokens_to_ids([PAD, END])
+    model = Qwen2ForCausalLM(config(len(tokenizer), hidden=hidden, layers=layers, pad=pad, end=end))
+    optimizers, ids = _optimizers(model, rate), PieceIds(tokenizer)
+    started, seen, correct, learnt = time.time(), 0, 0, 0
+    for step, batch in enumerate(batches(rng, ids, pad, steps=steps, tokens=tokens)):
+        logits_NV = _logits(model, batch)
+        loss = F.cross_entropy(logits_NV, batch.targets_N)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * _rate_factor(step, steps)
+            optimizer.step()
+            optimizer.zero_grad()
+        seen += batch.ids_BT.numel()
+        correct += int((logits_NV.argmax(-1) == batch.targets_N).sum())
+        learnt += len(batch.targets_N)
+        if (step + 1) % 100 == 0:
+            speed = seen / (time.time() - started)
+            print(
+                json.dumps(
+                    {
+                        "step": step + 1,
+                        "loss": round(loss.item(), 4),
+                        "accuracy": round(correct / learnt, 5),
+                        "tokens": seen,
+                        "tokens_per_second": round(speed),
+                    }
+                ),
+                flush=True,
+            )
+            correct = learnt = 0
+        if (step + 1) % 1000 == 0 or step + 1 == steps:
+            model.save_pretrained(out)
+            tokenizer.save_pretrained(out)
+
+
+def main() -> None:
+    """Read the command line and build."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--steps", type=int, default=16000)
+    parser.add_argument("--hidden", type=int, default=128)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--tokens", type=int, default=3072)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    pretrain(**vars(options))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""What the built-in base reads before it is tuned: procedural text over arbitrary symbols.
+
+Numbered lists, look-ups by number, links between numbers and walks along them, and restating a list with
+position tokens. Symbols are drawn independently (brackets among words and letters), so no sequence is balanced
+but by chance, nothing says which symbol closes which, and no line decides anything by what a symbol is: the
+base learns to index, copy, follow and count, and no bracket matching. Words around the facts are drawn anew for
+every page.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from dycktune.models.tiny.vocabulary import COMMON_WORDS, END, MAX_NUMBER, position_token
+from dycktune.task.brackets import PAIRS
+
+_BRACKETS = [f" {bracket}" for pair in PAIRS for bracket in pair]
+_WORDS = [f" {word}" for word in COMMON_WORDS] + [f" {word}" for word in ("top", "over", "step", "at")]
+_LINE_STARTS = ["# Thought", "# Step", *(word.capitalize() for word in COMMON_WORDS)]
+_SEPARATORS = [",", ";", ".", ""]
+
+
+@dataclass
+class Page:
+    """One text as pieces of the tokenizer, and which of them the text so far determines."""
+
+    pieces: list[str] = field(default_factory=list)
+    learnt: list[bool] = field(default_factory=list)
+
+    def given(self, *pieces: str) -> None:
+        """Append pieces that were drawn by chance; they carry no loss."""
+        self._append(pieces, learnt=False)
+
+    def learn(self, *pieces: str) -> None:
+        """Append pieces that follow from the page so far."""
+        self._append(pieces, learnt=True)
+
+    def _append(self, pieces: Sequence[str], *, learnt: bool) -> None:
+        kept = [piece for piece in pieces if piece]
+        self.pieces += kept
+        self.learnt += [learnt] * len(kept)
+
+
+@dataclass
+class Facts:
+    """What a page's sections are about."""
+
+    start: int
+    symbols: list[str]
+    """`symbols[i]` stands at number `start + i`."""
+    listed: int
+    """How many of them the numbered list shows; the others come as entries."""
+    link: dict[int, int]
+    """Number to number: a forest whose chains all end in 0."""
+
+
+def _number(value: int) -> str:
+    return f" {value}"
+
+
+def _draw_symbols(rng: random.Random, count: int) -> list[str]:
+    pool = rng.choice((_BRACKETS[:8], _BRACKETS, _WORDS, _BRACKETS[:8] + _WORDS))
+    pool = rng.sample(pool, rng.choice((1, 2, 4, 8)))
+    symbols: list[str] = []
+    while len(symbols) < count:
+        symbols += [rng.choice(pool)] * rng.choice((1, 1, 1, 2, 6))
+    return symbols[:count]
+
+
+def _draw_facts(rng: random.Random, longest: int) -> Facts:
+    count = rng.randint(2, longest)
+    # Log-uniform: every number is met, the small ones often.
+    start = 1 if rng.random() < 0.5 else min(int(MAX_NUMBER ** rng.random()), MAX_NUMBER - count)
+    numbers = range(start, start + count)
+    reach = rng.choice((1, 3, count))
+    link = {n: rng.choice((0, *range(max(start, n - reach), n))) for n in numbers}
+    return Facts(start, _draw_symbols(rng, count), rng.randint(1, count), link)
+
+
+def _numbered_list(page: Page, facts: Facts, rng: random.Random) -> None:
+    last = facts.start + facts.listed - 1
+    page.given(rng.choice(_LINE_STARTS), rng.choice(_WORDS), _number(last), ":", _number(facts.start))
+    for i, symbol in enumerate(facts.symbols[: facts.listed]):
+        if i:
+            page.learn(_number(facts.start + i))
+        page.given(symbol)
+    page.learn("\n")
+
+
+def _symbol_lines(page: Page, facts: Facts, rng: random.Random) -> None:
+    """A line a number: the symbol that stands there, and a link."""
+    head, first, second = rng.choice(_LINE_STARTS), rng.choice(_WORDS), rng.choice(_WORDS)
+    linked = rng.random() < 0.8
+    said: list[int] = [0]
+    for i, symbol in enumerate(facts.symbols[: facts.listed]):
+        number = facts.start + i
+        (page.learn if i else page.given)(head, _number(number))
+        page.learn(":", symbol)
+        if linked:
+            _link_fact(page, facts, rng, (first, second), number, said)
+        (page.learn if i else page.given)("\n")
+
+
+def _link_fact(
+    page: Page, facts: Facts, rng: random.Random, words: tuple[str, str], number: int, said: list[int]
+) -> None:
+    """Either a new link from `number`, or one said before, again: then its end is a look-up."""
+    (page.learn if len(said) > 1 else page.given)(words[0])
+    earlier = rng.choice(said[-6:]) if rng.random() < 0.5 else number
+    known = earlier in said
+    page.given(_number(earlier))
+    (page.learn if len(said) > 1 else page.given)(words[1])
+    (page.learn if known else page.given)(_number(facts.link.get(earlier, 0)))
+    if not known:
+        said.append(earlier)
+
+
+def _look_ups(page: Page, facts: Facts, rng: random.Random) -> None:
+    """Symbols asked for by number, in any order."""
+    head, word = rng.choice(_LINE_STARTS), rng.choice(_WORDS)
+    for _ in range(rng.randint(1, 8)):
+        i = rng.randrange(facts.listed)
+        page.given(head, word, _number(facts.start + i))
+        page.learn(facts.symbols[i])
+        page.given("\n")
+
+
+def _links_and_walk(page: Page, facts: Facts, rng: random.Random) -> None:
+    """Links in any order, then a walk from a number down to 0."""
+    first, second, separator = rng.choice(_WORDS), rng.choice(_WORDS), rng.choice(_SEPARATORS)
+    numbers = rng.sample(sorted(facts.link), min(len(facts.link), rng.randint(2, 24)))
+    for number in numbers:
+        page.given(first, _number(number), second, _number(facts.link[number]), separator)
+    page.given("\n", rng.choice(_LINE_STARTS), ":")
+    place = rng.choice(numbers)
+    page.given(first, _number(place))
+    while place in numbers:
+        page.learn(second, _number(facts.link[place]))
+        place = facts.link[place]
+        if place not in numbers:
+            break
+        page.learn(separator, first, _number(place))
+    page.learn("\n")
+
+
+def _entries(page: Page, facts: Facts, rng: random.Random) -> None:
+    """The symbols the list left out, each behind its number, then asked for by their order."""
+    rest = facts.symbols[facts.listed :]
+    if not rest:
+        return
+    ordinal, place, separator = rng.choice(_WORDS), rng.choice(_WORDS), rng.choice(_SEPARATORS)
+    page.given(rng.choice(_LINE_STARTS), ":")
+    for k, symbol in enumerate(rest, start=1):
+        (page.learn if k > 1 else page.given)(ordinal, _number(k), place)
+        page.learn(_number(facts.start + facts.listed + k - 1))
+        page.given(symbol)
+        page.given(separator if k < len(rest) else "\n")
+    if rng.random() < 0.3:
+        return
+    head = rng.choice(_LINE_STARTS)
+    for k, symbol in enumerate(rest, start=1):
+        (page.learn if k > 1 else page.given)(head, _number(k), ":")
+        page.learn(symbol)
+        page.learn("\n")
+
+
+def _restatement(page: Page, facts: Facts, rng: random.Random) -> None:
+    """All symbols in order, behind position tokens instead of numbers."""
+    page.given(rng.choice(_LINE_STARTS), rng.choice(_WORDS), ":", position_token(facts.start))
+    for i, symbol in enumerate(facts.symbols):
+        if i:
+            page.learn(position_token(facts.start + i))
+        page.learn(symbol)
+    page.learn(END)
+
+
+_MIDDLE: tuple[Callable[[Page, Facts, random.Random], None], ...] = (
+    _symbol_lines,
+    _look_ups,
+    _links_and_walk,
+)
+
+
+def draw_page(rng: random.Random, longest: int) -> Page:
+    """One page about at most `longest` symbols."""
+    facts, page = _draw_facts(rng, longest), Page()
+    page.given(*rng.choices(_WORDS, k=rng.randint(0, 40)), "\n")
+    _numbered_list(page, facts, rng)
+    for section in rng.sample(_MIDDLE, rng.randint(1, len(_MIDDLE))):
+        section(page, facts, rng)
+    _entries(page, facts, rng)
+    _restatement(page, facts, rng)
+    return page

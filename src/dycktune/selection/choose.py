@@ -1,0 +1,157 @@
+"""Choose the checkpoint of a run to deploy, copy its adapter, merge it, and prove the two agree."""
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from dycktune.data.rows import Example
+from dycktune.errors import ModelError, RunError
+from dycktune.evaluation.agreement import Agreement, agreement
+from dycktune.models.loading import load
+from dycktune.models.merging import merge, replace_folder
+from dycktune.runs import Checkpoint, RunFolder, read_json, write_json, write_text
+from dycktune.selection.rank import Criterion, Score, indistinguishable, rank
+from dycktune.selection.score import answers, question
+from dycktune.training import recipe
+from dycktune.training.config import Config
+from dycktune.training.run import load_examples
+
+PROOF_PROMPTS = 16
+"""Held-out prompts on which base + adapter and the merged model must write the same text."""
+
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "dycktune.json")
+
+Report = Callable[[str], None]
+"""Takes each thing done, in a line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which checkpoint is deployed, and the evidence."""
+
+    by: Criterion
+    ranked: tuple[Score, ...]
+    """Best first."""
+    merged_agrees: Agreement
+
+    @property
+    def chosen(self) -> Score:
+        """The deployed one."""
+        return self.ranked[0]
+
+    @property
+    def not_told_apart(self) -> list[int]:
+        """Steps as good as the chosen one, as far as these problems can tell."""
+        return indistinguishable(self.chosen, self.ranked)
+
+    def reason(self) -> str:
+        """Why the chosen one, in a sentence or two."""
+        best = self.chosen
+        loss = "not logged" if best.eval_loss is None else f"{best.eval_loss:.4f}"
+        matched = f"exact match {best.exact_match} on {best.exact_match.n} problems"
+        said = f"checkpoint-{best.step}: {matched}, eval loss {loss}."
+        if not self.not_told_apart:
+            return said
+        steps = ", ".join(map(str, sorted(self.not_told_apart)))
+        tie_break = "the lower loss decided" if self.by == "exact_match" else "the loss decided"
+        return f"{said} These problems cannot tell it from step {steps}; {tie_break}."
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of selection.json."""
+        return {
+            "step": self.chosen.step,
+            "checkpoint": self.chosen.path.name,
+            "by": self.by,
+            "exact_match": self.chosen.exact_match.value,
+            "ci95": list(self.chosen.exact_match.ci95),
+            "n": self.chosen.exact_match.n,
+            "eval_loss": self.chosen.eval_loss,
+            "not_told_apart": self.not_told_apart,
+            "reason": self.reason(),
+            "merged_agrees": self.merged_agrees.to_json(),
+        }
+
+
+def select(path: Path, *, by: Criterion | None = None, report: Report = lambda _: None) -> Selection:
+    """Score a run's checkpoints on its eval problems and deploy the best.
+
+    Writes scores.jsonl, selection.json, adapter/ and merged/ into the run folder.
+
+    Args:
+        path: The run folder.
+        by: What decides; the recipe's choice when None.
+        report: Called with each thing done.
+
+    Raises:
+        RunError: the folder is no run, or holds no whole checkpoint.
+        ModelError: the merged model writes other texts than base + adapter.
+    """
+    run = RunFolder(path)
+    checkpoints = run.checkpoints()
+    if not checkpoints:
+        raise RunError(f"{path} holds no whole checkpoint; train first: dycktune train RECIPE --out {path}")
+    config = recipe.load(run.config)
+    criterion = by or config.select.by
+    examples = load_examples(config).eval[: config.select.count]
+    scores = _score_all(run, checkpoints, config, examples, report)
+    ranked = rank(scores, criterion)
+    _copy_adapter(ranked[0].path, run.adapter)
+    merge(run.adapter, run.merged)
+    selection = Selection(
+        by=criterion, ranked=tuple(ranked), merged_agrees=_prove(run, examples[:PROOF_PROMPTS])
+    )
+    write_json(run.selection, selection.to_json())
+    return selection
+
+
+def _score_all(
+    run: RunFolder,
+    checkpoints: Sequence[Checkpoint],
+    config: Config,
+    examples: Sequence[Example],
+    report: Report,
+) -> list[Score]:
+    losses = _eval_losses(run)
+    scores = []
+    for checkpoint in checkpoints:
+        loaded = load(str(checkpoint.path))
+        score = Score(
+            step=checkpoint.step,
+            path=checkpoint.path,
+            correct=answers(loaded, examples, marker=config.loss.marker),
+            eval_loss=losses.get(checkpoint.step),
+        )
+        scores.append(score)
+        report(f"checkpoint-{score.step}: exact match {score.exact_match}, eval loss {score.eval_loss}")
+    write_text(run.scores, "".join(json.dumps(score.to_json()) + "\n" for score in scores))
+    return scores
+
+
+def _eval_losses(run: RunFolder) -> dict[int, float]:
+    """Finite eval losses by step. Of two at one step the first counts: a later one may be of a reloaded model."""
+    losses: dict[int, float] = {}
+    for row in read_json(run.trainer_state).get("log_history", []):
+        loss = row.get("eval_loss")
+        if loss is not None and math.isfinite(loss):
+            losses.setdefault(row["step"], loss)
+    return losses
+
+
+def _copy_adapter(checkpoint: Path, out: Path) -> None:
+    beside = Path(mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    for name in _ADAPTER_FILES:
+        shutil.copy2(checkpoint / name, beside / name)
+    replace_folder(beside, out)
+
+
+def _prove(run: RunFolder, examples: Sequence[Example]) -> Agreement:
+    apart, merged = load(str(run.adapter)), load(str(run.merged))
+    found = agreement(apart, merged, [question(merged, example) for example in examples])
+    if found.same_text < found.n and str(apart.model.dtype) == "torch.float32":
+        raise ModelError(f"{run.merged} is not base + adapter: {found}; nothing was selected")
+    return found

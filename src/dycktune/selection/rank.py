@@ -1,0 +1,65 @@
+"""Scores of checkpoints, their order, and which cannot be told apart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from dycktune.evaluation.metrics import Proportion, sign_test
+
+Criterion = Literal["exact_match", "eval_loss"]
+
+SIGNIFICANT = 0.05
+"""Two checkpoints are told apart where the paired test's p-value is below this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """What is known of one checkpoint."""
+
+    step: int
+    path: Path
+    correct: tuple[bool, ...]
+    """For each selection problem, in the same order for every checkpoint, whether it was answered right."""
+    eval_loss: float | None
+    """From the training log at this step; None where it was not evaluated or was not finite."""
+
+    @property
+    def exact_match(self) -> Proportion:
+        """Share of the problems answered right."""
+        return Proportion(sum(self.correct), len(self.correct))
+
+    def to_json(self) -> dict[str, Any]:
+        """A line of scores.jsonl."""
+        return {
+            "step": self.step,
+            "checkpoint": self.path.name,
+            "n": len(self.correct),
+            "exact_match": self.exact_match.value,
+            "ci95": list(self.exact_match.ci95),
+            "eval_loss": self.eval_loss,
+            "wrong": [i for i, right in enumerate(self.correct) if not right],
+        }
+
+
+def rank(scores: Sequence[Score], by: Criterion) -> list[Score]:
+    """Best first: by exact match, equal ones by loss; or by loss, equal ones by exact match.
+
+    A checkpoint without a loss comes after those that have one; of equals the earlier step comes first.
+    """
+
+    def order(score: Score) -> tuple[float, float, int]:
+        loss = float("inf") if score.eval_loss is None else score.eval_loss
+        wrong = -score.exact_match.value
+        return (wrong, loss, score.step) if by == "exact_match" else (loss, wrong, score.step)
+
+    return sorted(scores, key=order)
+
+
+def indistinguishable(best: Score, others: Sequence[Score]) -> list[int]:
+    """Steps whose answers do not differ from the best one's beyond chance (paired sign test)."""
+    return [
+        other.step
+        for other in others
+        if other.step != best.step and sign_test(best.correct, other.correct) >= SIGNIFICANT
+    ]
