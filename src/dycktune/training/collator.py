@@ -1,0 +1,40 @@
+"""Rows of unequal length as one padded batch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dycktune.data.tokens import IGNORED
+
+
+@dataclass(frozen=True)
+class DataCollatorWithWeights:
+    """Pads rows of `input_ids`, `labels`, `label_weights` and `answer_start` to the longest.
+
+    Labels and attention come from the rows' own labels and lengths, never from comparing ids with the pad
+    token: where pad and eos are the same id, the end of turn stays learnt.
+    """
+
+    pad_token_id: int = 0
+    """Fills `input_ids`; never attended to and never learnt, so any id will do."""
+
+    def __call__(self, rows: Sequence[Mapping]) -> dict[str, Tensor]:
+        """A batch of (B, T) tensors, padded on the right; `answer_mask` is True from the marker on."""
+        lengths = torch.tensor([len(row["input_ids"]) for row in rows])
+        starts = torch.tensor([row["answer_start"] for row in rows])
+        positions = torch.arange(int(lengths.max()))
+        attended = positions < lengths[:, None]
+        return {
+            "input_ids": _padded(rows, "input_ids", self.pad_token_id, torch.long),
+            "attention_mask": attended.long(),
+            "labels": _padded(rows, "labels", IGNORED, torch.long),
+            "label_weights": _padded(rows, "label_weights", 0.0, torch.float32),
+            "answer_mask": attended & (positions >= starts[:, None]),
+        }
+
+
+def _padded(rows: Sequence[Mapping], field: str, fill: float, dtype: torch.dtype) -> Tensor:
+    columns = [torch.as_tensor(row[field], dtype=dtype) for row in rows]
+    return torch.nn.utils.rnn.pad_sequence(columns, batch_first=True, padding_value=fill)

@@ -1,0 +1,145 @@
+"""transformers' Trainer with a weight for every token."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Sampler
+from transformers import EvalPrediction, Trainer, TrainerCallback, TrainerState
+
+from dycktune.models.card import ModelCard
+from dycktune.training.collator import DataCollatorWithWeights
+from dycktune.training.loss import EPSILON, Targets, TokenLosses, summary, token_losses
+from dycktune.training.sampler import LengthGroupedOrder
+
+
+class WeightedLossTrainer(Trainer):
+    """Trains with Σ w·nll / Σ w, both sums over the whole optimizer step.
+
+    The divisor is summed over every micro-batch of the step and every data-parallel rank before the first
+    forward, so the gradient does not depend on how a step is cut up. A mean per micro-batch would let a short
+    one weigh as much as a long one (transformers issue 34191).
+
+    Batches come from `DataCollatorWithWeights`. Logs and evaluations carry `loss_reasoning`, `loss_answer`,
+    `accuracy_reasoning`, `accuracy_answer` and `answer_share` beside `loss`; an evaluation's are sums over
+    all its rows, the same for every batch size and number of ranks.
+    """
+
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self,
+        *args: Any,
+        data_collator: DataCollatorWithWeights | None = None,
+        card: ModelCard | None = None,
+        **kwargs: Any,
+    ):
+        """Build the trainer.
+
+        Args:
+            *args: Trainer's own.
+            data_collator: Gives `labels`, `label_weights` and `answer_mask`.
+            card: Written into each checkpoint as `dycktune.json`.
+            **kwargs: Trainer's own; `args.remove_unused_columns` must be False.
+        """
+        super().__init__(
+            *args,
+            data_collator=data_collator or DataCollatorWithWeights(),
+            compute_metrics=_evaluation_summary,  # pyright: ignore[reportArgumentType]
+            **kwargs,
+        )
+        # Older transformers divide the loss by the accumulation steps where this is False.
+        self.model_accepts_loss_kwargs = True
+        self._card = card
+        self._window: Tensor | None = None
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: Mapping[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """This rank's share of the step's loss; the mean of the ranks' gradients is the step's gradient."""
+        outputs, tokens = _forward(model, inputs)
+        if model.training:
+            self._remember(tokens.sums(len(inputs["labels"])).sum(dim=0))
+        if num_items_in_batch is None:
+            scale = 1 / tokens.weights.sum().clamp(min=EPSILON)
+        else:
+            scale = self.args.world_size / torch.as_tensor(num_items_in_batch).clamp(min=EPSILON)
+        loss = tokens.weighted * scale.to(tokens.nll)
+        return (loss, outputs) if return_outputs else loss
+
+    def prediction_step(
+        self, model: nn.Module, inputs: dict[str, Any], *_args: Any, **_kwargs: Any
+    ) -> tuple[None, Tensor, Tensor]:
+        """Each row's sums in the place of logits, so that Trainer gathers them and drops padded rows."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad():
+            _, tokens = _forward(model, inputs)
+        sums_BPQ = tokens.sums(len(inputs["labels"]))
+        return None, sums_BPQ, sums_BPQ[:, 0, 0]
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, with the parts of the training loss since the last log where `logs` is of training."""
+        if "loss" in logs and self._window is not None:
+            sums = self.accelerator.reduce(self._window, reduction="sum")
+            logs |= {key: value for key, value in summary(sums).items() if key != "loss"}  # pyright: ignore
+            self._window = None
+        super().log(logs, start_time)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save without `training_args.bin`, a pickle that nothing may load, and with the model's card."""
+        super().save_model(output_dir, _internal_call)
+        if not self.args.should_save:
+            return
+        folder = Path(output_dir or self.args.output_dir or ".")
+        (folder / "training_args.bin").unlink(missing_ok=True)
+        if self._card is not None:
+            self._card.write(folder)
+
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Tensor:
+        """The step's divisor: the sum of weights over its micro-batches and all ranks."""
+        weights = [_targets(batch).weight.to(device) for batch in batch_samples]
+        local = torch.stack(weights).sum()
+        return self.accelerator.gather(local).sum()  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
+        order = LengthGroupedOrder(
+            [len(row["input_ids"]) for row in dataset],
+            group=self.args.train_batch_size * self.args.world_size,
+            seed=self.args.seed,
+        )
+        self.add_callback(_EpochOrder(order))
+        return order
+
+    def _remember(self, sums_PQ: Tensor) -> None:
+        self._window = sums_PQ if self._window is None else self._window + sums_PQ
+
+
+class _EpochOrder(TrainerCallback):
+    """Tells the order its epoch; accelerate does not, once batches are skipped on more than one rank."""
+
+    def __init__(self, order: LengthGroupedOrder):
+        self._order = order
+
+    def on_epoch_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        self._order.set_epoch(int(state.epoch or 0))
+
+
+def _forward(model: nn.Module, inputs: Mapping[str, Any]) -> tuple[Any, TokenLosses]:
+    """Run the wrapped model, never an inner module: that would bypass data-parallel synchronisation."""
+    outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False)
+    return outputs, token_losses(outputs.logits, _targets(inputs))
+
+
+def _targets(batch: Mapping[str, Any]) -> Targets:
+    return Targets(batch["labels"], batch["label_weights"], batch["answer_mask"])
+
+
+def _evaluation_summary(prediction: EvalPrediction) -> dict[str, float]:
+    return summary(torch.as_tensor(prediction.predictions).double().sum(dim=0))

@@ -1,0 +1,208 @@
+import math
+from collections.abc import Sequence
+from functools import cache
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from dycktune.data.tokens import LossWeights, TokenizedExample
+from dycktune.training.collator import DataCollatorWithWeights
+from dycktune.training.sampler import LengthGroupedOrder
+from dycktune.training.trainer import WeightedLossTrainer
+from small_models import make_model, make_tokenizer
+
+tokenizer_of = cache(make_tokenizer)
+VOCABULARY = 300
+
+
+def row(length: int, *, answer: int, seed: int, weights: LossWeights) -> dict:
+    ids = torch.randint(VOCABULARY, (length,), generator=torch.Generator().manual_seed(seed))
+    return TokenizedExample(
+        input_ids=ids.int().numpy(), prompt_length=3, answer_start=length - answer, weights=weights, source=""
+    ).features()
+
+
+def rows(
+    *, answers: Sequence[int] = (0, 9, 0, 0, 2, 0, 0, 1), weights: LossWeights | None = None
+) -> list[dict]:
+    """Rows of unequal length; by default nearly all answer tokens stand in one of them."""
+    return [
+        row(8 + 5 * i, answer=answer, seed=i, weights=weights or LossWeights())
+        for i, answer in enumerate(answers)
+    ]
+
+
+class Gradients(TrainerCallback):
+    """Keeps the whole gradient of each optimizer step."""
+
+    def __init__(self):
+        self.steps: list[torch.Tensor] = []
+
+    def on_pre_optimizer_step(self, *_, model, **__):
+        self.steps.append(
+            torch.cat([p.grad.flatten().clone() for p in model.parameters() if p.grad is not None])
+        )
+
+
+def arguments(folder, **changes) -> TrainingArguments:
+    defaults = {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": 8,
+        "max_steps": 1,
+        "max_grad_norm": 0.0,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "remove_unused_columns": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": True,
+        "dataloader_pin_memory": False,
+        "logging_nan_inf_filter": False,
+    }
+    return TrainingArguments(**(defaults | changes))
+
+
+def run(folder, data, *, kind=WeightedLossTrainer, **changes):
+    gradients = Gradients()
+    trainer = kind(
+        model=make_model(tokenizer_of()),
+        args=arguments(folder, **changes),
+        train_dataset=data,
+        eval_dataset=data,
+        data_collator=plain_collator if kind is Trainer else DataCollatorWithWeights(),
+        callbacks=[gradients],
+    )
+    trainer.train()
+    return trainer, gradients.steps
+
+
+def plain_collator(batch: Sequence[dict]) -> dict:
+    known = DataCollatorWithWeights()(batch)
+    return {field: known[field] for field in ("input_ids", "attention_mask", "labels")}
+
+
+def off(a: torch.Tensor, b: torch.Tensor) -> float:
+    return ((a - b).norm() / b.norm()).item()
+
+
+def logged(trainer, key):
+    return [entry[key] for entry in trainer.state.log_history if key in entry]
+
+
+@pytest.mark.parametrize(("micro", "accumulation"), [(1, 8), (2, 4), (4, 2), (3, 3)])
+def test_gradient_and_loss_do_not_depend_on_how_a_step_is_cut_into_micro_batches(
+    tmp_path, micro, accumulation
+):
+    whole, expected = run(tmp_path, rows())
+    cut, gradients = run(
+        tmp_path, rows(), per_device_train_batch_size=micro, gradient_accumulation_steps=accumulation
+    )
+    assert off(gradients[0], expected[0]) < 1e-6
+    for key in ("loss", "loss_reasoning", "loss_answer", "accuracy_reasoning", "answer_share"):
+        assert logged(cut, key)[0] == pytest.approx(logged(whole, key)[0], rel=1e-5)
+
+
+def test_a_mean_per_micro_batch_would_be_told_apart(tmp_path):
+    """The fault that the test above guards against moves the gradient by far more than its tolerance."""
+
+    class MeanPerMicroBatch(WeightedLossTrainer):
+        loss_is_scaled_for_ga = False
+
+        def compute_loss(self, model, inputs, *_, **__):
+            return super().compute_loss(model, inputs)
+
+    _, expected = run(tmp_path, rows())
+    split = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 8}
+    _, gradients = run(tmp_path, rows(), kind=MeanPerMicroBatch, **split)
+    assert off(gradients[0], expected[0]) > 1e-2
+
+
+def test_weights_of_one_give_the_stock_trainer_s_loss_and_gradient(tmp_path):
+    data = rows(weights=LossWeights(answer=1.0, reasoning=1.0))
+    split = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}
+    stock, expected = run(tmp_path, data, kind=Trainer, **split)
+    ours, gradients = run(tmp_path, data, **split)
+    assert off(gradients[0], expected[0]) < 1e-6
+    assert logged(ours, "loss")[0] == pytest.approx(logged(stock, "loss")[0], rel=1e-6)
+
+
+@settings(max_examples=5, deadline=None)
+@given(scale=st.floats(0.01, 100))
+def test_scaling_every_weight_changes_nothing(tmp_path_factory, scale):
+    folder = tmp_path_factory.mktemp("scaled")
+    _, expected = run(folder, rows())
+    _, gradients = run(folder, rows(weights=LossWeights(answer=5 * scale, reasoning=scale)))
+    assert off(gradients[0], expected[0]) < 1e-5
+
+
+def test_weights_move_the_gradient(tmp_path):
+    _, weighted = run(tmp_path, rows())
+    _, even = run(tmp_path, rows(weights=LossWeights(answer=1.0)))
+    assert off(weighted[0], even[0]) > 1e-2
+
+
+def test_a_step_without_any_weight_has_a_finite_zero_loss(tmp_path):
+    trainer, gradients = run(tmp_path, rows(weights=LossWeights(answer=0.0, reasoning=0.0)))
+    assert logged(trainer, "loss") == [0.0]
+    assert not gradients[0].any()
+
+
+def test_a_micro_batch_without_weight_adds_nothing(tmp_path):
+    """Only rows with answers count; most micro-batches of one row have none."""
+    only_answers = LossWeights(answer=5.0, reasoning=0.0)
+    _, expected = run(tmp_path, rows(weights=only_answers))
+    trainer, gradients = run(
+        tmp_path, rows(weights=only_answers), per_device_train_batch_size=1, gradient_accumulation_steps=8
+    )
+    assert math.isfinite(logged(trainer, "loss")[0])
+    assert off(gradients[0], expected[0]) < 1e-6
+
+
+def test_a_partial_last_window_is_normalised_by_its_own_weight(tmp_path):
+    """Eight rows in windows of six: the second step holds the last two of the order."""
+    data = rows()
+    split = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 3, "seed": 5}
+    _, gradients = run(tmp_path, data, max_steps=2, learning_rate=0.0, **split)
+    order = list(LengthGroupedOrder([len(each["input_ids"]) for each in data], group=2, seed=5))
+    _, expected = run(tmp_path, [data[i] for i in order[6:]])
+    assert len(gradients) == 2
+    assert off(gradients[1], expected[0]) < 1e-6
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8, 100])
+def test_evaluation_does_not_depend_on_its_batch_size(tmp_path, batch_size):
+    trainer, _ = run(tmp_path, rows(), per_device_eval_batch_size=batch_size, learning_rate=0.0)
+    reference, _ = run(tmp_path, rows(), learning_rate=0.0)
+    metrics, expected = trainer.evaluate(), reference.evaluate()
+    for key in (
+        "loss",
+        "loss_reasoning",
+        "loss_answer",
+        "accuracy_reasoning",
+        "accuracy_answer",
+        "answer_share",
+    ):
+        assert metrics[f"eval_{key}"] == pytest.approx(expected[f"eval_{key}"], rel=1e-5)
+    assert metrics["eval_loss"] == pytest.approx(logged(trainer, "loss")[0], rel=1e-5)
+
+
+def test_nan_reaches_the_log_and_the_evaluation(tmp_path):
+    model = make_model(tokenizer_of())
+    with torch.no_grad():
+        model.model.norm.weight.fill_(math.nan)
+    trainer = WeightedLossTrainer(
+        model=model, args=arguments(tmp_path), train_dataset=rows(), eval_dataset=rows()
+    )
+    trainer.train()
+    assert math.isnan(logged(trainer, "loss")[0])
+    assert math.isnan(trainer.evaluate()["eval_loss"])
+
+
+def test_a_checkpoint_holds_no_pickled_arguments(tmp_path):
+    run(tmp_path, rows(), save_strategy="steps", save_steps=1)
+    saved = {file.name for file in (tmp_path / "checkpoint-1").iterdir()}
+    assert "model.safetensors" in saved
+    assert "training_args.bin" not in saved
