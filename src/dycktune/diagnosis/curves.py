@@ -1,0 +1,198 @@
+"""The curves of one run: its log rows as arrays, resumes joined and final evaluations set aside."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from dycktune.diagnosis.log import Log, Row
+from dycktune.diagnosis.robust import Array
+
+REINFORCEMENT = {
+    "objective/": "PPO or RLOO",
+    "policy/": "PPO or RLOO",
+    "completions/": "GRPO",
+    "completion_length": "GRPO",
+    "reward_std": "GRPO",
+    "reward": "reinforcement-learning",
+    "rewards/chosen": "preference (DPO, KTO, ORPO and the like)",
+    "rewards/margins": "preference (DPO, KTO, ORPO and the like)",
+    "logps/": "preference (DPO, KTO, ORPO and the like)",
+    "rewards/": "reinforcement-learning",
+    "mean_reward": "reward-model",
+}
+"""Keys, or where they end in / prefixes of keys, that TRL's trainers of each kind log beside a loss."""
+
+
+class Series(NamedTuple):
+    """One logged quantity: steps ascending, values finite, both of one length."""
+
+    steps: Array
+    values: Array
+
+    def upto(self, step: float) -> "Series":
+        """The part before `step`, which is left out."""
+        keep = self.steps < step
+        return Series(self.steps[keep], self.values[keep])
+
+    def at(self, step: float) -> float:
+        """The value at `step`, interpolated, or that of the nearer end; NaN for an empty series."""
+        return float(np.interp(step, self.steps, self.values)) if len(self.steps) else math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """What a run logged, in the order it really took its steps."""
+
+    train: Series
+    """Train loss; rows that are not finite, or hide a NaN, are left out."""
+
+    evals: Series
+    """Eval loss, one value a step."""
+
+    lr: Series
+    norm: Series
+    """Gradient norm before clipping; non-finite norms are left out."""
+
+    exact_match: Series
+    metrics: Mapping[str, Series]
+    """Every other `eval_` number that is logged at an evaluation."""
+
+    eval_key: str
+    """The log's name of the eval loss; empty for none."""
+
+    exact_match_key: str = ""
+    nan_train: tuple[float, ...] = ()
+    """Steps whose train loss is literally NaN or infinite."""
+
+    nan_eval: tuple[float, ...] = ()
+    nan_masked: tuple[float, ...] = ()
+    """Steps with loss 0.0 and a NaN gradient norm: Trainer's NaN filter at work."""
+
+    zero_unknown: tuple[float, ...] = ()
+    """Steps with loss 0.0 in a log without norms and evaluations: memorised or NaN, nobody can tell."""
+
+    nan_norms: tuple[float, ...] = ()
+    """Steps with a non-finite norm beside a loss that is a number."""
+
+    resumes: tuple[float, ...] = ()
+    """Steps at which the log goes back on itself."""
+
+    final_evaluations: tuple[float, ...] = ()
+    """Steps of evaluations that repeat an earlier one or measure a reloaded model."""
+
+    @property
+    def last_step(self) -> float:
+        """The last step with a train row or an evaluation; 0 without any."""
+        ends = [series.steps[-1] for series in (self.train, self.evals) if len(series.steps)]
+        others = (self.nan_train, self.nan_masked, self.nan_eval, self.zero_unknown)
+        return float(max([*ends, *(steps[-1] for steps in others if steps)], default=0))
+
+
+def curves(log: Log) -> Curves:
+    """Split the rows into series; where steps overlap after a resume, the later pass counts."""
+    rows, resumes = _joined(log.rows)
+    eval_key = _eval_key(rows)
+    evaluations, repeats = _evaluations(rows, eval_key)
+    train = [row for row in rows if "loss" in row]
+    unknown = [] if evaluations else [row for row in train if row["loss"] == 0 and "grad_norm" not in row]
+    sound = [row for row in train if math.isfinite(row["loss"]) and not _hides_nan(row)]
+    match_key = _exact_match_key(evaluations)
+    return Curves(
+        train=_series(sound if not unknown else [row for row in sound if row["loss"] != 0], "loss"),
+        evals=_series(evaluations, eval_key),
+        lr=_series(train, "learning_rate"),
+        norm=_series(train, "grad_norm"),
+        exact_match=_series(evaluations, match_key),
+        metrics=_metrics(evaluations, eval_key),
+        eval_key=eval_key,
+        exact_match_key=match_key,
+        nan_train=_steps(row for row in train if not math.isfinite(row["loss"])),
+        nan_eval=_steps(row for row in evaluations if not math.isfinite(row.get(eval_key, 0))),
+        nan_masked=_steps(row for row in train if _hides_nan(row)),
+        zero_unknown=_steps(unknown),
+        nan_norms=_steps(row for row in sound if not math.isfinite(row.get("grad_norm", 0))),
+        resumes=tuple(resumes),
+        final_evaluations=repeats,
+    )
+
+
+def not_applicable(log: Log) -> str:
+    """What kind of log this is when its loss is not a likelihood: reinforcement or preference learning; else empty."""
+    keys = {key.removeprefix("eval_") for row in log.rows for key in row}
+    for mark, kind in REINFORCEMENT.items():
+        if mark in keys or (mark.endswith("/") and any(key.startswith(mark) for key in keys)):
+            return kind
+    return ""
+
+
+def _hides_nan(row: Row) -> bool:
+    return row["loss"] == 0 and math.isnan(row.get("grad_norm", 0))
+
+
+def _joined(rows: Iterable[Row]) -> tuple[list[Row], list[float]]:
+    """Rows with each abandoned pass cut off where the next begins, and the steps where one begins."""
+    kept: list[Row] = []
+    resumes: list[float] = []
+    reached = -1.0
+    for row in rows:
+        if "loss" in row and row["step"] < reached:
+            resumes.append(row["step"])
+            kept = [old for old in kept if old["step"] < row["step"]]
+        if "loss" in row:
+            reached = row["step"]
+        kept.append(row)
+    return kept, resumes
+
+
+def _eval_key(rows: Iterable[Row]) -> str:
+    """`eval_loss`, or the most logged `eval_<name>_loss`, the first on a tie."""
+    counts = Counter(key for row in rows for key in row if key.startswith("eval_") and key.endswith("_loss"))
+    if "eval_loss" in counts or not counts:
+        return "eval_loss" if counts else ""
+    return max(counts, key=counts.__getitem__)
+
+
+def _exact_match_key(rows: Iterable[Row]) -> str:
+    counts = Counter(key for row in rows for key in row if key.startswith("eval_") and "exact_match" in key)
+    return max(counts, key=lambda key: (counts[key], -len(key)), default="")
+
+
+def _metrics(rows: list[Row], eval_key: str) -> dict[str, Series]:
+    timing = ("_runtime", "_per_second")
+    names = {key for row in rows for key in row if key.startswith("eval_") and not key.endswith(timing)}
+    return {name: _series(rows, name) for name in sorted(names - {eval_key})}
+
+
+def _evaluations(rows: Iterable[Row], key: str) -> tuple[list[Row], tuple[float, ...]]:
+    """One row an evaluated step, and the steps of rows set aside.
+
+    `evaluate()` after training repeats the last step; with `load_best_model_at_end` it measures the reloaded model,
+    which shows as a loss seen before.
+    """
+    kept: dict[float, Row] = {}
+    repeats: list[float] = []
+    finished = False
+    for row in rows:
+        finished = "train_runtime" in row or (finished and "loss" not in row)
+        if key not in row:
+            continue
+        reloaded = finished and any(math.isclose(row[key], old[key], rel_tol=1e-9) for old in kept.values())
+        if row["step"] in kept or reloaded:
+            repeats.append(row["step"])
+        else:
+            kept[row["step"]] = row
+    return sorted(kept.values(), key=lambda row: row["step"]), tuple(repeats)
+
+
+def _series(rows: Iterable[Row], key: str) -> Series:
+    points = {row["step"]: row[key] for row in rows if math.isfinite(row.get(key, math.nan))}
+    steps = np.array(sorted(points), dtype=float)
+    return Series(steps, np.array([points[step] for step in steps], dtype=float))
+
+
+def _steps(rows: Iterable[Row]) -> tuple[float, ...]:
+    return tuple(row["step"] for row in rows)

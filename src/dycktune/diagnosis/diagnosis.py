@@ -1,0 +1,78 @@
+"""The doctor's answer for one run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dycktune.diagnosis.finding import Finding
+from dycktune.diagnosis.view import View
+
+LABELS = (
+    "nan_inf",
+    "instability",
+    "overfitting",
+    "suspicious_last_eval",
+    "transient_spike",
+    "plateau_underfit",
+    "healthy",
+    "too_short",
+    "not_applicable",
+)
+"""The first seven by precedence: a run's label is the first that a finding supports."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerChoice:
+    """The checkpoint Trainer itself holds for the best."""
+
+    step: int
+    metric: str
+    """The logged number it went by."""
+
+    value: float
+    recorded: bool
+    """Read from the log's own `best_...` fields; else what the lowest eval loss would have chosen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What happened in a run, which step to deploy, and what to change."""
+
+    label: str
+    """One of `LABELS`."""
+
+    findings: tuple[Finding, ...]
+    best_step: int | None
+    """Where the eval loss was genuinely lowest; None without evaluations."""
+
+    recommended_step: int | None
+    """What to deploy by the log alone; None where nothing can be said."""
+
+    recommended_checkpoint: str | None
+    """Path of the checkpoint to deploy among those that exist; None when none is on disk."""
+
+    advice: tuple[str, ...]
+    trainer_choice: TrainerChoice | None
+    view: View
+    source: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The stable keys of `dycktune diagnose --json`."""
+        return {
+            "label": self.label,
+            "findings": [finding.to_json() for finding in self.findings],
+            "best_step": self.best_step,
+            "recommended_step": self.recommended_step,
+            "recommended_checkpoint": self.recommended_checkpoint,
+            "advice": list(self.advice),
+        }
+
+    @property
+    def deciding(self) -> Finding | None:
+        """The finding the label follows from."""
+        return next((finding for finding in self.findings if finding.kind == self.label), None)
+
+    @property
+    def evidence(self) -> Mapping[str, float]:
+        """The numbers of the deciding finding."""
+        return self.deciding.evidence if self.deciding else {}

@@ -1,0 +1,117 @@
+"""Stretches in which a loss leaves the level it had reached, whether or not it comes back."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from dycktune.diagnosis import robust
+from dycktune.diagnosis.robust import Array
+from dycktune.diagnosis.view import View
+
+RETURN = 0.25
+"""Share of a rise that may remain when it is called come back: a quarter, as an echo of the spike dies out slowly."""
+
+LASTING = 3
+"""Rows a train loss must end high for: fewer may be one odd batch."""
+
+
+class Excursion(NamedTuple):
+    """One rise above the lowest level reached before it."""
+
+    series: str
+    start: float
+    """Step of the trough the rise began at."""
+
+    crossing: float
+    """First step at which it was called a rise."""
+
+    peak: float
+    end: float
+    """Step at which it had come back, or the last step."""
+
+    height: float
+    """Peak over trough, in log."""
+
+    threshold: float
+    recovered: bool
+
+
+def excursions(view: View) -> Iterator[Excursion]:
+    """The largest recovered rise of train and of eval, and a train loss that ends high, if there are any.
+
+    The train loss is read at two scales: row by row, for short spikes, and as a running level, for long ones.
+    """
+    found = [*_of_train(view), *_of_eval(view)]
+    recovered = [one for one in found if one.recovered]
+    for name in ("train", "eval"):
+        yield from sorted((one for one in recovered if one.series == name), key=lambda one: -one.height)[:1]
+    yield from sorted((one for one in found if not one.recovered), key=lambda one: -one.height)[:1]
+
+
+def _of_train(view: View) -> Iterator[Excursion]:
+    raw, limits = view.curves.train, view.limits
+    if len(raw.steps) < limits.min_train:
+        return
+    rows = view.logged(raw.values, limits.spike_floor)
+    calm = robust.median_of_three(rows)
+    noise = robust.noise(rows)
+    threshold = max(math.log1p(limits.spike), limits.spike_sigmas * noise)
+    yield from (one for one in _walk("train", raw.steps, rows, calm, threshold) if one.recovered)
+    level = robust.running_median(calm, view.train_width)
+    error = 1.25 * noise / math.sqrt(view.train_width)
+    threshold = max(math.log1p(limits.excursion), limits.level_sigmas * error)
+    for one in _walk("train", raw.steps, level, level, threshold):
+        if one.recovered or np.count_nonzero(raw.steps >= one.crossing) >= LASTING:
+            yield one
+
+
+def _of_eval(view: View) -> Iterator[Excursion]:
+    if not view.has_shape:
+        return
+    logs = view.logged(view.evals.values, view.limits.spike_floor)
+    threshold = max(math.log1p(view.limits.excursion), view.limits.spike_sigmas * robust.noise(logs))
+    yield from (one for one in _walk("eval", view.evals.steps, logs, logs, threshold) if one.recovered)
+
+
+def _walk(series: str, steps: Array, highs: Array, level: Array, threshold: float) -> Iterator[Excursion]:
+    """Each rise of `highs` by the threshold above the lowest `level` before it, up to its return or the end."""
+    trough, crossing, peak = 0, -1, -1
+    for i in range(len(highs)):
+        is_up = crossing >= 0
+        if not is_up and level[i] < level[trough]:
+            trough = i
+        if is_up and highs[i] <= level[trough] + RETURN * (highs[peak] - level[trough]):
+            ends = _Marks(trough, crossing, peak, i)
+            yield _excursion(series, steps, highs, level, ends, threshold, recovered=True)
+            crossing = peak = -1
+        elif is_up:
+            peak = i if highs[i] > highs[peak] else peak
+        elif i > trough and highs[i] - level[trough] >= threshold:
+            crossing = peak = i
+    if crossing >= 0:
+        ends = _Marks(trough, crossing, peak, len(highs) - 1)
+        yield _excursion(series, steps, highs, level, ends, threshold, recovered=False)
+
+
+class _Marks(NamedTuple):
+    trough: int
+    crossing: int
+    peak: int
+    end: int
+
+
+def _excursion(
+    series: str, steps: Array, highs: Array, level: Array, marks: _Marks, threshold: float, *, recovered: bool
+) -> Excursion:
+    return Excursion(
+        series=series,
+        start=float(steps[marks.trough]),
+        crossing=float(steps[marks.crossing]),
+        peak=float(steps[marks.peak]),
+        end=float(steps[marks.end]),
+        height=float(highs[marks.peak] - level[marks.trough]),
+        threshold=threshold,
+        recovered=recovered,
+    )
