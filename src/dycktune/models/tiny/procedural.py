@@ -11,12 +11,13 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from dycktune.models.tiny.vocabulary import COMMON_WORDS, END, MAX_NUMBER, position_token
+from dycktune.models.tiny.vocabulary import END, MAX_NUMBER, number_piece, pieces, position_token
 from dycktune.task.brackets import PAIRS
 
+_PIECES = [piece for piece in pieces() if piece != "\n"]
 _BRACKETS = [f" {bracket}" for pair in PAIRS for bracket in pair]
-_WORDS = [f" {word}" for word in COMMON_WORDS] + [f" {word}" for word in ("top", "over", "step", "at")]
-_LINE_STARTS = ["# Thought", "# Step", *(word.capitalize() for word in COMMON_WORDS)]
+_WORDS = [piece for piece in _PIECES if piece[0] == " " and piece[1:].isalpha()]
+_LINE_STARTS = [piece for piece in _PIECES if piece[0] != " "]
 _SEPARATORS = [",", ";", ".", ""]
 
 
@@ -54,12 +55,8 @@ class Facts:
     """Number to number: a forest whose chains all end in 0."""
 
 
-def _number(value: int) -> str:
-    return f" {value}"
-
-
 def _draw_symbols(rng: random.Random, count: int) -> list[str]:
-    pool = rng.choice((_BRACKETS[:8], _BRACKETS, _WORDS, _BRACKETS[:8] + _WORDS))
+    pool = rng.choice((_BRACKETS[:8], _BRACKETS, _WORDS, _PIECES))
     pool = rng.sample(pool, rng.choice((1, 2, 4, 8)))
     symbols: list[str] = []
     while len(symbols) < count:
@@ -79,10 +76,12 @@ def _draw_facts(rng: random.Random, longest: int) -> Facts:
 
 def _numbered_list(page: Page, facts: Facts, rng: random.Random) -> None:
     last = facts.start + facts.listed - 1
-    page.given(rng.choice(_LINE_STARTS), rng.choice(_WORDS), _number(last), ":", _number(facts.start))
+    page.given(
+        rng.choice(_LINE_STARTS), rng.choice(_WORDS), number_piece(last), ":", number_piece(facts.start)
+    )
     for i, symbol in enumerate(facts.symbols[: facts.listed]):
         if i:
-            page.learn(_number(facts.start + i))
+            page.learn(number_piece(facts.start + i))
         page.given(symbol)
     page.learn("\n")
 
@@ -94,7 +93,7 @@ def _symbol_lines(page: Page, facts: Facts, rng: random.Random) -> None:
     said: list[int] = [0]
     for i, symbol in enumerate(facts.symbols[: facts.listed]):
         number = facts.start + i
-        (page.learn if i else page.given)(head, _number(number))
+        (page.learn if i else page.given)(head, number_piece(number))
         page.learn(":", symbol)
         if linked:
             _link_fact(page, facts, rng, (first, second), number, said)
@@ -108,9 +107,9 @@ def _link_fact(
     (page.learn if len(said) > 1 else page.given)(words[0])
     earlier = rng.choice(said[-6:]) if rng.random() < 0.5 else number
     known = earlier in said
-    page.given(_number(earlier))
+    page.given(number_piece(earlier))
     (page.learn if len(said) > 1 else page.given)(words[1])
-    (page.learn if known else page.given)(_number(facts.link.get(earlier, 0)))
+    (page.learn if known else page.given)(number_piece(facts.link.get(earlier, 0)))
     if not known:
         said.append(earlier)
 
@@ -120,7 +119,7 @@ def _look_ups(page: Page, facts: Facts, rng: random.Random) -> None:
     head, word = rng.choice(_LINE_STARTS), rng.choice(_WORDS)
     for _ in range(rng.randint(1, 8)):
         i = rng.randrange(facts.listed)
-        page.given(head, word, _number(facts.start + i))
+        page.given(head, word, number_piece(facts.start + i))
         page.learn(facts.symbols[i])
         page.given("\n")
 
@@ -130,16 +129,16 @@ def _links_and_walk(page: Page, facts: Facts, rng: random.Random) -> None:
     first, second, separator = rng.choice(_WORDS), rng.choice(_WORDS), rng.choice(_SEPARATORS)
     numbers = rng.sample(sorted(facts.link), min(len(facts.link), rng.randint(2, 24)))
     for number in numbers:
-        page.given(first, _number(number), second, _number(facts.link[number]), separator)
+        page.given(first, number_piece(number), second, number_piece(facts.link[number]), separator)
     page.given("\n", rng.choice(_LINE_STARTS), ":")
     place = rng.choice(numbers)
-    page.given(first, _number(place))
+    page.given(first, number_piece(place))
     while place in numbers:
-        page.learn(second, _number(facts.link[place]))
+        page.learn(second, number_piece(facts.link[place]))
         place = facts.link[place]
         if place not in numbers:
             break
-        page.learn(separator, first, _number(place))
+        page.learn(separator, first, number_piece(place))
     page.learn("\n")
 
 
@@ -151,15 +150,15 @@ def _entries(page: Page, facts: Facts, rng: random.Random) -> None:
     ordinal, place, separator = rng.choice(_WORDS), rng.choice(_WORDS), rng.choice(_SEPARATORS)
     page.given(rng.choice(_LINE_STARTS), ":")
     for k, symbol in enumerate(rest, start=1):
-        (page.learn if k > 1 else page.given)(ordinal, _number(k), place)
-        page.learn(_number(facts.start + facts.listed + k - 1))
+        (page.learn if k > 1 else page.given)(ordinal, number_piece(k), place)
+        page.learn(number_piece(facts.start + facts.listed + k - 1))
         page.given(symbol)
         page.given(separator if k < len(rest) else "\n")
     if rng.random() < 0.3:
         return
     head = rng.choice(_LINE_STARTS)
     for k, symbol in enumerate(rest, start=1):
-        (page.learn if k > 1 else page.given)(head, _number(k), ":")
+        (page.learn if k > 1 else page.given)(head, number_piece(k), ":")
         page.learn(symbol)
         page.learn("\n")
 
@@ -172,6 +171,13 @@ def _restatement(page: Page, facts: Facts, rng: random.Random) -> None:
             page.learn(position_token(facts.start + i))
         page.learn(symbol)
     page.learn(END)
+
+
+def _echo(page: Page, facts: Facts, rng: random.Random) -> None:  # noqa: ARG001 - a section's signature
+    """Any pieces at all, said twice: every token is met as input and as output."""
+    said = rng.choices(_PIECES, k=rng.randint(4, 16))
+    page.given(*said, "\n", *said[:2])
+    page.learn(*said[2:], "\n")
 
 
 _MIDDLE: tuple[Callable[[Page, Facts, random.Random], None], ...] = (

@@ -54,14 +54,24 @@ def _splitter() -> pre_tokenizers.PreTokenizer:
     return pre_tokenizers.Split(Regex(_PIECES), behavior="isolated")
 
 
+def pieces() -> list[str]:
+    """Every piece that is one token, but for numbers, single bytes and special tokens."""
+    found = [bracket for pair in PAIRS for bracket in pair]
+    found += [f" {bracket}" for bracket in found]
+    found += _task_pieces()
+    found += [form for word in COMMON_WORDS for form in (word, f" {word}", word.capitalize())]
+    return [piece for piece in dict.fromkeys(found) if not piece.strip().isdigit()]
+
+
+def number_piece(number: int) -> str:
+    """The token of a number within a line."""
+    return f" {number}"
+
+
 def _vocabulary() -> dict[str, int]:
     to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    pieces = [bracket for pair in PAIRS for bracket in pair]
-    pieces += [f" {piece}" for piece in pieces]
-    pieces += [f" {number}" for number in range(MAX_NUMBER + 1)]
-    pieces += _task_pieces()
-    pieces += [form for word in COMMON_WORDS for form in (word, f" {word}", word.capitalize())]
-    byte_level = [to_bytes.pre_tokenize_str(piece)[0][0] for piece in pieces]
+    known = [*pieces(), *map(number_piece, range(MAX_NUMBER + 1))]
+    byte_level = [to_bytes.pre_tokenize_str(piece)[0][0] for piece in known]
     ordered = dict.fromkeys([*sorted(pre_tokenizers.ByteLevel.alphabet()), *byte_level])
     return {piece: i for i, piece in enumerate(ordered)}
 
