@@ -10,6 +10,7 @@ from dycktune.data.rows import Example
 from dycktune.errors import DataError, ModelError
 from dycktune.models.chat import completion_text, end_of_turn, opens_think, prompt_ids
 from dycktune.models.positions import number_answer
+from dycktune.models.positions import number_answer
 from dycktune.task.trace import ANSWER_MARKER
 
 IGNORED = -100
@@ -115,7 +116,8 @@ def _tokenize_one(
 ) -> TokenizedExample:
     prompt = prompt_ids(tokenizer, example.prompt)
     text = assistant_text(example, tokenizer, marker=weights.marker)
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    written = number_answer(text, tokenizer, marker=weights.marker)
+    encoded = tokenizer(written, add_special_tokens=False, return_offsets_mapping=True)
     ids: list[int] = encoded["input_ids"]  # pyright: ignore[reportAssignmentType]
     _refuse_unknown(ids, tokenizer, example)
     ends = [stop for _, stop in encoded["offset_mapping"]]  # pyright: ignore[reportGeneralTypeIssues]

@@ -8,7 +8,7 @@ stands and nothing else. Tokenizers without such tokens (every real model's) are
 
 from transformers import PreTrainedTokenizerBase
 
-from dycktune.models.tiny.vocabulary import position_token
+from dycktune.models.tiny.vocabulary import MAX_NUMBER, position_token
 
 
 def has_positions(tokenizer: PreTrainedTokenizerBase) -> bool:
