@@ -10,7 +10,6 @@ from dycktune.data.rows import Example
 from dycktune.errors import DataError, ModelError
 from dycktune.models.chat import completion_text, end_of_turn, opens_think, prompt_ids
 from dycktune.models.positions import number_answer
-from dycktune.models.positions import number_answer
 from dycktune.task.trace import ANSWER_MARKER
 
 IGNORED = -100
@@ -116,13 +115,15 @@ def _tokenize_one(
 ) -> TokenizedExample:
     prompt = prompt_ids(tokenizer, example.prompt)
     text = assistant_text(example, tokenizer, marker=weights.marker)
+    # Position tokens come after the marker's colon, so the marker must be sought in the plain text.
+    start = text.rfind(weights.marker)
     written = number_answer(text, tokenizer, marker=weights.marker)
     encoded = tokenizer(written, add_special_tokens=False, return_offsets_mapping=True)
     ids: list[int] = encoded["input_ids"]  # pyright: ignore[reportAssignmentType]
     _refuse_unknown(ids, tokenizer, example)
     ends = [stop for _, stop in encoded["offset_mapping"]]  # pyright: ignore[reportGeneralTypeIssues]
     # A token that straddles the marker's start holds part of the answer, so it belongs to the answer.
-    first = next(i for i, stop in enumerate(ends) if stop > text.rfind(weights.marker))
+    first = next(i for i, stop in enumerate(ends) if stop > start)
     return TokenizedExample(
         input_ids=np.array([*prompt, *ids, *end], dtype=np.int32),
         prompt_length=len(prompt),
@@ -134,8 +135,6 @@ def _tokenize_one(
 
 def assistant_text(example: Example, tokenizer: PreTrainedTokenizerBase, *, marker: str) -> str:
     """What the assistant is taught to write after the prompt, end of turn excluded.
-
-    Position tokens, where the tokenizer has them, number the answer; they vanish in plain decoded text.
 
     Raises:
         DataError: the text holds no answer marker.
@@ -151,7 +150,7 @@ def assistant_text(example: Example, tokenizer: PreTrainedTokenizerBase, *, mark
             f"{example.source}: the completion holds no answer marker {marker!r}; "
             "add it before the answer, or name the data's own with loss.marker"
         )
-    return number_answer(text, tokenizer, marker=marker)
+    return text
 
 
 def _refuse_unknown(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, example: Example) -> None:

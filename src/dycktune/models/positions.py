@@ -25,7 +25,9 @@ def number_answer(text: str, tokenizer: PreTrainedTokenizerBase, *, marker: str)
     if start < 0 or not has_positions(tokenizer):
         return text
     end = start + len(marker.rstrip())
-    words = text[end:].split(" ")
-    return (
-        text[:end] + words[0] + "".join(f"{position_token(i)} {word}" for i, word in enumerate(words[1:], 1))
-    )
+    first, *words = text[end:].split(" ")
+    return text[:end] + first + "".join(f"{_token(i)} {word}" for i, word in enumerate(words, start=1))
+
+
+def _token(position: int) -> str:
+    return position_token(position) if position <= MAX_NUMBER else ""
