@@ -4,10 +4,25 @@ from pathlib import Path
 
 from dycktune.diagnosis.diagnosis import LABELS, Diagnosis
 from dycktune.diagnosis.finding import Finding
+from dycktune.diagnosis.log import is_run_folder
 from dycktune.diagnosis.prose import prose
 from dycktune.diagnosis.verdict import diagnose
+from dycktune.errors import RunError
 
-__all__ = ["LABELS", "Diagnosis", "Finding", "diagnose", "draw", "prose"]
+__all__ = [
+    "LABELS",
+    "PICTURES",
+    "Diagnosis",
+    "Finding",
+    "RunError",
+    "diagnose",
+    "draw",
+    "is_run_folder",
+    "prose",
+]
+
+PICTURES = (".png", ".svg", ".pdf")
+"""Suffixes of the files `draw` can write."""
 
 
 def draw(diagnosis: Diagnosis, path: Path) -> None:

@@ -51,8 +51,8 @@ def _instability(diagnosis: Diagnosis) -> Iterator[str]:
         )
     elif math.isfinite(share) and start < lr.steps[int(np.argmax(lr.values))]:
         yield (
-            f"It began inside the warm-up, at a rate of {lr.at(start):.2g}: halve the peak ({peak:.2g} to {peak / 2:.2g}) "
-            "and warm up twice as long."
+            f"It began inside the warm-up, at a rate of {lr.at(start):.2g}: halve the peak "
+            f"({peak:.2g} to {peak / 2:.2g}) and warm up twice as long."
         )
     elif math.isfinite(share):
         yield (
@@ -78,18 +78,18 @@ def _overfitting(diagnosis: Diagnosis) -> Iterator[str]:
     view = diagnosis.view
     share = (diagnosis.best_step or 0) / max(view.curves.last_step, 1)
     yield (
-        f"The best step lies at {100 * share:.0f} % of the run: train that long, so that the learning rate's decay ends "
-        "there too, or add data; the steps after it only memorised."
+        f"The best step lies at {100 * share:.0f} % of the run: train that long, so that the learning rate's decay "
+        "ends there too, or add data; the steps after it only memorised."
     )
-    yield "If more steps are wanted: more or more varied data, a lower learning rate, dropout or a smaller adapter rank."
+    yield "If more steps are wanted: more or more varied data, a lower rate, dropout or a smaller adapter."
 
 
 def _nan(diagnosis: Diagnosis) -> Iterator[str]:
     first = diagnosis.evidence and diagnosis.deciding and diagnosis.deciding.first_step
     yield f"Nothing after step {first} was learnt: resume from a checkpoint before it, not from a later one."
     yield (
-        "Train in bf16 rather than fp16, lower the learning rate, and look at the batch at that step: an example without "
-        "any label, or a loss of log 0."
+        "Train in bf16 rather than fp16, lower the learning rate, and look at the batch at that step: an example "
+        "without any label, or the log of 0."
     )
     if diagnosis.view.curves.nan_masked:
         yield "Set logging_nan_inf_filter=False, so that the log says NaN where it now says 0.0."
@@ -112,7 +112,7 @@ def _plateau(diagnosis: Diagnosis) -> Iterator[str]:
     lr = diagnosis.view.curves.lr
     rate = f" (its peak was {lr.values.max():.2g}; try 3 and 10 times that)" if len(lr.values) else ""
     yield f"Raise the learning rate{rate}, or the adapter's rank."
-    yield "Check that labels are not all masked, that the trainable parameters are the ones meant, and the data's order."
+    yield "Check that labels are not all masked, that the parameters meant to train do, and the data itself."
 
 
 def _healthy(diagnosis: Diagnosis) -> Iterator[str]:

@@ -148,7 +148,8 @@ def _overfits(view: View, rise: float) -> bool:
 
 
 def _joint_rise(view: View, rise: float, train: float) -> Finding:
-    start, end = onset(view), view.evals.steps[-1]
+    start, end = onset(view), float(view.evals.steps[-1])
+    train = max(train, view.train_change(start, end))
     peak = float(view.evals.values[view.best :].max())
     best = float(view.evals.values[view.best])
     worst = f" ({peak / best:.3g}× at its worst)" if best > 0 and peak / best > 1.2 * math.exp(rise) else ""

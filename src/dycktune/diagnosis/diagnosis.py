@@ -52,6 +52,9 @@ class Diagnosis:
     """Path of the checkpoint to deploy among those that exist; None when none is on disk."""
 
     advice: tuple[str, ...]
+    finished: bool
+    """Whether the log says that training reached its last step."""
+
     trainer_choice: TrainerChoice | None
     view: View
     source: str

@@ -89,6 +89,11 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=checkpoint_step)
 
 
+def is_run_folder(path: Path) -> bool:
+    """Whether `path` is a folder of a whole run, not of one checkpoint."""
+    return path.is_dir() and not CHECKPOINT.fullmatch(path.resolve().name)
+
+
 def checkpoint_step(path: Path | str) -> int:
     """The step in the last part of a checkpoint's path, be the path absolute, relative or Windows'; -1 for none."""
     match = CHECKPOINT.fullmatch(re.split(r"[/\\]", str(path).rstrip("/\\"))[-1])

@@ -60,13 +60,14 @@ def _zero_unknown(view: View) -> Iterator[Finding]:
 def _norms(view: View) -> Iterator[Finding]:
     norm, lone = view.curves.norm, view.curves.nan_norms
     if lone and not view.curves.nan_masked:
-        message = f"the gradient norm is not finite in {_rows(len(lone))} whose loss is sound: harmless (a skipped step)"
+        message = f"the gradient norm is not finite in {_rows(len(lone))} with a sound loss: harmless (a skipped step)"
         yield _note("nan_norm", message, lone[0], lone[-1], rows=len(lone))
     usual = float(np.median(norm.values)) if len(norm.values) else 0.0
     wild = norm.steps[norm.values > view.limits.norm_spike * usual] if usual > 0 else norm.steps[:0]
     if len(wild):
         worst = float(norm.values.max())
-        message = f"the gradient norm passes {view.limits.norm_spike:.0f}× its median in {_rows(len(wild))} (up to {worst:.3g})"
+        times = f"{view.limits.norm_spike:.0f}×"
+        message = f"the gradient norm passes {times} its median in {_rows(len(wild))} (up to {worst:.3g})"
         yield _note("grad_norm_spike", message, wild[0], wild[-1], median=usual, worst=worst, rows=len(wild))
 
 
@@ -143,7 +144,7 @@ def _scale(view: View) -> Iterator[Finding]:
         return
     if np.median(view.curves.train.values[:3]) < view.limits.scale_gap * view.evals.values[0]:
         return  # close at the start: the gap is learnt, not a matter of scale
-    message = f"the train loss is {ratio:.3g}× the eval loss at step {step:.0f}: another scale, so only trends are compared"
+    message = f"the train loss is {ratio:.3g}× the eval loss at step {step:.0f}: another scale, so only trends count"
     yield _note("scale_mismatch", message, step, step, ratio=ratio)
 
 

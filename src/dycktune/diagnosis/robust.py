@@ -54,6 +54,6 @@ def extrapolate(steps: Array, values: Array, step: float) -> float:
 def expected_minimum(count: int) -> float:
     """How far below its level the lowest of `count` normal values lies, in standard deviations.
 
-    The leading term √(2 ln n) of extreme-value theory (Fisher & Tippett, 1928): a bound, so it never favours the lowest.
+    The leading term √(2 ln n) of extreme-value theory (Fisher & Tippett, 1928), an upper bound.
     """
     return float(np.sqrt(2 * np.log(max(count, 1))))

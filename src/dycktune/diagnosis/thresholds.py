@@ -8,13 +8,14 @@ class Thresholds:
     """Pure numbers: no threshold has the scale of a loss, so the unit of a loss never matters."""
 
     min_evals: int = 5
-    """Evaluations below which the shape of the eval curve is not judged: a fall, a turn and a rise confirmed need five."""
+    """Evaluations below which the shape of the eval curve is not judged: fall, turn and confirmed rise need five."""
 
     min_train: int = 10
     """Train rows below which a run without evaluations is not judged."""
 
     noise_rows: int = 20
-    """Train rows below which their noise is taken as none: each is a mean over many steps, and the trend would pass for noise."""
+    """Train rows below which their noise is taken as none: each is a mean over many steps, and the trend would pass
+    for noise."""
 
     floor: float = 1e-3
     """Share of the first loss below which differences mean nothing: at 1e-5 a ratio of 3 is rounding."""
@@ -26,7 +27,7 @@ class Thresholds:
     """Standard errors beyond which a change is not noise: the usual three-sigma rule, also for outliers."""
 
     train_window: float = 0.05
-    """Share of the train rows a running median covers: long enough to see through batch noise, short enough for a phase."""
+    """Share of the train rows a running median covers: long enough for batch noise, short enough for a phase."""
 
     train_share: float = 0.3
     """In a joint rise, the train loss must rise at least this share of what eval did (both in log)."""
@@ -41,7 +42,7 @@ class Thresholds:
     """How much larger than the run's own latest falls a last fall must be to be called out of line."""
 
     drop_window: int = 5
-    """Evaluations before the last that say what it should have been: enough for a median line to survive two outliers."""
+    """Evaluations before the last that say what it should have been: a median line survives one outlier in five."""
 
     excursion: float = 0.3
     """Rise above its trough at which a level is said to have left it: less is what a harder stretch of data does."""
@@ -53,10 +54,11 @@ class Thresholds:
     """Share of the first train loss below which a spike is one odd batch of a memorised set."""
 
     level_sigmas: float = 5.0
-    """Standard errors of such a rise of the level: above three, because it is measured from the lowest of many levels."""
+    """Standard errors of such a rise of the level: above three, as it is measured from the lowest of many."""
 
     spike_sigmas: float = 8.0
-    """Noise units of a spike of single rows: above the 6 of OLMo's skip-step rule, because a finished log has thousands of chances."""
+    """Noise units of a spike of single rows: above the 6 of OLMo's skip-step rule, as a finished log has thousands of
+    chances."""
 
     plateau: float = 0.05
     """Fall over the whole run, of train and eval alike, below which nothing was learnt."""

@@ -13,7 +13,8 @@ from dycktune.diagnosis.advice import advise
 from dycktune.diagnosis.curves import Curves, curves, not_applicable
 from dycktune.diagnosis.diagnosis import LABELS, Diagnosis, TrainerChoice
 from dycktune.diagnosis.finding import Finding
-from dycktune.diagnosis.log import CHECKPOINT, Log, checkpoint_step, checkpoints as checkpoints_in, read
+from dycktune.diagnosis.log import CHECKPOINT, Log, checkpoint_step, read
+from dycktune.diagnosis.log import checkpoints as checkpoints_in
 from dycktune.diagnosis.notes import notes
 from dycktune.diagnosis.thresholds import DEFAULT, Thresholds
 from dycktune.diagnosis.view import View
@@ -66,6 +67,7 @@ def judge(log: Log, available: Iterable[Path] = (), limits: Thresholds = DEFAULT
         recommended_step=wanted,
         recommended_checkpoint=choice.path,
         advice=(),
+        finished=_number(log, "global_step") >= _number(log, "max_steps") > 0,
         trainer_choice=trainer,
         view=view,
         source=str(log.path),

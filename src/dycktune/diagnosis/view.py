@@ -131,25 +131,23 @@ class View:
     @cached_property
     def since_good(self) -> "TrainShift":
         """The train level after the good region against that inside it."""
-        return self._shift(self.evals.steps[self.good.stop - 1])
+        return self._shift(float(self.evals.steps[self.good.stop - 1]))
 
     @cached_property
     def lately(self) -> "TrainShift":
         """The same for the last third of what followed the good region."""
-        after = self.evals.steps[self.good.stop - 1]
-        return self._shift(after + 2 / 3 * (self.evals.steps[-1] - after))
+        after, end = float(self.evals.steps[self.good.stop - 1]), float(self.evals.steps[-1])
+        return self._shift(after + 2 / 3 * (end - after))
 
     def _shift(self, after: float) -> "TrainShift":
         steps, logs = self.curves.train.steps, self.logged(self.curves.train.values)
-        first, last = (self.evals.steps[i] for i in (self.good.start, self.good.stop - 1))
+        first, last, end = (float(self.evals.steps[i]) for i in (self.good.start, self.good.stop - 1, -1))
         margin = float(np.median(np.diff(self.evals.steps))) / 2
         inside = logs[(steps >= first - margin) & (steps <= last + margin)]
-        late = logs[(steps > max(after, last + margin)) & (steps <= self.evals.steps[-1])]
+        late = logs[(steps > max(after, last + margin)) & (steps <= end)]
         level = float(np.median(inside)) if len(inside) else self.train_smooth.at(last)
         if not len(late):
-            return TrainShift(
-                self.train_change(last, self.evals.steps[-1]), 1.25 * self.train_noise * np.sqrt(2)
-            )
+            return TrainShift(self.train_change(last, end), 1.25 * self.train_noise * np.sqrt(2))
         error = 1.25 * self.train_noise * np.sqrt(1 / max(len(inside), 1) + 1 / len(late))
         return TrainShift(float(np.median(late)) - level, float(error))
 
@@ -186,7 +184,7 @@ class View:
 
 
 def _below_both_sides(logs: Array, i: int) -> float:
-    """How far point i lies below its neighbours and below the line each side's two neighbours make; <= 0 if not below."""
+    """How far point i lies below its neighbours and below the line of each side's next two; at most 0 if not."""
     sides = [logs[i - 1], logs[i + 1]]
     if i >= 2:
         sides.append(2 * logs[i - 1] - logs[i - 2])

@@ -1,0 +1,145 @@
+"""loss.png: train, eval and learning rate, with the good region, the onset, the deploy point and the flukes."""
+
+from pathlib import Path
+from textwrap import wrap
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from dycktune.diagnosis.diagnosis import Diagnosis
+from dycktune.diagnosis.prose import HEADLINES
+from dycktune.diagnosis.robust import running_median
+from dycktune.diagnosis.view import View
+
+INK, QUIET = "#22272e", "#8a929b"
+TRAIN, EVAL, RATE = "#4878a8", "#c4432b", "#b9bec5"
+GOOD, DEPLOY, ONSET = "#dcefdc", "#2a7d3f", "#d9822b"
+WIDE_RANGE = 8.0
+"""Highest over lowest loss beyond which the axis is logarithmic: a linear one would flatten the good region."""
+
+
+def draw(diagnosis: Diagnosis, path: Path) -> None:
+    """Draw the run to an image file, whose suffix names the format; written beside, then renamed."""
+    figure = Figure(figsize=(10, 5.6), dpi=130, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    losses, rates = figure.subplots(2, 1, sharex=True, height_ratios=[4.2, 1])
+    _curves(losses, diagnosis.view)
+    _marks(losses, diagnosis)
+    _rates(rates, diagnosis.view)
+    _titles(losses, diagnosis)
+    beside = path.with_name(f".{path.name}.tmp")
+    canvas.print_figure(beside, format=path.suffix.lstrip(".") or "png")
+    beside.replace(path)
+
+
+def _curves(axes: Axes, view: View) -> None:
+    train, evals = view.curves.train, view.curves.evals
+    if len(train.steps):
+        axes.plot(
+            *train, color=TRAIN, linewidth=0.8, alpha=0.35 if _is_dense(view) else 0.9, label="train loss"
+        )
+    if _is_dense(view):
+        level = running_median(train.values, view.train_width)
+        axes.plot(train.steps, level, color=TRAIN, linewidth=1.6, label="train loss, running median")
+    if len(evals.steps):
+        axes.plot(
+            *evals,
+            "o-",
+            color=EVAL,
+            linewidth=1.6,
+            markersize=4,
+            label=view.curves.eval_key.replace("_", " "),
+        )
+    values = np.concatenate([train.values, evals.values])
+    positive = values[values > 0]
+    if len(positive) == len(values) > 0 and positive.max() > WIDE_RANGE * positive.min():
+        axes.set_yscale("log")
+    axes.set_ylabel("loss", color=INK)
+    axes.margins(y=0.1)
+    _plain(axes)
+
+
+def _is_dense(view: View) -> bool:
+    return view.train_width >= 3
+
+
+def _marks(axes: Axes, diagnosis: Diagnosis) -> None:
+    view, evals = diagnosis.view, diagnosis.view.evals
+    if len(evals.steps) > 1 and diagnosis.best_step is not None:
+        good = evals.steps[view.good]
+        half = float(np.median(np.diff(evals.steps))) / 2 if len(good) == 1 else 0.0
+        axes.axvspan(good[0] - half, good[-1] + half, color=GOOD, zorder=0, label="good region")
+    onset = (
+        diagnosis.deciding.first_step
+        if diagnosis.deciding and diagnosis.label in ("instability", "overfitting")
+        else None
+    )
+    if onset is not None:
+        axes.axvline(onset, color=ONSET, linestyle="--", linewidth=1.4, label=f"onset, step {onset}")
+    if diagnosis.recommended_step is not None:
+        _deploy(axes, diagnosis, diagnosis.recommended_step)
+    for step, value in [*zip(*view.out_of_line, strict=True), *zip(*view.flukes, strict=True)]:
+        axes.plot(step, value, "x", color=INK, markersize=10, markeredgewidth=2, zorder=6)
+        _name(axes, f"fluke, step {step:.0f}", step, value, INK)
+    axes.legend(loc="best", frameon=False, fontsize=8, labelcolor=INK)
+
+
+def _deploy(axes: Axes, diagnosis: Diagnosis, step: int) -> None:
+    curves = diagnosis.view.curves
+    series = curves.evals if len(curves.evals.steps) else curves.train
+    value = series.at(step)
+    axes.plot(
+        step, value, "o", color="none", markeredgecolor=DEPLOY, markersize=13, markeredgewidth=2.2, zorder=5
+    )
+    _name(axes, f"deploy step {step}", step, value, DEPLOY)
+
+
+def _name(axes: Axes, text: str, step: float, value: float, color: str) -> None:
+    """Write beside a point, on the side where there is room."""
+    right = step > sum(axes.get_xlim()) / 2
+    axes.annotate(
+        text,
+        (step, value),
+        xytext=(-12 if right else 12, -18),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        color=color,
+        fontsize=9,
+        fontweight="bold",
+        zorder=7,
+        bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
+    )
+
+
+def _rates(axes: Axes, view: View) -> None:
+    if len(view.curves.lr.steps):
+        axes.fill_between(*view.curves.lr, color=RATE, linewidth=0, alpha=0.7)
+        axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+        axes.yaxis.get_offset_text().set(size=8, color=QUIET)
+    else:
+        axes.text(0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", va="center", color=QUIET)
+        axes.set_yticks([])
+    axes.set_ylabel("learning rate", color=INK, fontsize=9)
+    axes.set_xlabel("step", color=INK)
+    axes.set_ylim(bottom=0)
+    _plain(axes)
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(RATE)
+    axes.tick_params(colors=QUIET, labelsize=8)
+    axes.grid(axis="y", color="#eceef0", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _titles(axes: Axes, diagnosis: Diagnosis) -> None:
+    told = wrap(diagnosis.deciding.message, 125) if diagnosis.deciding else []
+    above = 10 + 13 * len(told)
+    axes.set_title(
+        HEADLINES[diagnosis.label], loc="left", color=INK, fontsize=13, fontweight="bold", pad=above
+    )
+    place = {"xytext": (0, 6), "textcoords": "offset points", "xycoords": "axes fraction"}
+    axes.annotate("\n".join(told), (0, 1), **place, color=QUIET, fontsize=9, va="bottom")

@@ -1,0 +1,29 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dycktune.diagnosis import robust
+
+
+def test_noise_is_found_under_a_curve_with_spikes():
+    rng = np.random.default_rng(0)
+    trend = np.linspace(3, 0, 400) ** 2
+    values = trend + rng.normal(0, 0.1, 400)
+    values[::40] += 5
+    assert abs(robust.noise(values) - 0.1) < 0.02
+
+
+@given(st.floats(-5, 5), st.floats(-5, 5), st.integers(2, 20))
+def test_lines_pass_every_smoother_and_are_extrapolated_exactly(slope, start, count):
+    steps = np.arange(count, dtype=float)
+    line = start + slope * steps
+    assert np.allclose(robust.median_of_three(line), line)
+    assert np.isclose(robust.extrapolate(steps, line, count), start + slope * count)
+    assert robust.noise(line) < 1e-9
+
+
+@given(st.integers(0, 19), st.floats(-100, 100))
+def test_a_lone_outlier_leaves_no_trace_of_its_size(place, size):
+    values = np.zeros(20)
+    values[place] = size
+    assert np.abs(robust.median_of_three(values)).max() == 0
