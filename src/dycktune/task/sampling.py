@@ -1,4 +1,4 @@
-"""The endless indexed stream of problems, and the split each prefix belongs to."""
+"""The split each prefix belongs to, the prefixes there are, and how one is drawn."""
 
 import hashlib
 import random
@@ -9,16 +9,9 @@ from functools import cached_property, lru_cache
 from dycktune.errors import CorpusError
 from dycktune.task.brackets import PAIRS, Alphabet
 from dycktune.task.counting import count_prefixes, every_prefix
-from dycktune.task.problem import Problem
-
-SAMPLING_VERSION = 1
-"""Raised with every change of what the stream draws; part of each item's hash."""
 
 SPLITS = {"train": 0.90, "eval": 0.05, "test": 0.05}
 """The share of all prefixes that each split holds."""
-
-_FEW = 2000
-"""A set of more prefixes than this has some in every split: the smallest share misses it once in 10^44."""
 
 _FEWER_PAIRS = 0.25
 """How often a prefix is confined to some of the pairs, so that towers of a single pair occur at any length."""
@@ -49,7 +42,7 @@ def _unit_hash(text: str, purpose: bytes) -> float:
 class Space:
     """The prefixes that may be drawn, and how.
 
-    A draw takes, each evenly from what the ones before it leave possible: the length; the number of closers;
+    A draw of one length takes, each evenly from what the ones before it leave possible: the number of closers;
     the last symbol, opener or closer; the most brackets open before it; and where that depth is first reached.
     Between these fixed points the order is random. A quarter of the draws use only some of the pairs; each
     opener is then one of the pairs in use. So every prefix of these lengths, depth and pairs has a chance, and
@@ -98,11 +91,10 @@ class Space:
         """How many prefixes of `length` there are, over all splits."""
         return count_prefixes(self.max_length, self.pairs, self.ceiling)[length]
 
-    def draw(self, rng: random.Random) -> str:
-        """One prefix, of whichever split. Only `rng.random` is used, whose numbers Python keeps for good."""
-        length = self.lengths[_below(rng, len(self.lengths))]
+    def draw(self, rng: random.Random, length: int) -> str:
+        """One prefix of any split. Only `rng.random` is used, whose numbers Python keeps for good."""
         fewest = max(0, (length - self.ceiling + 1) // 2)
-        closers = fewest + _below(rng, (length - 1) // 2 - fewest + 1)
+        closers = fewest + below(rng, (length - 1) // 2 - fewest + 1)
         depth = length - 2 * closers
         ends_closed = closers > 0 and depth < self.ceiling and rng.random() < 0.5
         opens = _walk(rng, length - 1, depth + 1 if ends_closed else depth - 1, self.ceiling)
@@ -112,27 +104,7 @@ class Space:
         pairs = self.alphabet.pairs
         if len(pairs) == 1 or rng.random() >= _FEWER_PAIRS:
             return pairs
-        return sorted(pairs, key=lambda _: rng.random())[: 1 + _below(rng, len(pairs) - 1)]
-
-
-def item(space: Space, *, split: str, seed: int, index: int) -> Problem:
-    """Item `index` of the endless stream of a split and seed: the same whatever else is drawn.
-
-    Its hash seeds a row of draws, of which it is the first that belongs to the split.
-
-    Raises:
-        CorpusError: the split holds no prefix of this space.
-    """
-    if not holds_any(space, split):
-        raise CorpusError(
-            f"the {split} split holds no prefix of lengths {space.min_length} to {space.max_length}; "
-            "raise max_length or pairs"
-        )
-    key = f"{SAMPLING_VERSION}/{split}/{seed}/{index}".encode()
-    rng = random.Random(int.from_bytes(hashlib.blake2b(key, digest_size=16).digest()))
-    while split_of(prefix := space.draw(rng)) != split:
-        pass
-    return Problem(prefix)
+        return sorted(pairs, key=lambda _: rng.random())[: 1 + below(rng, len(pairs) - 1)]
 
 
 @lru_cache(maxsize=4096)
@@ -140,14 +112,6 @@ def held(space: Space, length: int, split: str) -> int:
     """How many prefixes of `length` a split holds, by hashing every one of them."""
     prefixes = every_prefix(length, space.alphabet, space.ceiling)
     return sum(split_of(prefix) == split for prefix in prefixes)
-
-
-@lru_cache(maxsize=64)
-def holds_any(space: Space, split: str) -> bool:
-    """Whether a split holds any prefix at all."""
-    if sum(map(space.total, space.lengths)) > _FEW:
-        return True
-    return any(held(space, length, split) for length in space.lengths)
 
 
 def _walk(rng: random.Random, length: int, end: int, ceiling: int) -> list[bool]:
@@ -159,9 +123,9 @@ def _walk(rng: random.Random, length: int, end: int, ceiling: int) -> list[bool]
         return []
     lowest = max(end, 1)
     highest = min(ceiling, (length + end) // 2)
-    peak = lowest + _below(rng, highest - lowest + 1)
+    peak = lowest + below(rng, highest - lowest + 1)
     slack = (length - 2 * peak + end) // 2 if peak > 1 else 0
-    first = peak + 2 * _below(rng, slack + 1)
+    first = peak + 2 * below(rng, slack + 1)
     return [*_leg(rng, first - 1, 0, peak - 1, peak - 1), True, *_leg(rng, length - first, peak, end, peak)]
 
 
@@ -180,7 +144,7 @@ def _brackets(rng: random.Random, opens: Sequence[bool], pairs: Sequence[str]) -
     symbols, due = [], []
     for is_open in opens:
         if is_open:
-            opener, closer = pairs[_below(rng, len(pairs))]
+            opener, closer = pairs[below(rng, len(pairs))]
             symbols.append(opener)
             due.append(closer)
         else:
@@ -188,5 +152,6 @@ def _brackets(rng: random.Random, opens: Sequence[bool], pairs: Sequence[str]) -
     return "".join(symbols)
 
 
-def _below(rng: random.Random, count: int) -> int:
+def below(rng: random.Random, count: int) -> int:
+    """A whole number from 0 to `count` - 1."""
     return int(rng.random() * count)
