@@ -1,0 +1,135 @@
+"""Rows in files: JSONL and Parquet, by the file's ending."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dycktune.errors import DataError
+
+_BATCH = 1000
+"""Parquet rows held in memory at once."""
+
+
+class LocatedRow(NamedTuple):
+    """A row as it stands in its file."""
+
+    source: str
+    """`file:line`, from 1; for Parquet the row's number."""
+    content: Any
+
+
+def read_rows(path: Path) -> Iterator[LocatedRow]:
+    """The rows of a file, one at a time; blank lines are passed over.
+
+    Raises:
+        DataError: the file cannot be read, or a line is not JSON.
+    """
+    reading = _format(path).read
+    try:
+        yield from reading(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}; name a data file") from error
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> str:
+    """Write rows beside `path`, then rename; its folder is made. Returns the file's SHA-256, in hex.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    writing = _format(path).write
+    beside = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writing(beside, rows)
+        with beside.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        beside.replace(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}; name another file") from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return digest
+
+
+def _read_jsonl(path: Path) -> Iterator[LocatedRow]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                source = f"{path}:{number}"
+                yield LocatedRow(source, _parsed(line, source))
+
+
+def _parsed(line: bytes, source: str) -> Any:
+    try:
+        return json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{source}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{source}: not JSON ({error}); write one JSON row a line") from error
+
+
+def _write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _read_parquet(path: Path) -> Iterator[LocatedRow]:
+    arrow = _pyarrow()
+    number = 0
+    try:
+        with arrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_BATCH):
+                for content in batch.to_pylist():
+                    number += 1
+                    yield LocatedRow(f"{path}:{number}", _without_nulls(content))
+    except arrow.ArrowException as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{path} is not a whole Parquet file after row {number}: {reason}") from error
+
+
+def _without_nulls(row: dict[str, Any]) -> dict[str, Any]:
+    """A Parquet row has every column of its file; what it leaves empty it does not have."""
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    arrow = _pyarrow()
+    rows = iter(rows)
+    first = arrow.Table.from_pylist(list(islice(rows, _BATCH)))
+    with arrow.parquet.ParquetWriter(path, first.schema) as file:
+        file.write_table(first)
+        while batch := list(islice(rows, _BATCH)):
+            file.write_table(arrow.Table.from_pylist(batch, schema=first.schema))
+
+
+def _pyarrow() -> Any:
+    try:
+        import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise DataError(
+            "Parquet needs pyarrow, which is not installed; pip install 'dycktune[parquet]', or use .jsonl"
+        ) from error
+    return import_module("pyarrow")
+
+
+class _Format(NamedTuple):
+    read: Callable[[Path], Iterator[LocatedRow]]
+    write: Callable[[Path, Iterable[dict[str, Any]]], None]
+
+
+_FORMATS = {
+    ".jsonl": _Format(_read_jsonl, _write_jsonl),
+    ".parquet": _Format(_read_parquet, _write_parquet),
+}
+
+
+def _format(path: Path) -> _Format:
+    if path.suffix not in _FORMATS:
+        raise DataError(f"{path}: data files end in {' or '.join(_FORMATS)}; rename or convert it")
+    return _FORMATS[path.suffix]
