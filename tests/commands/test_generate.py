@@ -1,0 +1,83 @@
+import hashlib
+import json
+
+import pytest
+
+from dycktune.cli import main
+from dycktune.data.corpus import Corpus, CorpusSpec
+from dycktune.data.rows import read_examples
+
+
+def manifest_of(path):
+    return json.loads(path.with_name(f"{path.name}.manifest.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_the_file_holds_the_corpus_and_the_manifest_its_spec_and_digest(ending, tmp_path, capsys):
+    out = tmp_path / f"rows.{ending}"
+    assert (
+        main(["generate", str(out), "--count", "60", "--split", "test", "--seed", "4", "--pairs", "8"]) == 0
+    )
+    spec = CorpusSpec(count=60, split="test", seed=4, pairs=8)
+    assert [row.prefix for row in read_examples(out)] == [problem.prefix for problem in Corpus(spec)]
+    manifest = manifest_of(out)
+    assert manifest["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
+    assert CorpusSpec(**manifest["spec"]) == spec
+    assert (manifest["count"], manifest["seed"], manifest["split"]) == (60, 4, "test")
+    assert sum(manifest["lengths"].values()) == sum(manifest["depths"].values()) == 60
+    printed = capsys.readouterr()
+    assert "60 test problems" in printed.out
+    assert f"{out}.manifest.json" in printed.out
+    assert not printed.err
+
+
+def test_workers_and_runs_write_the_same_bytes(tmp_path):
+    outs = [tmp_path / f"{name}.jsonl" for name in "abc"]
+    for out, workers in zip(outs, "112", strict=True):
+        main(["generate", str(out), "--count", "700", "--max-length", "8", "--workers", workers])
+    first, *others = (out.read_bytes() for out in outs)
+    assert all(other == first for other in others)
+
+
+def test_shards_hold_the_whole_between_them(tmp_path):
+    common = ["--count", "90", "--style", "stack"]
+    main(["generate", str(tmp_path / "whole.jsonl"), *common])
+    for index in (1, 2, 3):
+        main(["generate", str(tmp_path / f"{index}.jsonl"), *common, "--shard", f"{index}/3"])
+    parts = [
+        line for i in (1, 2, 3) for line in (tmp_path / f"{i}.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    assert sorted(parts) == sorted((tmp_path / "whole.jsonl").read_text(encoding="utf-8").splitlines())
+    assert sum(manifest_of(tmp_path / f"{i}.jsonl")["count"] for i in (1, 2, 3)) == 90
+    assert manifest_of(tmp_path / "2.jsonl")["shard"] == "2/3"
+
+
+def test_lengths_that_are_used_up_are_said(tmp_path, capsys):
+    out = tmp_path / "rows.jsonl"
+    main(["generate", str(out), "--count", "200", "--max-length", "12", "--pairs", "1"])
+    spilled = manifest_of(out)["spill_over"]
+    assert spilled["2"] == 1
+    assert "used up: lengths 2 (1)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["rows.csv", "--count", "5"], ".jsonl or .parquet"),
+        (["rows.jsonl", "--count", "99", "--max-length", "2"], "99 distinct problems asked for, but only 16"),
+        (["rows.jsonl", "--count", "0"], "count is 0"),
+        (["rows.jsonl", "--count", "5", "--style", "prose"], "stack, compact"),
+        (["rows.jsonl", "--count", "5", "--shard", "9/2"], "I/N"),
+        (["rows.jsonl", "--count", "5", "--workers", "0"], "workers is 0"),
+        (["rows.jsonl", "--count", "5", "--split", "dev"], "dev"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line_and_nothing_is_written(
+    arguments, why, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["generate", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert why in printed.err
+    assert printed.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
