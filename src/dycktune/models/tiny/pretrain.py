@@ -76,11 +76,20 @@ def _collate(pages: list[Page], ids: PieceIds, pad: int) -> Batch:
     return Batch(ids_BT, learnt_N, ids_BT[:, 1:].flatten()[learnt_N])
 
 
-def batches(rng: random.Random, ids: PieceIds, pad: int, *, steps: int, tokens: int) -> Iterator[Batch]:
-    """`steps` batches of pages of similar length, at most `tokens` positions each."""
+class Phase(NamedTuple):
+    """A stretch of training, begun from nothing or from an earlier stretch's weights."""
+
+    done: int
+    """Steps before it."""
+    steps: int
+    decay: int
+
+
+def batches(rng: random.Random, ids: PieceIds, pad: int, *, phase: Phase, tokens: int) -> Iterator[Batch]:
+    """A batch a step: pages of similar length, at most `tokens` positions."""
     step = 0
     while True:
-        longest = _longest(step, steps)
+        longest = _longest(phase.done + step)
         pages = sorted((draw_page(rng, longest) for _ in range(256)), key=lambda page: len(page.pieces))
         chunks: list[list[Page]] = [[]]
         for page in pages:
@@ -91,7 +100,7 @@ def batches(rng: random.Random, ids: PieceIds, pad: int, *, steps: int, tokens: 
         for chunk in chunks:
             yield _collate(chunk, ids, pad)
             step += 1
-            if step == steps:
+            if step == phase.steps:
                 return
 
 
@@ -110,33 +119,46 @@ def _optimizers(model: Qwen2ForCausalLM, rate: float) -> list[torch.optim.Optimi
     ]
 
 
-def _rate_factor(step: int, steps: int) -> float:
-    """Warm up over 200 steps, stay, and fall linearly to zero over the last third."""
-    return min(1.0, (step + 1) / 200, (steps - step) / (steps / 3))
+def _rate_factor(step: int, phase: Phase) -> float:
+    """Warm up over 200 steps and stay; fall linearly to zero over the last `decay` steps."""
+    return min(1.0, (step + 1 + phase.done) / 200, (phase.steps - step) / max(1, phase.decay))
 
 
-def _longest(step: int, steps: int) -> int:
-    """Pages grow from 8 symbols to 48 over the first half: short look-ups are learnt first."""
-    return min(48, 8 + math.floor(80 * step / steps))
+def _longest(step: int) -> int:
+    """Pages grow from 8 symbols to 48 over the first 2,500 steps: short look-ups are learnt first."""
+    return min(48, 8 + math.floor(40 * step / 2500))
 
 
-def pretrain(out: Path, *, steps: int, hidden: int, layers: int, rate: float, tokens: int, seed: int) -> None:
-    """Train the base and write it with its tokenizer to `out`."""
-    torch.manual_seed(seed)
-    rng = random.Random(seed)
+def pretrain(
+    out: Path,
+    phase: Phase,
+    *,
+    start: Path | None,
+    hidden: int,
+    layers: int,
+    rate: float,
+    tokens: int,
+    seed: int,
+) -> None:
+    """Train the base, from `start` where that is given, and write it with its tokenizer to `out`."""
+    torch.manual_seed(seed + phase.done)
+    rng = random.Random(seed + phase.done)
     tokenizer = build_tokenizer()
-    pad, end = tokenizer.convert_tokens_to_ids([PAD, END])
-    model = Qwen2ForCausalLM(config(len(tokenizer), hidden=hidden, layers=layers, pad=pad, end=end))
+    pad, end = (tokenizer.get_vocab()[token] for token in (PAD, END))
+    if start is None:
+        model = Qwen2ForCausalLM(config(len(tokenizer), hidden=hidden, layers=layers, pad=pad, end=end))
+    else:
+        model = Qwen2ForCausalLM.from_pretrained(start, dtype=torch.float32)
     optimizers, ids = _optimizers(model, rate), PieceIds(tokenizer)
     started, seen, correct, learnt = time.time(), 0, 0, 0
-    for step, batch in enumerate(batches(rng, ids, pad, steps=steps, tokens=tokens)):
+    for step, batch in enumerate(batches(rng, ids, pad, phase=phase, tokens=tokens)):
         logits_NV = _logits(model, batch)
         loss = F.cross_entropy(logits_NV, batch.targets_N)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = rate * _rate_factor(step, steps)
+                group["lr"] = rate * _rate_factor(step, phase)
             optimizer.step()
             optimizer.zero_grad()
         seen += batch.ids_BT.numel()
@@ -157,7 +179,7 @@ def pretrain(out: Path, *, steps: int, hidden: int, layers: int, rate: float, to
                 flush=True,
             )
             correct = learnt = 0
-        if (step + 1) % 1000 == 0 or step + 1 == steps:
+        if (step + 1) % 1000 == 0 or step + 1 == phase.steps:
             model.save_pretrained(out)
             tokenizer.save_pretrained(out)
 
@@ -166,14 +188,18 @@ def main() -> None:
     """Read the command line and build."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=16000)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--decay", type=int, default=0, help="of the steps, how many the rate falls over")
+    parser.add_argument("--start", type=Path, help="weights of an earlier call to go on from")
+    parser.add_argument("--done", type=int, default=0, help="steps those weights have had")
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--tokens", type=int, default=3072)
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    pretrain(**vars(options))
+    options = vars(parser.parse_args())
+    phase = Phase(options.pop("done"), options.pop("steps"), options.pop("decay"))
+    pretrain(options.pop("out"), phase, **options)
 
 
 if __name__ == "__main__":
