@@ -307,6 +307,36 @@ def tiny_training(rng: Generator) -> Made:
     return Made(rows=rows, label="instability" if lost else "healthy", steps=good, accepted=accepted)
 
 
+def healthy_correlated(rng: Generator) -> Made:
+    """A run that learns, with train noise that wanders: the order of the data."""
+    truth = base(rng)
+    memory, drift = rng.uniform(0.5, 0.95), 0.0
+    wander = np.empty_like(truth.train)
+    for i in range(len(wander)):
+        drift = memory * drift + rng.normal(0, 0.08 * math.sqrt(1 - memory**2))
+        wander[i] = drift
+    truth.train = truth.train * np.exp(wander)
+    return Made(rows=truth.rows(rng), label="healthy", steps=truth.good_steps())
+
+
+def healthy_stairs(rng: Generator) -> Made:
+    """Train falls a step at each epoch while eval goes on improving a little."""
+    truth = base(rng)
+    epoch = np.floor(np.arange(len(truth.train)) / len(truth.train) * rng.integers(3, 9))
+    truth.train = truth.train[0] * 0.75**epoch
+    truth.evals = truth.evals[0] * 0.96**epoch * np.exp(-0.1 * np.arange(len(epoch)) / len(epoch))
+    return Made(rows=truth.rows(rng), label="healthy", steps=truth.good_steps())
+
+
+def rare_batches(rng: Generator) -> Made:
+    """One row in a hundred is a kind of example five times as hard."""
+    made = healthy(rng)
+    for row in made.rows:
+        if "loss" in row and rng.random() < 0.01:
+            row["loss"] *= 5
+    return made
+
+
 def _train_network(rng: Generator, factor: float) -> tuple[Rows, dict[int, float]]:
     """Adam on a two-layer network that learns a random teacher's classes; the rate rises `factor`-fold part-way."""
     teacher = rng.normal(size=(10, 6))
@@ -378,6 +408,9 @@ FAMILIES: dict[str, Callable[[Generator], Made]] = {
         masked_nan,
         plateau,
         tiny_training,
+        healthy_correlated,
+        healthy_stairs,
+        rare_batches,
     )
 }
 

@@ -27,3 +27,10 @@ def test_a_lone_outlier_leaves_no_trace_of_its_size(place, size):
     values = np.zeros(20)
     values[place] = size
     assert np.abs(robust.median_of_three(values)).max() == 0
+
+
+@given(st.lists(st.integers(-50, 50), min_size=1, max_size=40), st.integers(0, 12))
+def test_the_running_median_is_the_median_of_each_window(numbers, half):
+    values = np.array(numbers, dtype=float)
+    expected = [np.median(values[max(0, i - half) : i + half + 1]) for i in range(len(values))]
+    assert robust.running_median(values, 2 * half + 1).tolist() == expected

@@ -180,7 +180,7 @@ def _evaluations(rows: Iterable[Row], key: str) -> tuple[list[Row], tuple[float,
         finished = "train_runtime" in row or (finished and "loss" not in row)
         if key not in row:
             continue
-        reloaded = finished and any(math.isclose(row[key], old[key], rel_tol=1e-9) for old in kept.values())
+        reloaded = finished and any(math.isclose(row[key], old[key], rel_tol=1e-3) for old in kept.values())
         if row["step"] in kept or reloaded:
             repeats.append(row["step"])
         else:

@@ -58,13 +58,27 @@ def _of_train(view: View) -> Iterator[Excursion]:
     calm = robust.median_of_three(rows)
     noise = robust.noise(rows)
     threshold = max(math.log1p(limits.spike), limits.spike_sigmas * noise)
-    yield from (one for one in _walk("train", raw.steps, rows, calm, threshold) if one.recovered)
+    short = [one for one in _walk("train", raw.steps, rows, calm, threshold) if one.recovered]
+    if len(short) <= limits.spike_count:
+        yield from short
     level = robust.running_median(calm, view.train_width)
     error = 1.25 * noise / math.sqrt(view.train_width)
     threshold = max(math.log1p(limits.excursion), limits.level_sigmas * error)
     for one in _walk("train", raw.steps, level, level, threshold):
-        if one.recovered or np.count_nonzero(raw.steps >= one.crossing) >= LASTING:
+        lasts = np.count_nonzero(raw.steps >= one.crossing) >= LASTING
+        if _is_felt(view, one) if one.recovered else lasts:
             yield one
+
+
+def _is_felt(view: View, one: Excursion) -> bool:
+    """Whether a rise of the level that came back was more than a hard stretch of data: it doubled, or eval rose too."""
+    if one.height >= math.log1p(view.limits.spike):
+        return True
+    inside = (view.evals.steps >= one.crossing) & (view.evals.steps <= one.end)
+    if not view.has_shape or not inside.any():
+        return False
+    before = float(np.interp(one.start, view.evals.steps, view.logs))
+    return float(view.logs[inside].max()) - before >= view.tolerance
 
 
 def _of_eval(view: View) -> Iterator[Excursion]:

@@ -45,10 +45,10 @@ class Thresholds:
     """Evaluations before the last that say what it should have been: a median line survives one outlier in five."""
 
     excursion: float = 0.3
-    """Rise above its trough at which a level is said to have left it: less is what a harder stretch of data does."""
+    """Rise above its trough at which the train level has left it, where eval or the log's end confirms it."""
 
     spike: float = 1.0
-    """The same for single rows, which scatter more: they must double."""
+    """The same for what nothing confirms, and for single rows, which scatter more: they must double."""
 
     spike_floor: float = 0.05
     """Share of the first train loss below which a spike is one odd batch of a memorised set."""
@@ -59,6 +59,9 @@ class Thresholds:
     spike_sigmas: float = 8.0
     """Noise units of a spike of single rows: above the 6 of OLMo's skip-step rule, as a finished log has thousands of
     chances."""
+
+    spike_count: int = 3
+    """Short spikes above which they are the scatter of the data, such as a rare kind of long example."""
 
     plateau: float = 0.05
     """Fall over the whole run, of train and eval alike, below which nothing was learnt."""
