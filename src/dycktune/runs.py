@@ -106,6 +106,11 @@ class RunFolder:
         return sorted(found)
 
     @property
+    def started(self) -> bool:
+        """Whether anything was logged or saved."""
+        return bool(self.checkpoints()) or any(True for _ in self.read_metrics())
+
+    @property
     def finished(self) -> bool:
         """Whether training reached its last step and saved it."""
         checkpoints = self.checkpoints()
@@ -139,18 +144,19 @@ class RunFolder:
 def begin(path: Path, config_toml: str, *, resume: bool) -> RunFolder:
     """Make a run folder, or open one that is to be gone on with.
 
+    A folder whose run failed before its first step is made anew.
+
     Raises:
         RunError: the folder is in use and `resume` is False, or its run had another configuration.
     """
     run = RunFolder(path)
-    used = path.is_dir() and any(path.iterdir())
     if path.exists() and not path.is_dir():
         raise RunError(f"{path} is a file; name a folder for the run")
-    if used and not run.config.is_file():
+    if path.is_dir() and any(path.iterdir()) and not run.config.is_file():
         raise RunError(f"{path} holds files that are not a run's; name another folder with --out")
-    if used and not resume:
+    if run.started and not resume:
         raise RunError(f"{path} already holds a run; go on with it by --resume, or name another with --out")
-    if used:
+    if run.started:
         _refuse_other_config(run, config_toml)
         return run
     run.checkpoints_folder.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,12 @@ class Range(NamedTuple):
     most: float = float("inf")
 
 
+class Above(NamedTuple):
+    """What a number must exceed."""
+
+    bound: float
+
+
 class OneOf(NamedTuple):
     """Names a field chooses from."""
 
@@ -25,7 +31,7 @@ class OneOf(NamedTuple):
 
 Count = Annotated[int, Range(1)]
 Amount = Annotated[float, Range(0)]
-Positive = Annotated[float, Range(1e-12)]
+Positive = Annotated[float, Above(0)]
 Share = Annotated[float, Range(0, 1)]
 
 
@@ -35,7 +41,7 @@ class ModelSection:
 
     base: str = "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
     """Hub id, folder, or `builtin:tiny`."""
-    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Precision of the frozen weights; the adapter is always float32."""
     quantization: Literal["none", "nf4"] = "none"
     """`nf4` loads the base in 4 bits (bitsandbytes)."""
@@ -63,7 +69,7 @@ class DataSection:
     """Most brackets open at once; no limit where it is left out."""
     pairs: Annotated[int, Range(1, len(PAIRS))] = 4
     """Bracket pairs in use."""
-    style: Annotated[str, OneOf(tuple(STYLES))] = "stack"
+    style: Annotated[str, OneOf(tuple(STYLES))] = "compact"
     """Trace style, of generated problems and of what files with bracket problems were written in."""
     seed: int = 0
     """Of the generated corpus."""
@@ -159,8 +165,6 @@ class SelectSection:
     """Verified answers, or the loss alone."""
     count: Count = 200
     """Evaluation problems each checkpoint answers."""
-    batch_size: Count = 32
-    """Problems decoded at once."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from dycktune.errors import ConfigError
-from dycktune.training.config import Config, OneOf, Range
+from dycktune.training.config import Above, Config, OneOf, Range
 
 
 class Field(NamedTuple):
@@ -171,6 +171,8 @@ def _limit_faults(value: Any, limits: Sequence[Any]) -> Iterator[str]:
     for limit in limits:
         if isinstance(limit, OneOf) and value not in limit.names:
             yield _one_of(limit.names)
+        if isinstance(limit, Above) and not value > limit.bound:
+            yield f"more than {limit.bound:g}"
         if isinstance(limit, Range) and not limit.least <= value <= limit.most:
             open_ended = math.isinf(limit.most)
             yield f"{limit.least:g} or more" if open_ended else f"{limit.least:g} to {limit.most:g}"

@@ -1,0 +1,75 @@
+"""`dycktune train`."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from dycktune.commands.overrides import Overrides, given
+from dycktune.runs import RUNS
+
+
+def train(
+    config: Path,
+    /,
+    *,
+    out: Path | None = None,
+    no_select: Annotated[bool, Parameter(negative=())] = False,
+    resume: Annotated[bool, Parameter(negative=())] = False,
+    overrides: Annotated[Overrides | None, Parameter(name="*")] = None,  # pyright: ignore[reportInvalidTypeForm]
+) -> int:
+    """Fine-tune a base with LoRA as a recipe says, then diagnose, select and merge.
+
+    Every field of the recipe is an option as well; `--loss.answer-weight 3` wins over the file. Exit status 0
+    for a healthy run, 1 for any other. For many devices: torchrun -m dycktune train ...
+
+    Parameters
+    ----------
+    config
+        The recipe, a TOML file.
+    out
+        The run folder; runs/ and the recipe's name if left out.
+    no_select
+        Stop after the diagnosis, without scoring the checkpoints and merging the best.
+    resume
+        Go on with a run that was stopped; the result is that of a run that was not.
+    """
+    from dycktune.training import recipe
+
+    run = out or RUNS / config.stem
+    chosen = recipe.load(config, given(overrides) if overrides else {})
+    # Only now: loading torch takes seconds, and a faulty recipe should be told at once.
+    from dycktune.training.run import train as run_training
+
+    run_training(chosen, run, resume=resume, report=show_metrics)
+    # Under torchrun the other ranks have nothing left to do.
+    return _judge(run, no_select=no_select) if os.environ.get("RANK", "0") == "0" else 0
+
+
+def _judge(run: Path, *, no_select: bool) -> int:
+    from dycktune.commands.diagnose import diagnose
+    from dycktune.commands.select import select
+
+    print(f"\ntrained: {run}\n")
+    status = diagnose(run)
+    if not no_select:
+        print()
+        select(run)
+    return status
+
+
+def show_metrics(row: Mapping[str, Any]) -> None:
+    """Print one logged row of a run as a line; rows without a loss are not shown."""
+    step = f"step {row['step']:>{len(str(row['max_steps']))}}/{row['max_steps']}"
+    if "loss" in row:
+        print(f"{step}  loss {_parts(row, '')}  lr {row['learning_rate']:.1e}", flush=True)
+    if "eval_loss" in row:
+        print(f"{step}  eval {_parts(row, 'eval_')}", flush=True)
+
+
+def _parts(row: Mapping[str, Any], prefix: str) -> str:
+    names = (("reasoning", "loss_reasoning"), ("answer", "loss_answer"), ("answer right", "accuracy_answer"))
+    told = [f"{name} {row[prefix + key]:.4f}" for name, key in names if prefix + key in row]
+    return f"{row[prefix + 'loss']:.4f}" + (f" ({', '.join(told)})" if told else "")

@@ -1,0 +1,69 @@
+"""The examples a recipe names."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dycktune.data.corpus import Corpus, CorpusSpec
+from dycktune.data.rows import Example, read_examples
+from dycktune.task.prompt import messages
+from dycktune.task.trace import render, style_named
+from dycktune.training.config import Config, DataSection
+
+
+class Examples(NamedTuple):
+    """What a run is trained and evaluated on."""
+
+    train: Sequence[Example]
+    eval: Sequence[Example]
+
+
+def load_examples(config: Config) -> Examples:
+    """The examples a recipe names: its files', or those of its generated corpus.
+
+    Raises:
+        DataError: a file cannot be read, or holds no rows.
+        CorpusError: the corpus asked for does not exist.
+    """
+    return Examples(train_examples(config), eval_examples(config))
+
+
+def train_examples(config: Config) -> Sequence[Example]:
+    """What a run learns from."""
+    data = config.data
+    if data.train is not None:
+        return list(read_examples(Path(data.train)))
+    return generate(data, "train", data.count)
+
+
+def eval_examples(config: Config) -> Sequence[Example]:
+    """What a run's evaluation loss and selection are measured on."""
+    data = config.data
+    if data.eval is not None:
+        return list(read_examples(Path(data.eval)))
+    return generate(data, "eval", data.eval_count)
+
+
+def generate(data: DataSection, split: str, count: int) -> list[Example]:
+    """The first `count` problems of a split of the corpus `data` describes, with their traces."""
+    spec = CorpusSpec(
+        count=count,
+        seed=data.seed,
+        split=split,
+        min_length=data.min_length,
+        max_length=data.max_length,
+        max_depth=data.max_depth,
+        pairs=data.pairs,
+        style=data.style,
+    )
+    style = style_named(data.style)
+    return [
+        Example(
+            prompt=messages(problem, style),
+            completion=render(problem, style),
+            reasoning=None,
+            prefix=problem.prefix,
+            source=f"{split} problem {number}",
+        )
+        for number, problem in enumerate(Corpus(spec), start=1)
+    ]

@@ -1,0 +1,65 @@
+import pytest
+
+from dycktune.cli import main
+from dycktune.commands.overrides import Overrides, given
+from dycktune.commands.train import show_metrics
+from dycktune.training.recipe import every_field
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "r.toml"
+    path.write_text("[loss]\nanswer_weight = 3\n")
+    return path
+
+
+def test_every_field_of_a_recipe_is_an_option_with_its_docstring(capsys):
+    assert main(["train", "--help"]) == 0
+    shown = capsys.readouterr().out
+    missing = [name for name in every_field() if f"--{name.replace('_', '-')}" not in shown]
+    assert missing == []
+    assert "From the last answer marker through the end of" in shown
+
+
+def test_only_the_options_given_override():
+    assert given(Overrides()) == {}
+
+
+def test_all_faults_of_recipe_and_options_are_one_line_and_status_2(recipe, capsys, tmp_path):
+    status = main(
+        ["train", str(recipe), "--optim.warmup", "2", "--lora.r", "x", "--out", str(tmp_path / "run")]
+    )
+    told = capsys.readouterr().err
+    assert status == 2
+    assert told.count("\n") == 1
+    assert "optim.warmup = 2, but it must be 0 to 1" in told
+    assert "lora.r = 'x', but it must be a whole number" in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_option_is_refused_with_the_one_that_was_meant(recipe, capsys):
+    assert main(["train", str(recipe), "--loss.answer-wait", "3"]) == 2
+    assert "--loss.answer-weight" in capsys.readouterr().err
+
+
+def test_a_missing_recipe_is_named(capsys, tmp_path):
+    assert main(["train", str(tmp_path / "none.toml")]) == 2
+    assert "none.toml cannot be read" in capsys.readouterr().err
+
+
+def test_a_logged_row_is_shown_as_one_line(capsys):
+    row = {
+        "step": 5,
+        "max_steps": 100,
+        "loss": 0.5,
+        "loss_reasoning": 0.4,
+        "loss_answer": 0.6,
+        "learning_rate": 8e-6,
+    }
+    show_metrics(row)
+    show_metrics({"step": 10, "max_steps": 100, "eval_loss": 0.25, "eval_accuracy_answer": 1.0})
+    show_metrics({"step": 100, "max_steps": 100, "train_runtime": 3.0})
+    assert capsys.readouterr().out.splitlines() == [
+        "step   5/100  loss 0.5000 (reasoning 0.4000, answer 0.6000)  lr 8.0e-06",
+        "step  10/100  eval 0.2500 (answer right 1.0000)",
+    ]

@@ -1,0 +1,31 @@
+"""One rank of a data-parallel training; rank 0 leaves what the test compares. Started by `test_ranks`.
+
+Usage, with torchrun's environment variables set: rank_program.py FOLDER
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from dycktune.data.tokens import LossWeights
+from small_runs import fit_small, small_config
+from weighted_rows import logged, rows, run
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    split = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
+    trainer, unequal = run(folder, rows(), **split)
+    lone = rows(answers=(0, 9, 0, 0, 0, 0, 0, 0), weights=LossWeights(reasoning=0.0))
+    _, one_rank_without_weight = run(folder, lone, **split)
+    evaluation = trainer.evaluate()
+    fit_small(folder / "run", config=small_config(optim__batch_size=2, lora__dropout=0.0))
+    if trainer.is_world_process_zero():
+        left = {"unequal": unequal[0], "lone": one_rank_without_weight[0], "evaluation": evaluation}
+        torch.save(left | {"loss": logged(trainer, "loss")[0]}, folder / "left.pt")
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

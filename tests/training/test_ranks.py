@@ -1,0 +1,101 @@
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from dycktune.data.tokens import LossWeights
+from dycktune.runs import RunFolder
+from small_runs import fit_small, small_config
+from weighted_rows import off, rows, run
+
+pytestmark = pytest.mark.slow
+
+PROGRAM = Path(__file__).with_name("rank_program.py")
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory) -> Path:
+    """The folder in which two gloo ranks have trained."""
+    folder = tmp_path_factory.mktemp("ranks")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "ACCELERATE_USE_CPU": "true",
+    }
+    path = os.pathsep.join(filter(None, sys.path))
+    started = [
+        subprocess.Popen(
+            [sys.executable, str(PROGRAM), str(folder)],
+            env={
+                **os.environ,
+                **shared,
+                "RANK": rank,
+                "LOCAL_RANK": rank,
+                "PYTHONPATH": path,
+                "OMP_NUM_THREADS": "1",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+    try:
+        told = [process.communicate(timeout=300)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0, 0], "\n".join(told)
+    return folder
+
+
+def left(folder: Path) -> dict:
+    return torch.load(folder / "left.pt", weights_only=True)
+
+
+def test_two_ranks_have_the_gradient_and_loss_of_one(two_ranks, tmp_path):
+    trainer, expected = run(tmp_path, rows())
+    found = left(two_ranks)
+    assert off(found["unequal"], expected[0]) < 1e-6
+    assert found["loss"] == pytest.approx(trainer.state.log_history[0]["loss"], rel=1e-5)
+
+
+def test_a_rank_without_any_weight_neither_hangs_nor_adds(two_ranks, tmp_path):
+    data = rows(answers=(0, 9, 0, 0, 0, 0, 0, 0), weights=LossWeights(reasoning=0.0))
+    _, expected = run(tmp_path, data)
+    assert off(left(two_ranks)["lone"], expected[0]) < 1e-6
+
+
+def test_two_ranks_evaluate_to_the_figures_of_one(two_ranks, tmp_path):
+    trainer, _ = run(tmp_path, rows())
+    expected, found = trainer.evaluate(), left(two_ranks)["evaluation"]
+    for key in (
+        "eval_loss",
+        "eval_loss_reasoning",
+        "eval_loss_answer",
+        "eval_accuracy_reasoning",
+        "eval_answer_share",
+    ):
+        assert found[key] == pytest.approx(expected[key], rel=1e-4)
+
+
+def test_a_run_on_two_ranks_learns_what_one_rank_learns_with_the_same_steps(two_ranks, tmp_path):
+    fit_small(tmp_path / "run", config=small_config(optim__batch_size=4, lora__dropout=0.0))
+    found, expected = RunFolder(two_ranks / "run"), RunFolder(tmp_path / "run")
+    assert [c.step for c in found.checkpoints()] == [c.step for c in expected.checkpoints()] == [2, 4, 6]
+    ours, theirs = (
+        load_file(r.checkpoints()[-1].path / "adapter_model.safetensors") for r in (found, expected)
+    )
+    assert max(float((ours[name] - theirs[name]).abs().max()) for name in theirs) < 1e-4
+    for row, other in zip(found.read_metrics(), expected.read_metrics(), strict=True):
+        for key in other.keys() & {"loss", "grad_norm", "loss_answer", "eval_loss", "eval_accuracy_answer"}:
+            assert row[key] == pytest.approx(other[key], rel=1e-3)
