@@ -139,9 +139,9 @@ def _seen(model: str, trained_on: Path | None) -> set[str] | None:
     if not run.config.is_file():
         return None
     from dycktune.training import recipe
-    from dycktune.training.run import load_examples
+    from dycktune.training.examples import train_examples
 
-    prefixes = (example.prefix for example in load_examples(recipe.load(run.config)).train)
+    prefixes = (example.prefix for example in train_examples(recipe.load(run.config)))
     return {prefix for prefix in prefixes if prefix is not None}
 
 

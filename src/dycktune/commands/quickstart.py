@@ -67,7 +67,7 @@ def _stage(title: str) -> Iterator[None]:
 
 
 def _data(config: "Config") -> None:
-    from dycktune.training.run import load_examples
+    from dycktune.training.examples import load_examples
 
     with _stage("Data"):
         train, evaluation = load_examples(config)

@@ -8,12 +8,12 @@ from typing import Any
 
 from dycktune.errors import DycktuneError
 from dycktune.evaluation.metrics import Proportion
-from dycktune.inference.completion import Completion, complete
+from dycktune.inference.completion import Completion, complete, complete_plainly
 from dycktune.models.loading import LoadedModel
 from dycktune.task.problem import Problem
 
 SAMPLE = 8
-"""Rows of every evaluation that are decoded again, each alone, and must come out the same."""
+"""Rows of every evaluation that are decoded again with plain `generate`, and must come out the same."""
 
 LENGTH_BANDS = ((1, 8), (9, 16), (17, 40), (41, 100), (101, 200), (201, 400))
 DEPTH_BANDS = ((1, 2), (3, 5), (6, 10), (11, 20), (21, 40), (41, 400))
@@ -92,7 +92,7 @@ def evaluate(
     """Complete every problem greedily and judge each text.
 
     Raises:
-        DecodingError: a sampled row, decoded again alone, came out otherwise.
+        DecodingError: a sampled row, decoded again with plain `generate`, came out otherwise.
         SequenceError: a problem does not fit the model's context.
     """
     completions = complete(loaded, problems, on_reply=on_reply)
@@ -103,10 +103,10 @@ def evaluate(
 
 
 def _check_again(loaded: LoadedModel, first: Completion) -> None:
-    (alone,) = complete(loaded, [first.problem])
+    alone = complete_plainly(loaded, first.problem)
     if alone.reply.ids != first.reply.ids:
         raise DecodingError(
-            f"{first.problem.prefix!r} decoded alone differs from the same row in a batch (margin "
+            f"{first.problem.prefix!r}: plain generate wrote another text than this evaluation (margin "
             f"{alone.reply.margin:.2g}); the figures cannot be trusted, please report this with the model"
         )
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dycktune.errors import SequenceError
-from dycktune.inference.greedy import Prompt, Reply, decode
-from dycktune.models.chat import prompt_ids
+from dycktune.inference.greedy import decode
+from dycktune.inference.plain import Prompt, Reply, generate
+from dycktune.models.chat import completion_text, end_of_turn, opens_think, prompt_ids
 from dycktune.models.loading import LoadedModel
 from dycktune.models.positions import number_answer
 from dycktune.task.problem import Problem
@@ -61,28 +62,43 @@ def complete(
     return [_read(loaded, problem, reply) for problem, reply in zip(problems, replies, strict=True)]
 
 
+def complete_plainly(loaded: LoadedModel, problem: Problem) -> Completion:
+    """Complete one problem with the model's own `generate`, by itself and without a draft."""
+    (reply,) = generate(loaded, [prompt_row(loaded, problem, style_of(loaded))])
+    return _read(loaded, problem, reply)
+
+
 def prompt_row(loaded: LoadedModel, problem: Problem, style: TraceStyle) -> Prompt:
-    """The prompt's ids and how many tokens the model may write.
+    """The prompt's ids, how many tokens the model may write, and the correct trace as a draft.
 
     The limit is a quarter more than a correct trace takes, so that a wrong one can run to its end.
 
     Raises:
         SequenceError: the two together exceed the model's context.
     """
-    ids = prompt_ids(loaded.tokenizer, messages(problem, style))
-    trace = number_answer(render(problem, style), loaded.tokenizer, marker=ANSWER_MARKER)
-    needed = len(loaded.tokenizer(trace, add_special_tokens=False)["input_ids"]) + 1  # pyright: ignore[reportArgumentType]
+    asked = messages(problem, style)
+    ids = prompt_ids(loaded.tokenizer, asked)
+    inside_think = opens_think(loaded.tokenizer, asked)
+    trace = completion_text(
+        render(problem, style), reasoning=None, inside_think=inside_think, marker=ANSWER_MARKER
+    )
+    written = number_answer(trace, loaded.tokenizer, marker=ANSWER_MARKER)
+    draft = [*_ids(loaded, written), *end_of_turn(loaded.tokenizer)]
     context = getattr(loaded.model.config, "max_position_embeddings", None)
-    if context is not None and len(ids) + needed > context:
+    if context is not None and len(ids) + len(draft) > context:
         raise SequenceError(
             f"the sequence of {problem.length} brackets is too long for {loaded.reference}: prompt and trace "
-            f"take {len(ids) + needed} tokens, the model reads {context}; shorten it or use another model"
+            f"take {len(ids) + len(draft)} tokens, the model reads {context}; shorten it or use another model"
         )
-    limit = needed + needed // 4 + 32
-    return Prompt(ids, limit if context is None else min(limit, context - len(ids)))
+    limit = len(draft) + len(draft) // 4 + 32
+    room = limit if context is None else min(limit, context - len(ids))
+    return Prompt(ids=ids, limit=room, draft=tuple(draft))
+
+
+def _ids(loaded: LoadedModel, text: str) -> list[int]:
+    return list(loaded.tokenizer(text, add_special_tokens=False)["input_ids"])  # pyright: ignore[reportArgumentType]
 
 
 def _read(loaded: LoadedModel, problem: Problem, reply: Reply) -> Completion:
-    text = loaded.tokenizer.decode(reply.ids, skip_special_tokens=True)
-    assert isinstance(text, str)
+    text = str(loaded.tokenizer.decode(reply.ids, skip_special_tokens=True))
     return Completion(problem=problem, text=text, verdict=verify(problem, text), reply=reply)

@@ -1,138 +1,151 @@
-"""Greedy decoding, the same in every batch.
+"""Greedy decoding with a draft: the same text, most of it in one forward pass.
 
-Batched floating-point sums depend on the batch, so two logits that nearly tie can change places with the
-company a row is in. The smallest margin between the top two logits is recorded for every row, and rows that
-came closer than `MARGIN` are decoded again alone, which is the one canonical way.
+Greedy text equals a draft exactly as far as the argmax at each position, teacher-forced, equals the draft. So a
+forward pass over prompt and draft yields every token up to the first difference and the model's own token
+there; the next round goes on behind it. Where the draft is right, one pass decodes the whole reply; where it
+never is, a few rounds are lost and `generate` goes on. The text is the model's in every case.
+
+Floating-point sums depend on the shapes they are computed in, so two logits that nearly tie can change places.
+The smallest margin between the top two logits is kept for each row, and rows that came closer than `MARGIN` are
+decoded again alone with `generate`, which is the one canonical way.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
+from dycktune.inference.plain import Prompt, Reply, batches, generate
 from dycktune.models.chat import stop_ids
 from dycktune.models.loading import LoadedModel
 
 MARGIN = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.5}
-"""Logit margins below which a row is decoded again alone. Measured batch effects are about 1e-5 in float32;
-half precisions round logits near 20 to 1/64 (float16) and 1/8 (bfloat16), and a few such steps add up."""
+"""Logit margins below which a row is decoded again alone. Shapes change float32 logits by about 1e-5; half
+precisions round logits near 20 to 1/64 (float16) and 1/8 (bfloat16), and a few such steps add up."""
 
-TOKENS_AT_ONCE = 65_536
-"""Prompt and reply tokens held in one batch's cache."""
+LOGITS_AT_ONCE = 40_000_000
+"""Positions times vocabulary of one forward pass, 160 MB in float32."""
 
+ROUNDS = 8
+"""Forward passes a row gets before `generate` takes over."""
 
-@dataclass(frozen=True, kw_only=True)
-class Reply:
-    """What the model wrote to one prompt."""
+LOOK_BACK = 3
+"""How many of the last tokens must stand earlier in the row for what followed them there to be a guess."""
 
-    ids: list[int]
-    """Without the stop token."""
-    finished: bool
-    """Whether the model ended its turn within the limit."""
-    margin: float
-    """The smallest difference between the two highest logits at any step."""
-    alone: bool
-    """Whether the row was decoded again by itself because of its margin."""
+LOOK_AHEAD = 24
+"""How many tokens such a guess has."""
 
 
-@dataclass(frozen=True)
-class Prompt:
-    """One row to decode."""
+@dataclass
+class _Row:
+    prompt: Prompt
+    written: list[int] = field(default_factory=list)
+    margin: float = float("inf")
+    finished: bool = False
+    rounds: int = 0
+    last_gain: int = 0
 
-    ids: list[int]
-    limit: int
-    """The most tokens the reply may have."""
+    def guess(self) -> list[int]:
+        """Likely next tokens: the draft from here on, or, where that failed, what followed the same words before."""
+        room = self.prompt.limit - len(self.written) - 1
+        draft = self.prompt.draft[len(self.written) :]
+        if draft and (self.rounds == 0 or self.last_gain > LOOK_BACK):
+            return list(draft[:room])
+        return _look_up(self.prompt.ids + self.written)[:room]
 
+    @property
+    def done(self) -> bool:
+        return self.finished or len(self.written) >= self.prompt.limit
 
-class _Margins(LogitsProcessor):
-    """Looks at the logits of every step and changes nothing."""
-
-    def __init__(self) -> None:
-        self.steps: list[Tensor] = []
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002 - the protocol's signature
-        top_B2 = scores.float().topk(2).values
-        self.steps.append(top_B2[:, 0] - top_B2[:, 1])
-        return scores
+    def reply(self) -> Reply:
+        return Reply(ids=self.written, finished=self.finished, margin=self.margin)
 
 
 def decode(
     loaded: LoadedModel, prompts: Sequence[Prompt], *, on_reply: Callable[[int], None] | None = None
 ) -> list[Reply]:
-    """Decode every prompt greedily with the model's own `generate`.
+    """Decode every prompt greedily.
 
     Args:
         loaded: The model.
-        prompts: Rows of any lengths, in any order.
+        prompts: Rows of any lengths, in any order, with or without drafts.
         on_reply: Called with the number of rows finished so far.
 
     Returns:
-        A reply for each prompt, in order, the same whatever rows stand beside it.
+        A reply for each prompt, in order; each is what `generate` gives for its row alone.
     """
-    replies: list[Reply | None] = [None] * len(prompts)
-    done = 0
-    for batch in batches(prompts):
-        for i, reply in zip(batch, _decode_batch(loaded, [prompts[i] for i in batch]), strict=True):
-            near_tie = reply.margin < MARGIN[loaded.model.dtype]
-            replies[i] = _alone(loaded, prompts[i]) if near_tie and len(batch) > 1 else reply
-        done += len(batch)
+    rows = [_Row(prompt) for prompt in prompts]
+    waiting = [row for row in rows if row.prompt.draft]
+    while waiting:
+        _round(loaded, waiting)
+        waiting = [row for row in waiting if not row.done and row.rounds < ROUNDS]
         if on_reply:
-            on_reply(done)
-    return [reply for reply in replies if reply is not None]
+            on_reply(sum(row.done for row in rows))
+    _finish(loaded, [row for row in rows if not row.done])
+    replies = [_canonical(loaded, row) for row in rows]
+    if on_reply:
+        on_reply(len(rows))
+    return replies
 
 
-def batches(prompts: Sequence[Prompt]) -> list[list[int]]:
-    """Indices of `prompts` in batches of similar length that fit `TOKENS_AT_ONCE`."""
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].ids) + prompts[i].limit)
-    chunks: list[list[int]] = [[]]
-    for i in order:
-        if chunks[-1] and (len(chunks[-1]) + 1) * (len(prompts[i].ids) + prompts[i].limit) > TOKENS_AT_ONCE:
-            chunks.append([])
-        chunks[-1].append(i)
-    return [chunk for chunk in chunks if chunk]
-
-
-def _alone(loaded: LoadedModel, prompt: Prompt) -> Reply:
-    (reply,) = _decode_batch(loaded, [prompt])
-    return Reply(ids=reply.ids, finished=reply.finished, margin=reply.margin, alone=True)
+def _round(loaded: LoadedModel, rows: list[_Row]) -> None:
+    """One forward pass for each row: accept its guess as far as it holds, and the model's token behind it."""
+    guesses = [row.guess() for row in rows]
+    lengths = [len(r.prompt.ids) + len(r.written) + len(g) for r, g in zip(rows, guesses, strict=True)]
+    stops = stop_ids(loaded.tokenizer, loaded.model.generation_config)
+    for batch in batches(lengths, max(1, LOGITS_AT_ONCE // len(loaded.tokenizer))):
+        _forward([rows[i] for i in batch], [guesses[i] for i in batch], loaded, stops)
 
 
 @torch.inference_mode()
-def _decode_batch(loaded: LoadedModel, prompts: list[Prompt]) -> list[Reply]:
-    stops = stop_ids(loaded.tokenizer, loaded.model.generation_config)
-    pad = loaded.tokenizer.pad_token_id if loaded.tokenizer.pad_token_id is not None else stops[0]
-    longest = max(len(prompt.ids) for prompt in prompts)
-    # Left padding: every row's next token then stands in the last column.
-    ids_BT = torch.tensor([[pad] * (longest - len(p.ids)) + p.ids for p in prompts])
-    mask_BT = torch.tensor([[0] * (longest - len(p.ids)) + [1] * len(p.ids) for p in prompts])
-    margins = _Margins()
-    written_BT = loaded.model.generate(
-        ids_BT.to(loaded.model.device),
-        attention_mask=mask_BT.to(loaded.model.device),
-        generation_config=GenerationConfig(
-            do_sample=False,
-            max_new_tokens=max(prompt.limit for prompt in prompts),
-            eos_token_id=stops,
-            pad_token_id=pad,
-        ),
-        logits_processor=LogitsProcessorList([margins]),
-    )
-    margins_TB = torch.stack(margins.steps).cpu()
-    rows = written_BT[:, longest:].tolist()
-    return [
-        _reply(row, prompt.limit, stops, margins_TB[:, i])
-        for i, (row, prompt) in enumerate(zip(rows, prompts, strict=True))
+def _forward(rows: list[_Row], guesses: list[list[int]], loaded: LoadedModel, stops: list[int]) -> None:
+    texts = [row.prompt.ids + row.written + guess for row, guess in zip(rows, guesses, strict=True)]
+    longest = max(map(len, texts))
+    # Right padding needs no mask: attention is causal, and nothing behind a row's end is read.
+    ids_BT = torch.tensor([text + [stops[0]] * (longest - len(text)) for text in texts])
+    logits_BTV = loaded.model(input_ids=ids_BT.to(loaded.model.device), use_cache=False).logits
+    top = logits_BTV.topk(2)
+    margins_BT = (top.values[..., 0] - top.values[..., 1]).float().cpu()
+    best_BT = top.indices[..., 0].cpu()
+    for i, (row, guess) in enumerate(zip(rows, guesses, strict=True)):
+        start = len(row.prompt.ids) + len(row.written) - 1
+        window = slice(start, start + len(guess) + 1)
+        _accept(row, guess, best_BT[i, window].tolist(), margins_BT[i, window], stops)
+
+
+def _accept(row: _Row, guess: list[int], best: list[int], margins_N: Tensor, stops: list[int]) -> None:
+    right = next((i for i, token in enumerate(guess) if best[i] != token), len(guess))
+    gained = best[: right + 1]
+    end = next((i for i, token in enumerate(gained) if token in stops), None)
+    taken = len(gained) if end is None else end + 1
+    row.margin = min(row.margin, float(margins_N[:taken].min()))
+    row.written += gained if end is None else gained[:end]
+    row.finished = end is not None
+    row.last_gain, row.rounds = taken, row.rounds + 1
+
+
+def _look_up(ids: list[int]) -> list[int]:
+    """What followed the last tokens where they stood before (prompt look-up), the most recent place first."""
+    key = ids[-LOOK_BACK:]
+    for start in range(len(ids) - LOOK_BACK - 1, -1, -1):
+        if ids[start : start + LOOK_BACK] == key:
+            return ids[start + LOOK_BACK : start + LOOK_BACK + LOOK_AHEAD]
+    return []
+
+
+def _finish(loaded: LoadedModel, rows: list[_Row]) -> None:
+    """Let `generate` go on from what has been written."""
+    prompts = [
+        Prompt(ids=row.prompt.ids + row.written, limit=row.prompt.limit - len(row.written)) for row in rows
     ]
+    for row, reply in zip(rows, generate(loaded, prompts), strict=True):
+        row.written, row.finished = row.written + reply.ids, reply.finished
+        row.margin = min(row.margin, reply.margin)
 
 
-def _reply(row: list[int], limit: int, stops: list[int], margins_T: Tensor) -> Reply:
-    end = next((i for i, token in enumerate(row[:limit]) if token in stops), None)
-    steps = min(limit, len(row)) if end is None else end + 1
-    return Reply(
-        ids=row[:steps] if end is None else row[:end],
-        finished=end is not None,
-        margin=float(margins_T[:steps].min()),
-        alone=False,
-    )
+def _canonical(loaded: LoadedModel, row: _Row) -> Reply:
+    if row.margin >= MARGIN[loaded.model.dtype]:
+        return row.reply()
+    (reply,) = generate(loaded, [row.prompt])
+    return replace(reply, alone=True)

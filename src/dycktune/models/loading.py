@@ -6,7 +6,7 @@ Nothing that can run code is loaded: safetensors only, and a repository's own co
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from peft import PeftModel
@@ -32,7 +32,8 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 class LoadedModel:
     """A model ready to be asked or tuned."""
 
-    model: PreTrainedModel | PeftModel
+    model: PreTrainedModel
+    """For an adapter the PEFT model around it, which answers to the same calls."""
     tokenizer: PreTrainedTokenizerBase
     card: ModelCard | None
     """How it was trained to be asked; None for a model dycktune did not make."""
@@ -63,7 +64,9 @@ def load(
         model, tokenizer = load_base(reference if folder is None else str(folder), dtype=chosen)
     card = ModelCard.read(folder) if folder is not None else None
     model.eval().to(place)  # pyright: ignore[reportArgumentType]
-    return LoadedModel(model=model, tokenizer=tokenizer, card=card, reference=reference)
+    return LoadedModel(
+        model=cast("PreTrainedModel", model), tokenizer=tokenizer, card=card, reference=reference
+    )
 
 
 def load_base(

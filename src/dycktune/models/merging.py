@@ -29,7 +29,7 @@ def merge(adapter: Path, out: Path, *, base: str | None = None) -> Path:
     """
     model, tokenizer = load_base(base or base_of(adapter))
     dtype, stops = model.dtype, stop_ids(tokenizer, model.generation_config)
-    merged = _merged(model.to(torch.float32), adapter).to(dtype)
+    merged = _cast(_merged(_cast(model, torch.float32), adapter), dtype)
     merged.generation_config = neutral_generation_config(tokenizer, stops)
     _write(merged, tokenizer, ModelCard.read(adapter), out)
     return out
@@ -38,6 +38,10 @@ def merge(adapter: Path, out: Path, *, base: str | None = None) -> Path:
 def neutral_generation_config(tokenizer: PreTrainedTokenizerBase, stops: list[int]) -> GenerationConfig:
     """Greedy and unadorned: no sampling, no penalties, every stop id."""
     return GenerationConfig(do_sample=False, eos_token_id=stops, pad_token_id=tokenizer.pad_token_id)
+
+
+def _cast(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    return model.to(dtype)  # pyright: ignore[reportArgumentType]
 
 
 def _merged(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:

@@ -19,7 +19,7 @@ from dycktune.selection.rank import Criterion, Score, indistinguishable, rank
 from dycktune.selection.score import answers, question
 from dycktune.training import recipe
 from dycktune.training.config import Config
-from dycktune.training.run import load_examples
+from dycktune.training.examples import eval_examples
 
 PROOF_PROMPTS = 16
 """Held-out prompts on which base + adapter and the merged model must write the same text."""
@@ -97,7 +97,7 @@ def select(path: Path, *, by: Criterion | None = None, report: Report = lambda _
         raise RunError(f"{path} holds no whole checkpoint; train first: dycktune train RECIPE --out {path}")
     config = recipe.load(run.config)
     criterion = by or config.select.by
-    examples = load_examples(config).eval[: config.select.count]
+    examples = eval_examples(config)[: config.select.count]
     scores = _score_all(run, checkpoints, config, examples, report)
     ranked = rank(scores, criterion)
     _copy_adapter(ranked[0].path, run.adapter)

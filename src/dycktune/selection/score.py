@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from dycktune.data.rows import Example
 from dycktune.evaluation.evaluate import evaluate
 from dycktune.inference.completion import prompt_row, style_of
-from dycktune.inference.greedy import Prompt, decode
+from dycktune.inference.greedy import decode
+from dycktune.inference.plain import Prompt
 from dycktune.models.chat import prompt_ids
 from dycktune.models.loading import LoadedModel
 from dycktune.task.problem import Problem
@@ -38,7 +39,7 @@ def question(loaded: LoadedModel, example: Example) -> Prompt:
         return prompt_row(loaded, Problem(example.prefix), style_of(loaded))
     expected = (example.reasoning or "") + example.completion
     needed = len(loaded.tokenizer(expected, add_special_tokens=False)["input_ids"])  # pyright: ignore[reportArgumentType]
-    return Prompt(prompt_ids(loaded.tokenizer, example.prompt), needed + needed // 4 + 32)
+    return Prompt(ids=prompt_ids(loaded.tokenizer, example.prompt), limit=needed + needed // 4 + 32)
 
 
 def _after(marker: str, text: str) -> str | None:

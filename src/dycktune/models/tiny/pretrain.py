@@ -13,7 +13,7 @@ import torch
 from tokenizers import pre_tokenizers
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from dycktune.models.tiny.procedural import Page, draw_page
 from dycktune.models.tiny.vocabulary import END, PAD, build_tokenizer
@@ -31,9 +31,12 @@ class Batch(NamedTuple):
     targets_N: Tensor
 
 
-def config(vocabulary_size: int, *, hidden: int, layers: int, pad: int, end: int) -> Qwen2Config:
-    """A Qwen2 with heads of 32 and a tied embedding."""
-    return Qwen2Config(
+def config(vocabulary_size: int, *, hidden: int, layers: int, pad: int, end: int) -> LlamaConfig:
+    """A Llama with heads of 32, attention biases and a tied embedding.
+
+    Not a Qwen2, which it otherwise equals: transformers loads any tokenizer beside a Qwen2 as Qwen's own.
+    """
+    return LlamaConfig(
         vocab_size=vocabulary_size,
         hidden_size=hidden,
         intermediate_size=3 * hidden,
@@ -41,6 +44,7 @@ def config(vocabulary_size: int, *, hidden: int, layers: int, pad: int, end: int
         num_attention_heads=hidden // 32,
         num_key_value_heads=hidden // 32,
         max_position_embeddings=MAX_LENGTH,
+        attention_bias=True,
         tie_word_embeddings=True,
         pad_token_id=pad,
         eos_token_id=end,
@@ -104,12 +108,12 @@ def batches(rng: random.Random, ids: PieceIds, pad: int, *, phase: Phase, tokens
                 return
 
 
-def _logits(model: Qwen2ForCausalLM, batch: Batch) -> Tensor:
+def _logits(model: LlamaForCausalLM, batch: Batch) -> Tensor:
     hidden_BTH = model.model(batch.ids_BT).last_hidden_state[:, :-1]
     return model.lm_head(hidden_BTH.flatten(0, 1)[batch.learnt_N]).float()
 
 
-def _optimizers(model: Qwen2ForCausalLM, rate: float) -> list[torch.optim.Optimizer]:
+def _optimizers(model: LlamaForCausalLM, rate: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the layers, AdamW for the embedding, biases and norms."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
@@ -146,9 +150,9 @@ def pretrain(
     tokenizer = build_tokenizer()
     pad, end = (tokenizer.get_vocab()[token] for token in (PAD, END))
     if start is None:
-        model = Qwen2ForCausalLM(config(len(tokenizer), hidden=hidden, layers=layers, pad=pad, end=end))
+        model = LlamaForCausalLM(config(len(tokenizer), hidden=hidden, layers=layers, pad=pad, end=end))
     else:
-        model = Qwen2ForCausalLM.from_pretrained(start, dtype=torch.float32)
+        model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
     optimizers, ids = _optimizers(model, rate), PieceIds(tokenizer)
     started, seen, correct, learnt = time.time(), 0, 0, 0
     for step, batch in enumerate(batches(rng, ids, pad, phase=phase, tokens=tokens)):

@@ -1,0 +1,109 @@
+"""Greedy decoding with the model's own `generate`: the reference every faster way must equal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+
+from dycktune.models.chat import stop_ids
+from dycktune.models.loading import LoadedModel
+
+TOKENS_AT_ONCE = 65_536
+"""Prompt and reply tokens held in one batch's cache."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """One row to decode."""
+
+    ids: list[int]
+    limit: int
+    """The most tokens the reply may have."""
+    draft: tuple[int, ...] = ()
+    """A guess at the whole reply, stop token included. It decides how fast the reply is found, never what it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What the model wrote to one prompt."""
+
+    ids: list[int]
+    """Without the stop token."""
+    finished: bool
+    """Whether the model ended its turn within the limit."""
+    margin: float
+    """The smallest difference between the two highest logits at any step."""
+    alone: bool = False
+    """Whether the row was decoded again by itself because of its margin."""
+
+
+class _Margins(LogitsProcessor):
+    """Looks at the logits of every step and changes nothing."""
+
+    def __init__(self) -> None:
+        self.steps: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002 - the protocol's signature
+        top_B2 = scores.float().topk(2).values
+        self.steps.append(top_B2[:, 0] - top_B2[:, 1])
+        return scores
+
+
+def generate(loaded: LoadedModel, prompts: Sequence[Prompt]) -> list[Reply]:
+    """Decode every prompt, in batches of similar length. Returns a reply for each, in order."""
+    replies: dict[int, Reply] = {}
+    lengths = [len(prompt.ids) + prompt.limit for prompt in prompts]
+    for batch in batches(lengths, TOKENS_AT_ONCE):
+        written = _generate_batch(loaded, [prompts[i] for i in batch])
+        replies |= dict(zip(batch, written, strict=True))
+    return [replies[i] for i in range(len(prompts))]
+
+
+def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Indices in batches of similar length, each of at most `budget` positions when padded to its longest."""
+    chunks: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if not chunks or (len(chunks[-1]) + 1) * lengths[i] > budget:
+            chunks.append([])
+        chunks[-1].append(i)
+    return chunks
+
+
+@torch.inference_mode()
+def _generate_batch(loaded: LoadedModel, prompts: list[Prompt]) -> list[Reply]:
+    stops = stop_ids(loaded.tokenizer, loaded.model.generation_config)
+    pad = loaded.tokenizer.pad_token_id if loaded.tokenizer.pad_token_id is not None else stops[0]
+    longest = max(len(prompt.ids) for prompt in prompts)
+    # Left padding: every row's next token then stands in the last column.
+    ids_BT = torch.tensor([[pad] * (longest - len(p.ids)) + p.ids for p in prompts])
+    mask_BT = torch.tensor([[0] * (longest - len(p.ids)) + [1] * len(p.ids) for p in prompts])
+    margins = _Margins()
+    written_BT = loaded.model.generate(  # pyright: ignore[reportCallIssue]
+        ids_BT.to(loaded.model.device),
+        attention_mask=mask_BT.to(loaded.model.device),
+        generation_config=GenerationConfig(
+            do_sample=False,
+            max_new_tokens=max(prompt.limit for prompt in prompts),
+            eos_token_id=stops,
+            pad_token_id=pad,
+        ),
+        logits_processor=LogitsProcessorList([margins]),
+    )
+    margins_TB = torch.stack(margins.steps).cpu()
+    rows = written_BT[:, longest:].tolist()
+    return [
+        _reply(row, prompt.limit, stops, margins_TB[:, i])
+        for i, (row, prompt) in enumerate(zip(rows, prompts, strict=True))
+    ]
+
+
+def _reply(row: list[int], limit: int, stops: list[int], margins_T: Tensor) -> Reply:
+    end = next((i for i, token in enumerate(row[:limit]) if token in stops), None)
+    steps = min(limit, len(row)) if end is None else end + 1
+    return Reply(
+        ids=row[:steps] if end is None else row[:end],
+        finished=end is not None,
+        margin=float(margins_T[:steps].min()),
+    )

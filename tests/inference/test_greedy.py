@@ -1,0 +1,79 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dycktune.inference import greedy
+from dycktune.inference.greedy import decode
+from dycktune.inference.plain import Prompt, batches, generate
+from dycktune.models.loading import LoadedModel
+from small_models import make_model, make_tokenizer
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    tokenizer = make_tokenizer()
+    return LoadedModel(model=make_model(tokenizer).eval(), tokenizer=tokenizer, card=None, reference="random")
+
+
+ids = st.lists(st.integers(10, 250), min_size=1, max_size=12)
+prompts = st.lists(
+    st.builds(Prompt, ids=ids, limit=st.integers(1, 12), draft=ids.map(tuple) | st.just(())),
+    min_size=1,
+    max_size=5,
+)
+
+
+def half_right(loaded, prompt: Prompt, wrong_at: list[int]) -> Prompt:
+    """The row with a draft that is its true reply, but for a token here and there."""
+    (reply,) = generate(loaded, [prompt])
+    draft = [token ^ (i in wrong_at) for i, token in enumerate(reply.ids)]
+    return replace(prompt, draft=tuple(draft))
+
+
+@given(prompts, st.lists(st.integers(0, 11)), st.randoms())
+@settings(max_examples=20, deadline=None)
+def test_whatever_the_draft_and_the_company_the_reply_is_that_of_plain_generate(loaded, rows, wrong_at, rng):
+    alone = [generate(loaded, [row])[0].ids for row in rows]
+    drafted = [half_right(loaded, row, wrong_at) if rng.random() < 0.5 else row for row in rows]
+    order = rng.sample(range(len(rows)), len(rows))
+    together = decode(loaded, [drafted[i] for i in order])
+    assert [reply.ids for reply in together] == [alone[i] for i in order]
+
+
+@given(prompts)
+@settings(max_examples=10, deadline=None)
+def test_a_reply_is_the_argmax_of_a_forward_pass_at_every_step(loaded, rows):
+    for row, reply in zip(rows, decode(loaded, rows), strict=True):
+        written = [*reply.ids, loaded.tokenizer.eos_token_id] if reply.finished else reply.ids
+        with torch.inference_mode():
+            logits_TV = loaded.model(torch.tensor([row.ids + written])).logits[0]
+        assert logits_TV[len(row.ids) - 1 : -1].argmax(-1).tolist() == written
+
+
+def test_a_right_draft_takes_one_forward_pass(loaded, monkeypatch):
+    row = half_right(loaded, Prompt(ids=[11, 12], limit=10), [])
+    monkeypatch.setattr(greedy, "generate", lambda _, prompts: [pytest.fail("generate") for _ in prompts])
+    monkeypatch.setattr(greedy, "ROUNDS", 1)
+    assert len(decode(loaded, [row])[0].ids) == 10
+
+
+def test_each_row_keeps_its_own_limit(loaded):
+    replies = decode(loaded, [Prompt(ids=[11, 12], limit=3), Prompt(ids=[13], limit=7)])
+    assert all(r.finished or len(r.ids) == n for r, n in zip(replies, (3, 7), strict=True))
+
+
+def test_a_near_tie_is_decoded_again_alone_and_counted(loaded, monkeypatch):
+    monkeypatch.setitem(greedy.MARGIN, torch.float32, float("inf"))
+    rows = [Prompt(ids=[11, 12], limit=3, draft=(20, 21)), Prompt(ids=[13], limit=3)]
+    assert all(reply.alone for reply in decode(loaded, rows))
+
+
+@given(st.lists(st.integers(1, 50), max_size=20), st.integers(1, 200))
+def test_batches_keep_within_the_budget_and_lose_no_row(lengths, budget):
+    chunks = batches(lengths, budget)
+    assert sorted(i for chunk in chunks for i in chunk) == list(range(len(lengths)))
+    for chunk in chunks:
+        assert len(chunk) == 1 or len(chunk) * max(lengths[i] for i in chunk) <= budget

@@ -1,0 +1,51 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dycktune.data.rows import Example
+from dycktune.data.tokens import LossWeights, tokenize
+from dycktune.models.positions import number_answer
+from dycktune.models.tiny.vocabulary import build_tokenizer
+from dycktune.task.brackets import PAIRS
+from dycktune.task.problem import Problem
+from dycktune.task.prompt import messages
+from dycktune.task.trace import ANSWER_MARKER, STYLES, render
+
+TOKENIZER = build_tokenizer()
+PROBLEMS = st.text("".join(pair[0] for pair in PAIRS), min_size=1, max_size=30).map(Problem)
+
+
+@given(PROBLEMS, st.sampled_from(list(STYLES.values())))
+def test_numbering_vanishes_when_special_tokens_are_dropped(problem, style):
+    text = render(problem, style)
+    written = number_answer(text, TOKENIZER, marker=ANSWER_MARKER)
+    ids = TOKENIZER(written, add_special_tokens=False)["input_ids"]
+    assert TOKENIZER.decode(ids, skip_special_tokens=True) == text
+    assert written.count("<|") == len(problem.full)
+
+
+@given(PROBLEMS)
+def test_the_answer_weight_begins_at_the_marker_though_positions_split_it(problem):
+    style = STYLES["compact"]
+    example = Example(
+        prompt=messages(problem, style),
+        completion=render(problem, style),
+        reasoning=None,
+        prefix=problem.prefix,
+        source="test:1",
+    )
+    (row,) = tokenize([example], TOKENIZER, weights=LossWeights())
+    answer = TOKENIZER.decode(row.input_ids[row.answer_start :], skip_special_tokens=True)
+    assert answer == ANSWER_MARKER + " ".join(problem.full)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_encoded_and_decoded_exactly(text):
+    ids = TOKENIZER(text, add_special_tokens=False)["input_ids"]
+    assert TOKENIZER.decode(ids) == text
+
+
+def test_every_bracket_is_one_token_spaced_and_unspaced():
+    for bracket in "".join(PAIRS):
+        assert len(TOKENIZER(bracket, add_special_tokens=False)["input_ids"]) == 1
+        assert len(TOKENIZER(f" {bracket}", add_special_tokens=False)["input_ids"]) == 1
+        assert len(TOKENIZER(bracket * 3, add_special_tokens=False)["input_ids"]) == 3
