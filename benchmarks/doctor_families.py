@@ -329,12 +329,13 @@ def healthy_stairs(rng: Generator) -> Made:
 
 
 def rare_batches(rng: Generator) -> Made:
-    """One row in a hundred is a kind of example five times as hard."""
-    made = healthy(rng)
-    for row in made.rows:
-        if "loss" in row and rng.random() < 0.01:
-            row["loss"] *= 5
-    return made
+    """One step in a hundred meets an example five times as hard, which a row over more steps shows diluted."""
+    truth = base(rng)
+    rows = truth.rows(rng)
+    for row in rows:
+        if "loss" in row:
+            row["loss"] *= 1 + 4 * int(rng.binomial(truth.log_every, 0.01)) / truth.log_every
+    return Made(rows=rows, label="healthy", steps=truth.good_steps())
 
 
 def _train_network(rng: Generator, factor: float) -> tuple[Rows, dict[int, float]]:

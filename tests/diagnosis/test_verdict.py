@@ -90,6 +90,11 @@ def test_a_spike_that_came_back_is_transient_and_one_that_stayed_is_not(judged, 
     assert judged(curve([], stayed)).label == "instability"
 
 
+def test_one_hard_batch_is_not_a_spike(judged):
+    rows = [{"step": i, "loss": (1 - 0.01 * i) * (4 if i == 30 else 1)} for i in range(60)]
+    assert judged(rows).label == "healthy"
+
+
 def test_hard_batches_that_keep_coming_are_the_data_s_own_scatter(judged, curve):
     train = [(1.0 - 0.01 * i) * (4 if i % 10 == 9 else 1) for i in range(60)]
     assert judged(curve(FALLING, train)).label == "healthy"

@@ -58,7 +58,8 @@ def _of_train(view: View) -> Iterator[Excursion]:
     calm = robust.median_of_three(rows)
     noise = robust.noise(rows)
     threshold = max(math.log1p(limits.spike), limits.spike_sigmas * noise)
-    short = [one for one in _walk("train", raw.steps, rows, calm, threshold) if one.recovered]
+    found = _walk("train", raw.steps, rows, calm, threshold)
+    short = [one for one in found if one.recovered and not _is_one_batch(raw.steps, one)]
     if len(short) <= limits.spike_count:
         yield from short
     level = robust.running_median(calm, view.train_width)
@@ -68,6 +69,12 @@ def _of_train(view: View) -> Iterator[Excursion]:
         lasts = np.count_nonzero(raw.steps >= one.crossing) >= LASTING
         if _is_felt(view, one) if one.recovered else lasts:
             yield one
+
+
+def _is_one_batch(steps: Array, one: Excursion) -> bool:
+    """Whether a rise is a single row of a single step: a hard example, where a row over many steps is a mean."""
+    rows = np.count_nonzero((steps >= one.crossing) & (steps < one.end))
+    return rows == 1 and float(np.median(np.diff(steps))) <= 1
 
 
 def _is_felt(view: View, one: Excursion) -> bool:
