@@ -177,9 +177,7 @@ class View:
         latest = float(np.max(-np.diff(before)))
         noise = max(robust.noise(logs[:last]), robust.noise(before))
         if logs[last] > logs[:last].min():
-            noise *= np.sqrt(
-                2
-            )  # no harm if it passes, so it must clear the noise of a difference of two points
+            noise *= np.sqrt(2)  # harmless where it passes, so it must clear the noise of a difference
         return fall > max(self.tolerance, self.limits.sigmas * noise, self.limits.drop_share * latest)
 
 
