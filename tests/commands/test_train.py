@@ -61,5 +61,5 @@ def test_a_logged_row_is_shown_as_one_line(capsys):
     show_metrics({"step": 100, "max_steps": 100, "train_runtime": 3.0})
     assert capsys.readouterr().out.splitlines() == [
         "step   5/100  loss 0.5000 (reasoning 0.4000, answer 0.6000)  lr 8.0e-06",
-        "step  10/100  eval 0.2500 (answer right 1.0000)",
+        "step  10/100  eval 0.2500 (answer tokens right 1.0000)",
     ]

@@ -70,6 +70,10 @@ def show_metrics(row: Mapping[str, Any]) -> None:
 
 
 def _parts(row: Mapping[str, Any], prefix: str) -> str:
-    names = (("reasoning", "loss_reasoning"), ("answer", "loss_answer"), ("answer right", "accuracy_answer"))
+    names = (
+        ("reasoning", "loss_reasoning"),
+        ("answer", "loss_answer"),
+        ("answer tokens right", "accuracy_answer"),
+    )
     told = [f"{name} {row[prefix + key]:.4f}" for name, key in names if prefix + key in row]
     return f"{row[prefix + 'loss']:.4f}" + (f" ({', '.join(told)})" if told else "")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -118,12 +119,12 @@ def _tokenize_one(
     # Position tokens come after the marker's colon, so the marker must be sought in the plain text.
     start = text.rfind(weights.marker)
     written = number_answer(text, tokenizer, marker=weights.marker)
-    encoded = tokenizer(written, add_special_tokens=False, return_offsets_mapping=True)
-    ids: list[int] = encoded["input_ids"]  # pyright: ignore[reportAssignmentType]
+    encoded = tokenizer(written, add_special_tokens=False)
+    ids = cast("list[int]", encoded["input_ids"])
     _refuse_unknown(ids, tokenizer, example)
-    ends = [stop for _, stop in encoded["offset_mapping"]]  # pyright: ignore[reportGeneralTypeIssues]
     # A token that straddles the marker's start holds part of the answer, so it belongs to the answer.
-    first = next(i for i, stop in enumerate(ends) if stop > start)
+    holders = (encoded.char_to_token(position) for position in range(start, len(written)))
+    first = next(token for token in holders if token is not None)
     return TokenizedExample(
         input_ids=np.array([*prompt, *ids, *end], dtype=np.int32),
         prompt_length=len(prompt),

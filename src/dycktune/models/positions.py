@@ -13,7 +13,8 @@ from dycktune.models.tiny.vocabulary import MAX_NUMBER, position_token
 
 def has_positions(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether `tokenizer` holds position tokens."""
-    return position_token(1) in tokenizer.get_vocab()
+    known = tokenizer.convert_tokens_to_ids(position_token(1))
+    return known is not None and known != tokenizer.unk_token_id
 
 
 def number_answer(text: str, tokenizer: PreTrainedTokenizerBase, *, marker: str) -> str:

@@ -1,5 +1,7 @@
 """The LoRA adapter over a frozen base."""
 
+import warnings
+
 from peft import LoraConfig, PeftMixedModel, PeftModel, TaskType, get_peft_model
 from transformers import PreTrainedModel
 
@@ -21,7 +23,10 @@ def with_adapter(model: PreTrainedModel, lora: LoraSection) -> PeftModel | PeftM
         task_type=TaskType.CAUSAL_LM,
     )
     try:
-        return get_peft_model(model, config)
+        with warnings.catch_warnings():
+            # PEFT asks transformers by a name that is being retired; nobody here can act on it.
+            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+            return get_peft_model(model, config)
     except ValueError as error:
         raise ConfigError(f"lora.target_modules = {targets!r} does not fit this model: {error}") from error
 
