@@ -253,7 +253,7 @@ def main() -> None:
     parser.add_argument(
         "--curves", type=Path, default=CURVES, help="folder of labelled logs with their index.json"
     )
-    parser.add_argument("--made", type=int, default=500, help="runs of each made family")
+    parser.add_argument("--made", type=int, default=300, help="runs of each made family")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     report = run(options.curves, options.made)
