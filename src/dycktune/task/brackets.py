@@ -68,10 +68,8 @@ def read(sequence: str, alphabet: Alphabet = EVERY) -> Iterator[Reading]:
             raise SequenceError(
                 f"character {symbol!r} at position {position} is not a bracket; use only {known}"
             )
-        if symbol in alphabet.closer_of:
-            stack = (*stack, position)
-        else:
-            stack = _close(sequence, stack, position, alphabet)
+        opens = symbol in alphabet.closer_of
+        stack = (*stack, position) if opens else _close(sequence, stack, position, alphabet)
         yield Reading(position, symbol, stack)
 
 
