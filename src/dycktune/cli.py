@@ -1,6 +1,7 @@
 """The command line: which commands there are, and how their errors are told."""
 
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -61,4 +62,6 @@ def _command(arguments: Sequence[str] | None) -> str:
 
 def run() -> None:
     """Entry point of the `dycktune` script."""
+    # What libraries tell their callers' authors is noise to a user; tests still see it.
+    warnings.simplefilter("ignore")
     sys.exit(main())

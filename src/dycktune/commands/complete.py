@@ -138,4 +138,4 @@ def _shown(row: "Completion | Unusable", *, json: bool, answer_only: bool) -> st
 def _status(row: "Completion | Unusable") -> int:
     if isinstance(row, Unusable):
         return 2
-    return 0 if row.verdict.correct else 1
+    return 0 if row.verdict.holds else 1

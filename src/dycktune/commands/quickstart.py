@@ -3,10 +3,12 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dycktune.errors import ConfigError
+from dycktune.runs import RUNS
 
 if TYPE_CHECKING:
     from dycktune.task.problem import Problem
@@ -16,7 +18,7 @@ TEST_PROBLEMS = 1000
 """Of lengths 2-16, the ones the headline figure is of."""
 LONGER = ((17, 40, 200), (41, 100, 100))
 """Length bands beyond it, and how many problems of each."""
-BASE_PROBLEMS = 200
+BASE_PROBLEMS = 50
 """On which the untuned base is asked."""
 
 SHOWN = "([]{<()"
@@ -25,13 +27,13 @@ SHOWN_LENGTH = 5
 """Brackets of the training problem shown."""
 
 
-def quickstart(*, out: Path = Path("runs/quickstart"), benchmark: Path | None = None) -> int:
+def quickstart(*, out: Path | None = None, benchmark: Path | None = None) -> int:
     """Do the whole run on a small built-in model: data, training, diagnosis, selection, evaluation.
 
     Parameters
     ----------
     out
-        The run folder.
+        The run folder, a new one; runs/quickstart if left out, or runs/quickstart-2 where that is taken.
     benchmark
         A BIG-Bench Hard dyck_languages JSON file to score the tuned model on.
     """
@@ -40,16 +42,21 @@ def quickstart(*, out: Path = Path("runs/quickstart"), benchmark: Path | None = 
     if benchmark is not None and not benchmark.is_file():
         raise ConfigError(f"--benchmark {benchmark} is no file; leave it out or name the published JSON")
     started = time.monotonic()
-    config = recipe.load(_recipe())
+    config, run = recipe.load(_recipe()), out or _free_folder()
     _data(config)
     _base(config)
-    _train(config, out)
-    _diagnose(out)
-    _select(out)
-    _evaluate(out, benchmark)
-    _complete(out)
-    _close(out, time.monotonic() - started)
+    _train(config, run)
+    _diagnose(run)
+    _select(run)
+    _evaluate(config, run, benchmark)
+    _complete(run)
+    _close(run, time.monotonic() - started)
     return 0
+
+
+def _free_folder() -> Path:
+    names = chain(["quickstart"], (f"quickstart-{i}" for i in count(2)))
+    return next(RUNS / name for name in names if not (RUNS / name).exists())
 
 
 def _recipe() -> Path:
@@ -120,23 +127,26 @@ def _select(out: Path) -> None:
         select(out)
 
 
-def _evaluate(out: Path, benchmark: Path | None) -> None:
-    from dycktune.commands.evaluate import evaluation_report
+def _evaluate(config: "Config", out: Path, benchmark: Path | None) -> None:
+    from dycktune.commands.evaluate import evaluation_report, overlap_report
     from dycktune.evaluation.benchmark import read_benchmark
     from dycktune.evaluation.evaluate import evaluate
     from dycktune.models.loading import load
+    from dycktune.training.examples import train_examples
 
     loaded = load(str(out))
     with _stage("Evaluation of the tuned model on test problems it has never met"):
         print(evaluation_report(evaluate(loaded, _test_problems(TEST_PROBLEMS, 2, 16))))
     with _stage("Longer ones"):
-        for low, high, count in LONGER:
+        for low, high, number in LONGER:
             print(
-                f"lengths {low} to {high}: {evaluate(loaded, _test_problems(count, low, high)).exact_match}"
+                f"lengths {low} to {high}: {evaluate(loaded, _test_problems(number, low, high)).exact_match}"
             )
     if benchmark is not None:
         with _stage(f"Benchmark {benchmark.name}"):
-            print(evaluation_report(evaluate(loaded, read_benchmark(benchmark))))
+            evaluation = evaluate(loaded, read_benchmark(benchmark))
+            print(evaluation_report(evaluation))
+            print(overlap_report(evaluation, {example.prefix or "" for example in train_examples(config)}))
 
 
 def _complete(out: Path) -> None:
@@ -161,10 +171,10 @@ Try next:
   dycktune train recipes/r1-distill-1.5b-lora.toml      on a GPU""")
 
 
-def _test_problems(count: int, low: int, high: int) -> "list[Problem]":
+def _test_problems(number: int, low: int, high: int) -> "list[Problem]":
     from dycktune.data.corpus import Corpus, CorpusSpec
 
-    return list(Corpus(CorpusSpec(count=count, split="test", min_length=low, max_length=high)))
+    return list(Corpus(CorpusSpec(count=number, split="test", min_length=low, max_length=high)))
 
 
 def _indented(text: str) -> str:

@@ -53,6 +53,8 @@ class Facts:
     """How many of them the numbered list shows; the others come as entries."""
     link: dict[int, int]
     """Number to number: a forest whose chains all end in 0."""
+    marks: dict[int, str]
+    """Number to a second symbol, said with its link; empty on pages that have none."""
 
 
 def _draw_symbols(rng: random.Random, count: int) -> list[str]:
@@ -71,7 +73,8 @@ def _draw_facts(rng: random.Random, longest: int) -> Facts:
     numbers = range(start, start + count)
     reach = rng.choice((1, 3, count))
     link = {n: rng.choice((0, *range(max(start, n - reach), n))) for n in numbers}
-    return Facts(start, _draw_symbols(rng, count), rng.randint(1, count), link)
+    marks = dict(zip(numbers, _draw_symbols(rng, count), strict=True)) if rng.random() < 0.6 else {}
+    return Facts(start, _draw_symbols(rng, count), rng.randint(1, count), link, marks)
 
 
 def _numbered_list(page: Page, facts: Facts, rng: random.Random) -> None:
@@ -87,31 +90,42 @@ def _numbered_list(page: Page, facts: Facts, rng: random.Random) -> None:
 
 
 def _symbol_lines(page: Page, facts: Facts, rng: random.Random) -> None:
-    """A line a number: the symbol that stands there, and a link."""
+    """A line a number: the symbol that stands there, and a link; an empty line after the last."""
     head, first, second = rng.choice(_LINE_STARTS), rng.choice(_WORDS), rng.choice(_WORDS)
     linked = rng.random() < 0.8
-    said: list[int] = [0]
+    said: list[int] = []
     for i, symbol in enumerate(facts.symbols[: facts.listed]):
         number = facts.start + i
         (page.learn if i else page.given)(head, number_piece(number))
         page.learn(":", symbol)
         if linked:
-            _link_fact(page, facts, rng, (first, second), number, said)
+            again = [*said[-6:], 0]
+            target = rng.choice(again) if rng.random() < 0.5 else number
+            _link(page, facts, target, (first, second), known=bool(i), again=target in again)
+            said.append(target)
         (page.learn if i else page.given)("\n")
+    page.learn("\n")
 
 
-def _link_fact(
-    page: Page, facts: Facts, rng: random.Random, words: tuple[str, str], number: int, said: list[int]
+def _link(
+    page: Page,
+    facts: Facts,
+    number: int,
+    words: tuple[str, str],
+    *,
+    known: bool,
+    again: bool,
+    walked: bool = False,
 ) -> None:
-    """Either a new link from `number`, or one said before, again: then its end is a look-up."""
-    (page.learn if len(said) > 1 else page.given)(words[0])
-    earlier = rng.choice(said[-6:]) if rng.random() < 0.5 else number
-    known = earlier in said
-    page.given(number_piece(earlier))
-    (page.learn if len(said) > 1 else page.given)(words[1])
-    (page.learn if known else page.given)(number_piece(facts.link.get(earlier, 0)))
-    if not known:
-        said.append(earlier)
+    """`first NUMBER mark second LINK`: words once known, and mark and link of a number said before, are learnt."""
+    word = page.learn if known else page.given
+    value = page.learn if again else page.given
+    word(words[0])
+    (page.learn if walked else page.given)(number_piece(number))
+    if number in facts.marks:
+        value(facts.marks[number])
+    word(words[1])
+    value(number_piece(facts.link.get(number, 0)))
 
 
 def _look_ups(page: Page, facts: Facts, rng: random.Random) -> None:
@@ -126,41 +140,50 @@ def _look_ups(page: Page, facts: Facts, rng: random.Random) -> None:
 
 def _links_and_walk(page: Page, facts: Facts, rng: random.Random) -> None:
     """Links in any order, then a walk from a number down to 0."""
-    first, second, separator = rng.choice(_WORDS), rng.choice(_WORDS), rng.choice(_SEPARATORS)
+    words, separator = (rng.choice(_WORDS), rng.choice(_WORDS)), rng.choice(_SEPARATORS)
     numbers = rng.sample(sorted(facts.link), min(len(facts.link), rng.randint(2, 24)))
     for number in numbers:
-        page.given(first, number_piece(number), second, number_piece(facts.link[number]), separator)
+        _link(page, facts, number, words, known=False, again=False)
+        page.given(separator)
     page.given("\n", rng.choice(_LINE_STARTS), ":")
-    place = rng.choice(numbers)
-    page.given(first, number_piece(place))
+    place, walked = rng.choice(numbers), False
     while place in numbers:
-        page.learn(second, number_piece(facts.link[place]))
-        place = facts.link[place]
-        if place not in numbers:
-            break
-        page.learn(separator, first, number_piece(place))
+        if walked:
+            page.learn(separator)
+        _link(page, facts, place, words, known=walked, again=True, walked=walked)
+        place, walked = facts.link[place], True
     page.learn("\n")
 
 
 def _entries(page: Page, facts: Facts, rng: random.Random) -> None:
-    """The symbols the list left out, each behind its number, then asked for by their order."""
+    """The symbols the list left out, each some way behind its number, then asked for by their order."""
     rest = facts.symbols[facts.listed :]
     if not rest:
         return
     ordinal, place, separator = rng.choice(_WORDS), rng.choice(_WORDS), rng.choice(_SEPARATORS)
+    before = rng.choices([*_WORDS, ":"], k=rng.choice((0, 0, 1, 2)))
+    numbered, after = rng.random() < 0.5, rng.choices(_WORDS, k=rng.choice((0, 0, 1)))
     page.given(rng.choice(_LINE_STARTS), ":")
     for k, symbol in enumerate(rest, start=1):
-        (page.learn if k > 1 else page.given)(ordinal, number_piece(k), place)
+        known = page.learn if k > 1 else page.given
+        known(ordinal, number_piece(k), place)
         page.learn(number_piece(facts.start + facts.listed + k - 1))
+        known(*before)
+        if numbered:
+            page.given(number_piece(rng.randrange(facts.start + len(facts.symbols))))
         page.given(symbol)
+        known(*after)
+        if after:
+            page.given(number_piece(rng.randrange(facts.start + len(facts.symbols))))
         page.given(separator if k < len(rest) else "\n")
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         return
-    head = rng.choice(_LINE_STARTS)
+    head, quote = rng.choice(_LINE_STARTS), rng.choices(_PIECES, k=rng.choice((0, 1, 2)))
     for k, symbol in enumerate(rest, start=1):
-        (page.learn if k > 1 else page.given)(head, number_piece(k), ":")
+        (page.learn if k > 1 else page.given)(head, number_piece(k), ":", *quote)
         page.learn(symbol)
-        page.learn("\n")
+        (page.learn if k > 1 else page.given)("\n")
+    page.learn("\n")
 
 
 def _restatement(page: Page, facts: Facts, rng: random.Random) -> None:
