@@ -27,13 +27,13 @@ precisions round logits near 20 to 1/64 (float16) and 1/8 (bfloat16), and a few 
 LOGITS_AT_ONCE = 40_000_000
 """Positions times vocabulary of one forward pass, 160 MB in float32."""
 
-ROUNDS = 8
+ROUNDS = 16
 """Forward passes a row gets before `generate` takes over."""
 
 LOOK_BACK = 3
 """How many of the last tokens must stand earlier in the row for what followed them there to be a guess."""
 
-LOOK_AHEAD = 24
+LOOK_AHEAD = 64
 """How many tokens such a guess has."""
 
 
@@ -47,12 +47,19 @@ class _Row:
     last_gain: int = 0
 
     def guess(self) -> list[int]:
-        """Likely next tokens: the draft from here on, or, where that failed, what followed the same words before."""
+        """Likely next tokens.
+
+        The draft from here on; where that has just failed, what follows the last tokens elsewhere in the
+        draft, or what followed them earlier in the row.
+        """
         room = self.prompt.limit - len(self.written) - 1
-        draft = self.prompt.draft[len(self.written) :]
-        if draft and (self.rounds == 0 or self.last_gain > LOOK_BACK):
-            return list(draft[:room])
-        return _look_up(self.prompt.ids + self.written)[:room]
+        draft = list(self.prompt.draft)
+        in_step = self.rounds == 0 or self.last_gain > LOOK_BACK
+        if in_step and len(self.written) < len(draft):
+            return draft[len(self.written) :][:room]
+        key = self.written[-LOOK_BACK:]
+        elsewhere = _look_up(key, draft) or _look_up(key, self.prompt.ids + self.written[:-1])
+        return elsewhere[:room]
 
     @property
     def done(self) -> bool:
@@ -125,12 +132,11 @@ def _accept(row: _Row, guess: list[int], best: list[int], margins_N: Tensor, sto
     row.last_gain, row.rounds = taken, row.rounds + 1
 
 
-def _look_up(ids: list[int]) -> list[int]:
-    """What followed the last tokens where they stood before (prompt look-up), the most recent place first."""
-    key = ids[-LOOK_BACK:]
-    for start in range(len(ids) - LOOK_BACK - 1, -1, -1):
-        if ids[start : start + LOOK_BACK] == key:
-            return ids[start + LOOK_BACK : start + LOOK_BACK + LOOK_AHEAD]
+def _look_up(key: list[int], text: list[int]) -> list[int]:
+    """What follows `key` in `text` (prompt look-up), at the last place it stands; nothing where it does not."""
+    for start in range(len(text) - len(key), -1, -1):
+        if text[start : start + len(key)] == key:
+            return text[start + len(key) : start + len(key) + LOOK_AHEAD]
     return []
 
 

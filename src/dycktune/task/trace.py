@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dycktune.errors import ConfigError
-from dycktune.task.brackets import EVERY
 from dycktune.task.problem import Problem
 
 ANSWER_MARKER = "FINAL ANSWER: "
@@ -73,7 +72,7 @@ _STEP = re.compile(rf"# Step (?P<number>{_NUMBER}): add '(?P<closer>{_BRACKET})'
 _ANSWER = re.compile(rf"{ANSWER_MARKER}(?P<sequence>{_BRACKET}+(?: {_BRACKET}+)*)")
 
 
-_ENTRY = rf"step {_NUMBER} at {_NUMBER}: top {_NUMBER} {_BRACKET} over {_NUMBER}"
+_ENTRY = rf"top {_NUMBER} {_BRACKET} over {_NUMBER}, step {_NUMBER} at {_NUMBER} {_BRACKET}"
 
 
 class StackStyle:
@@ -108,19 +107,19 @@ class StackStyle:
 
 
 class CompactStyle:
-    """States a constant amount a symbol: the top bracket, what will close it, and the bracket below it.
+    """States a constant amount a symbol: the bracket on top of the stack and the one below it.
 
-    Brackets go by their positions; 0 is the floor of the stack. `top 4 } over 1` says the same of bracket 4
+    Brackets go by their positions; 0 is the floor of the stack. `top 4 { over 1` says the same of bracket 4
     wherever it stands, so what lies below a popped bracket is a look-up, and the closing order follows these
-    links down to the floor: `step 1 at 5: top 4 } over 1` puts `}` at position 5 and goes on with bracket 1.
-    Every value stands right behind the key that decides it: a small model looks up what the last token names.
+    links down to the floor: `top 4 { over 1, step 1 at 5 }` closes bracket 4 by `}` at position 5. Every value
+    stands close behind the key that decides it: a small model looks up what the last tokens name.
     """
 
     name = "compact"
     grammar = {  # noqa: RUF012 - a constant of the style, never changed
         "thought": re.compile(
             rf"# Thought (?P<number>{_NUMBER}): (?P<symbol>{_BRACKET}) "
-            rf"top (?P<top>{_NUMBER})(?: (?P<closer>{_BRACKET}))? over (?P<below>{_NUMBER})"
+            rf"top (?P<top>{_NUMBER})(?: (?P<opener>{_BRACKET}))? over (?P<below>{_NUMBER})"
         ),
         "closing": re.compile(rf"{CLOSING_MARKER}(?P<closers>{_ENTRY}(?:; {_ENTRY})*)"),
         "step": _STEP,
@@ -139,18 +138,18 @@ class CompactStyle:
             thoughts.append(Line("thought", f"Thought {number}", text))
         final = problem.readings[-1].stack
         entries = [
-            f"step {k} at {problem.length + k}: {_top(problem, final[: len(final) + 1 - k])}"
-            for k in range(1, len(final) + 1)
+            f"{_top(problem, final[: len(final) + 1 - k])}, step {k} at {problem.length + k} {closer}"
+            for k, closer in enumerate(problem.closing, start=1)
         ]
         closing = Line("closing", "closing line", CLOSING_MARKER + "; ".join(entries))
         return [*thoughts, closing, *_steps(problem), _answer(problem)]
 
 
 def _top(problem: Problem, stack: tuple[int, ...]) -> str:
-    """`top 4 } over 1`; on the floor, where nothing is to be closed, `top 0 over 0`."""
+    """`top 4 { over 1`; on the floor, where nothing is open, `top 0 over 0`."""
     below, top = (0, 0, *stack)[-2:]
-    closer = f" {EVERY.closer_of[problem.prefix[top - 1]]}" if top else ""
-    return f"top {top}{closer} over {below}"
+    opener = f" {problem.prefix[top - 1]}" if top else ""
+    return f"top {top}{opener} over {below}"
 
 
 STYLES: dict[str, TraceStyle] = {style.name: style for style in (StackStyle(), CompactStyle())}
