@@ -51,15 +51,11 @@ class Selection:
 
     def reason(self) -> str:
         """Why the chosen one, in a sentence or two."""
-        best = self.chosen
-        loss = "not logged" if best.eval_loss is None else f"{best.eval_loss:.4f}"
-        matched = f"exact match {best.exact_match} on {best.exact_match.n} problems"
-        said = f"checkpoint-{best.step}: {matched}, eval loss {loss}."
+        said = f"{self.chosen.summary()} (n = {self.chosen.exact_match.n})."
         if not self.not_told_apart:
             return said
         steps = ", ".join(map(str, sorted(self.not_told_apart)))
-        tie_break = "the lower loss decided" if self.by == "exact_match" else "the loss decided"
-        return f"{said} These problems cannot tell it from step {steps}; {tie_break}."
+        return f"{said} These problems cannot tell it from step {steps}."
 
     def to_json(self) -> dict[str, Any]:
         """The content of selection.json."""
@@ -127,7 +123,7 @@ def _score_all(
             eval_loss=losses.get(checkpoint.step),
         )
         scores.append(score)
-        report(f"checkpoint-{score.step}: exact match {score.exact_match}, eval loss {score.eval_loss}")
+        report(score.summary())
     write_text(run.scores, "".join(json.dumps(score.to_json()) + "\n" for score in scores))
     return scores
 

@@ -29,6 +29,11 @@ class Score:
         """Share of the problems answered right."""
         return Proportion(sum(self.correct), len(self.correct))
 
+    def summary(self) -> str:
+        """The score in words."""
+        loss = "not logged" if self.eval_loss is None else f"{self.eval_loss:.4f}"
+        return f"checkpoint-{self.step}: exact match {self.exact_match}, eval loss {loss}"
+
     def to_json(self) -> dict[str, Any]:
         """A line of scores.jsonl."""
         return {
