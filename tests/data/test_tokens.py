@@ -2,10 +2,10 @@ from functools import cache
 
 import numpy as np
 import pytest
-from dycktune.data.rows import Example
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dycktune.data.rows import Example
 from dycktune.data.tokens import IGNORED, LossWeights, tokenize
 from dycktune.errors import DataError, ModelError
 from dycktune.models.chat import end_of_turn, prompt_ids

@@ -97,14 +97,19 @@ def evaluate(
     """
     completions = complete(loaded, problems, on_reply=on_reply)
     rng = random.Random(len(problems))
-    for again in rng.sample(completions, min(SAMPLE, len(completions))):
-        _check_again(loaded, again)
+    _check_again(loaded, rng.sample(completions, min(SAMPLE, len(completions))))
     return Evaluation(completions=completions)
 
 
-def _check_again(loaded: LoadedModel, first: Completion) -> None:
-    alone = complete_plainly(loaded, first.problem)
-    if alone.reply.ids != first.reply.ids:
+def _check_again(loaded: LoadedModel, sample: Sequence[Completion]) -> None:
+    """Decode the sample again in one plain batch; a row that differs there is asked once more, alone."""
+    again = complete_plainly(loaded, [first.problem for first in sample])
+    for first, plain in zip(sample, again, strict=True):
+        if plain.reply.ids == first.reply.ids:
+            continue
+        (alone,) = complete_plainly(loaded, [first.problem])
+        if alone.reply.ids == first.reply.ids:
+            continue
         raise DecodingError(
             f"{first.problem.prefix!r}: plain generate wrote another text than this evaluation (margin "
             f"{alone.reply.margin:.2g}); the figures cannot be trusted, please report this with the model"

@@ -62,10 +62,10 @@ def complete(
     return [_read(loaded, problem, reply) for problem, reply in zip(problems, replies, strict=True)]
 
 
-def complete_plainly(loaded: LoadedModel, problem: Problem) -> Completion:
-    """Complete one problem with the model's own `generate`, by itself and without a draft."""
-    (reply,) = generate(loaded, [prompt_row(loaded, problem, style_of(loaded))])
-    return _read(loaded, problem, reply)
+def complete_plainly(loaded: LoadedModel, problems: Sequence[Problem]) -> list[Completion]:
+    """Complete problems in one batch with the model's own `generate`, without drafts."""
+    replies = generate(loaded, [prompt_row(loaded, problem, style_of(loaded)) for problem in problems])
+    return [_read(loaded, problem, reply) for problem, reply in zip(problems, replies, strict=True)]
 
 
 def prompt_row(loaded: LoadedModel, problem: Problem, style: TraceStyle) -> Prompt:
