@@ -17,10 +17,10 @@ quickstart: .venv/installed
 	$(BIN)/dycktune quickstart $(QUICKSTART_ARGS)
 
 test: .venv/installed-dev
-	$(BIN)/pytest --numprocesses 2
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 test-fast: .venv/installed-dev
-	$(BIN)/pytest --numprocesses 2 -m "not slow"
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow"
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .
