@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TEST_PROBLEMS = 1000
 """Of lengths 2-16, the ones the headline figure is of."""
-LONGER = ((17, 40, 100), (41, 100, 50))
+LONGER = ((17, 40, 50), (41, 100, 20))
 """Length bands beyond it, and how many problems of each."""
 BASE_PROBLEMS = 50
 """On which the untuned base is asked."""
