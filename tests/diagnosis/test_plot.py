@@ -32,3 +32,4 @@ def test_marks_and_words_are_in_the_picture(judged, seed_rows, tmp_path):
 
 def test_a_log_of_one_row_can_be_drawn(judged, tmp_path):
     draw(judged([{"step": 1, "loss": 0.0, "grad_norm": 0.0}]), tmp_path / "loss.png")
+    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")

@@ -1,7 +1,6 @@
 """BIG-Bench Hard's `dyck_languages` file, read as published."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from dycktune.errors import DataError, SequenceError
@@ -41,8 +40,3 @@ def _problem(path: Path, index: int, text: str, target: str) -> Problem:
             f"{path}, examples[{index}].target is {target!r}, but the closing of its input is {problem.closing!r}"
         )
     return problem
-
-
-def overlap(problems: Sequence[Problem], seen: set[str]) -> list[bool]:
-    """For each problem, whether its prefix is among `seen`."""
-    return [problem.prefix in seen for problem in problems]
