@@ -23,8 +23,8 @@ test-fast: .venv/installed-dev
 	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow"
 
 check: .venv/installed-dev
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --no-cache .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-cache
 

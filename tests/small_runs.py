@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from dycktune.data.rows import Example
-
 from dycktune.task.problem import Problem
 from dycktune.task.prompt import messages
 from dycktune.task.trace import STYLES, render
