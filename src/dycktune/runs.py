@@ -68,7 +68,7 @@ class RunFolder:
 
     @property
     def scores(self) -> Path:
-        """Verified scores of checkpoints, a line each."""
+        """Verified answers by step, a line each."""
         return self.path / "scores.jsonl"
 
     @property
@@ -121,24 +121,42 @@ class RunFolder:
 
     def read_metrics(self) -> Iterator[dict[str, Any]]:
         """The logged rows; a last line that was cut off by a kill is left out."""
-        if not self.metrics.is_file():
-            return
-        for line in self.metrics.read_text(encoding="utf-8").splitlines(keepends=True):
-            if line.endswith("\n"):
-                yield json.loads(line)
+        return _read_lines(self.metrics)
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         """Add one logged row."""
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(row)) + "\n")
+        _append_line(self.metrics, row)
+
+    def read_scores(self) -> dict[int, dict[str, Any]]:
+        """The answers each step was scored by; of two scores of a step the later."""
+        return {row["step"]: row for row in _read_lines(self.scores)}
+
+    def append_score(self, row: Mapping[str, Any]) -> None:
+        """Add the score of a step."""
+        _append_line(self.scores, row)
 
     def rewind(self, step: int) -> None:
-        """Forget what was logged or half saved after `step`, where a resumed run goes on from."""
-        rows = [row for row in self.read_metrics() if row.get("step", 0) <= step]
-        write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
+        """Forget what was logged, scored or half saved after `step`, where a resumed run goes on from."""
+        for file in (self.metrics, self.scores):
+            rows = [row for row in _read_lines(file) if row.get("step", 0) <= step]
+            write_text(file, "".join(json.dumps(row) + "\n" for row in rows))
         kept = {checkpoint.path for checkpoint in self.checkpoints()}
         for folder in set(self.checkpoints_folder.glob("checkpoint-*")) - kept:
             shutil.rmtree(folder)
+
+
+def _read_lines(file: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a JSONL file that may not exist; a last line that was cut off by a kill is left out."""
+    if not file.is_file():
+        return
+    for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):
+            yield json.loads(line)
+
+
+def _append_line(file: Path, row: Mapping[str, Any]) -> None:
+    with file.open("a", encoding="utf-8") as opened:
+        opened.write(json.dumps(dict(row)) + "\n")
 
 
 def begin(path: Path, config_toml: str, *, resume: bool) -> RunFolder:

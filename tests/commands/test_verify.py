@@ -28,7 +28,7 @@ def response(tmp_path):
         ("FINAL ANSWER: ([])", 0, "right"),
         ("FINAL ANSWER: ([)]", 1, "wrong (([)])"),
         ("no idea", 1, "none given"),
-        (RIGHT.replace("[ top 2 [ over 1", "[ top 1 [ over 1"), 1, "line 2: Thought 2 says top 1, it is 2"),
+        (RIGHT.replace("[ puts 2[ over 1", "[ puts 1[ over 1"), 1, "line 2: Thought 2 says top 1, it is 2"),
         (b"\xff\xfe FINAL ANSWER: ([])", 0, "right"),
         ("", 1, "none given"),
     ],
@@ -50,7 +50,7 @@ def test_json_names_the_first_wrong_step(response, capsys):
     wrong = RIGHT.replace("# Step 1: add ']'", "# Step 1: add ')'")
     assert main(["verify", "([", "--response", response(wrong), "--json"]) == 1
     step = json.loads(capsys.readouterr().out)["first_wrong_step"]
-    assert (step["name"], step["kind"], step["line"]) == ("Step 1", "step", 4)
+    assert (step["name"], step["kind"], step["line"]) == ("Step 1", "step", 5)
 
 
 @pytest.mark.parametrize(

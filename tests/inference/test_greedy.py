@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -19,8 +19,20 @@ def loaded():
 
 
 ids = st.lists(st.integers(10, 250), min_size=1, max_size=12)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A draft that tells the same ids whatever has been written."""
+
+    told: tuple[int, ...]
+
+    def __call__(self, written):
+        return self.told[len(written) :]
+
+
 prompts = st.lists(
-    st.builds(Prompt, ids=ids, limit=st.integers(1, 12), draft=ids.map(tuple) | st.just(())),
+    st.builds(Prompt, ids=ids, limit=st.integers(1, 12), draft=st.none() | st.builds(Told, ids.map(tuple))),
     min_size=1,
     max_size=5,
 )
@@ -29,12 +41,11 @@ prompts = st.lists(
 def half_right(loaded, prompt: Prompt, wrong_at: list[int]) -> Prompt:
     """The row with a draft that is its true reply, but for a token here and there."""
     (reply,) = generate(loaded, [prompt])
-    draft = [token ^ (i in wrong_at) for i, token in enumerate(reply.ids)]
-    return replace(prompt, draft=tuple(draft))
+    return replace(prompt, draft=Told(tuple(token ^ (i in wrong_at) for i, token in enumerate(reply.ids))))
 
 
 @given(prompts, st.lists(st.integers(0, 11)), st.randoms())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_whatever_the_draft_and_the_company_the_reply_is_that_of_plain_generate(loaded, rows, wrong_at, rng):
     alone = [generate(loaded, [row])[0].ids for row in rows]
     drafted = [half_right(loaded, row, wrong_at) if rng.random() < 0.5 else row for row in rows]
@@ -44,7 +55,7 @@ def test_whatever_the_draft_and_the_company_the_reply_is_that_of_plain_generate(
 
 
 @given(prompts)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_reply_is_the_argmax_of_a_forward_pass_at_every_step(loaded, rows):
     for row, reply in zip(rows, decode(loaded, rows), strict=True):
         written = [*reply.ids, loaded.tokenizer.eos_token_id] if reply.finished else reply.ids
@@ -55,9 +66,20 @@ def test_a_reply_is_the_argmax_of_a_forward_pass_at_every_step(loaded, rows):
 
 def test_a_right_draft_takes_one_forward_pass(loaded, monkeypatch):
     row = half_right(loaded, Prompt(ids=[11, 12], limit=10), [])
-    monkeypatch.setattr(greedy, "generate", lambda _, prompts: [pytest.fail("generate") for _ in prompts])
-    monkeypatch.setattr(greedy, "ROUNDS", 1)
+    passes = []
+    forward = loaded.model.forward
+    monkeypatch.setattr(loaded.model, "forward", lambda **inputs: passes.append(1) or forward(**inputs))
     assert len(decode(loaded, [row])[0].ids) == 10
+    assert len(passes) == 1
+
+
+@given(prompts, st.integers(1, 10**9))
+@settings(max_examples=10)
+def test_the_budget_changes_no_reply(loaded, rows, budget):
+    expected = [reply.ids for reply in decode(loaded, rows)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(greedy, "LOGITS_AT_ONCE", budget)
+        assert [reply.ids for reply in decode(loaded, rows)] == expected
 
 
 def test_each_row_keeps_its_own_limit(loaded):
@@ -67,7 +89,7 @@ def test_each_row_keeps_its_own_limit(loaded):
 
 def test_a_near_tie_is_decoded_again_alone_and_counted(loaded, monkeypatch):
     monkeypatch.setitem(greedy.MARGIN, torch.float32, float("inf"))
-    rows = [Prompt(ids=[11, 12], limit=3, draft=(20, 21)), Prompt(ids=[13], limit=3)]
+    rows = [Prompt(ids=[11, 12], limit=3, draft=Told((20, 21))), Prompt(ids=[13], limit=3)]
     assert all(reply.alone for reply in decode(loaded, rows))
 
 

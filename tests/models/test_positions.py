@@ -1,9 +1,11 @@
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dycktune.data.rows import Example
 from dycktune.data.tokens import LossWeights, tokenize
-from dycktune.models.positions import number_answer
+from dycktune.models.positions import number_brackets
 from dycktune.models.tiny.vocabulary import build_tokenizer
 from dycktune.task.brackets import PAIRS
 from dycktune.task.problem import Problem
@@ -17,10 +19,14 @@ PROBLEMS = st.text("".join(pair[0] for pair in PAIRS), min_size=1, max_size=30).
 @given(PROBLEMS, st.sampled_from(list(STYLES.values())))
 def test_numbering_vanishes_when_special_tokens_are_dropped(problem, style):
     text = render(problem, style)
-    written = number_answer(text, TOKENIZER, marker=ANSWER_MARKER)
+    written = number_brackets(text, TOKENIZER, marker=ANSWER_MARKER)
     ids = TOKENIZER(written, add_special_tokens=False)["input_ids"]
     assert TOKENIZER.decode(ids, skip_special_tokens=True) == text
-    assert written.count("<|") == len(problem.full)
+    assert written.count("<|") == len(problem.full) + len(problem.closing)
+    assert (
+        re.findall(r"add '<\|(\d+)\|>(.)", written)
+        == re.findall(r"<\|(\d+)\|>([^ ']) ?", written)[-len(problem.closing) :]
+    )
 
 
 @given(PROBLEMS)
@@ -44,8 +50,16 @@ def test_any_text_is_encoded_and_decoded_exactly(text):
     assert TOKENIZER.decode(ids) == text
 
 
-def test_every_bracket_is_one_token_spaced_and_unspaced():
+def test_every_bracket_is_one_and_the_same_token_wherever_it_stands():
     for bracket in "".join(PAIRS):
-        assert len(TOKENIZER(bracket, add_special_tokens=False)["input_ids"]) == 1
-        assert len(TOKENIZER(f" {bracket}", add_special_tokens=False)["input_ids"]) == 1
-        assert len(TOKENIZER(bracket * 3, add_special_tokens=False)["input_ids"]) == 3
+        (alone,) = TOKENIZER(bracket, add_special_tokens=False)["input_ids"]
+        for text in (
+            f" {bracket}",
+            f"1{bracket} ",
+            f" 4{bracket};",
+            f"'{bracket}'",
+            f": {bracket} ",
+            f"<|7|>{bracket}",
+        ):
+            assert TOKENIZER(text, add_special_tokens=False)["input_ids"].count(alone) == 1
+        assert TOKENIZER(bracket * 3, add_special_tokens=False)["input_ids"] == [alone] * 3

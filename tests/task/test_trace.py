@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hypothesis import given
 
@@ -23,7 +25,8 @@ def test_the_kinds_come_in_the_grammar_s_order_and_all_of_them_come(problem, sty
 @given(problems(), styles)
 def test_a_trace_has_a_thought_a_symbol_a_step_a_closer_and_ends_in_the_answer(problem, style):
     kinds = [line.kind for line in style.lines(problem)]
-    assert kinds.count("thought") == problem.length
+    shown = style.sequence(problem.prefix)
+    assert kinds.count("thought") == problem.length + shown.count("$")
     assert kinds.count("step") == len(problem.closing)
     assert render(problem, style).splitlines()[-1] == ANSWER_MARKER + " ".join(problem.full)
 
@@ -31,7 +34,16 @@ def test_a_trace_has_a_thought_a_symbol_a_step_a_closer_and_ends_in_the_answer(p
 @given(problems(max_length=60))
 def test_a_compact_thought_never_grows_beyond_its_numbers(problem):
     thoughts = [line.text for line in STYLES["compact"].lines(problem) if line.kind == "thought"]
-    assert max(map(len, thoughts)) - len(thoughts[0]) <= 3 * (len(str(problem.length)) - 1)
+    fixed = len("# Thought : ( leaves ( over ")
+    assert max(map(len, thoughts)) <= fixed + 3 * len(str(problem.length))
+
+
+@given(problems(max_length=60))
+def test_a_compact_trace_names_a_position_with_one_symbol_only(problem):
+    text = STYLES["compact"].sequence(problem.prefix) + "\n" + render(problem, STYLES["compact"])
+    named = set(re.findall(r"(?<![0-9])([0-9]+)([^0-9:;\s])", text)) - {(str(problem.length + 1), "$")}
+    assert dict(named) == {str(i): symbol for i, symbol in enumerate("^" + problem.full)}
+    assert len(named) == len(problem.full) + 1
 
 
 def test_the_stack_is_told_top_first_as_the_wording_says():

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from dycktune.training.config import Config
 
 TEST_PROBLEMS = 1000
-"""Of lengths 2-16, the ones the headline figure is of."""
-LONGER = ((17, 40, 50), (41, 100, 20))
-"""Length bands beyond it, and how many problems of each."""
+"""Of up to `SHORT` brackets, the ones the headline figure is of."""
+SHORT, LONG = 40, 100
+LONG_PROBLEMS = 200
+"""Of more than `SHORT` and up to `LONG` brackets."""
 BASE_PROBLEMS = 50
-"""On which the untuned base is asked."""
+"""On which the untuned base is asked, of up to 16 brackets."""
 
 SHOWN = "([]{<()"
 """The sequence completed in full at the end."""
@@ -43,12 +44,12 @@ def quickstart(*, out: Path | None = None, benchmark: Path | None = None) -> int
         raise ConfigError(f"--benchmark {benchmark} is no file; leave it out or name the published JSON")
     started = time.monotonic()
     config, run = recipe.load(_recipe()), out or _free_folder()
-    _data(config)
+    trained_on = _data(config)
     _base(config)
     _train(config, run)
     _diagnose(run)
     _select(run)
-    _evaluate(config, run, benchmark)
+    _evaluate(run, trained_on, benchmark)
     _complete(run)
     _close(run, time.monotonic() - started)
     return 0
@@ -73,17 +74,20 @@ def _stage(title: str) -> Iterator[None]:
     print(f"   ({time.monotonic() - started:.0f} s)", flush=True)
 
 
-def _data(config: "Config") -> None:
+def _data(config: "Config") -> set[str]:
+    """Show the data; the training prefixes."""
     from dycktune.training.examples import load_examples
 
     with _stage("Data"):
         train, evaluation = load_examples(config)
-        shared = {example.prefix for example in train} & {example.prefix for example in evaluation}
-        lengths = [len(example.prefix or "") for example in train]
+        prefixes = {example.prefix or "" for example in train}
+        shared = prefixes & {example.prefix or "" for example in evaluation}
+        lengths = [len(prefix) for prefix in prefixes]
         print(f"{len(train)} training problems of {min(lengths)} to {max(lengths)} brackets,")
         print(f"{len(evaluation)} for evaluation, {len(shared)} prefixes in both. One of them:\n")
         shown = next(example for example in train if len(example.prefix or "") == SHOWN_LENGTH)
         print(_indented(f"{shown.prompt[-1]['content']}\n\n{shown.completion}"))
+    return prefixes
 
 
 def _base(config: "Config") -> None:
@@ -127,26 +131,30 @@ def _select(out: Path) -> None:
         select(out)
 
 
-def _evaluate(config: "Config", out: Path, benchmark: Path | None) -> None:
+def _evaluate(out: Path, trained_on: set[str], benchmark: Path | None) -> None:
     from dycktune.commands.evaluate import evaluation_report, overlap_report
     from dycktune.evaluation.benchmark import read_benchmark
     from dycktune.evaluation.evaluate import evaluate
     from dycktune.models.loading import load
-    from dycktune.training.examples import train_examples
+    from dycktune.task.shapes import SHAPES, held_out
 
     loaded = load(str(out))
     with _stage("Evaluation of the tuned model on test problems it has never met"):
-        print(evaluation_report(evaluate(loaded, _test_problems(TEST_PROBLEMS, 2, 16))))
-    with _stage("Longer ones"):
-        for low, high, number in LONGER:
+        print(evaluation_report(evaluate(loaded, _test_problems(TEST_PROBLEMS, 2, SHORT))))
+    with _stage(f"Test problems of {SHORT + 1} to {LONG} brackets"):
+        print(evaluation_report(evaluate(loaded, _test_problems(LONG_PROBLEMS, SHORT + 1, LONG))))
+    with _stage(f"Regular shapes of up to {LONG} brackets, none of them trained on"):
+        for shape in SHAPES:
+            found = evaluate(loaded, held_out(shape, 2, LONG))
+            n = len(found.completions)
             print(
-                f"lengths {low} to {high}: {evaluate(loaded, _test_problems(number, low, high)).exact_match}"
+                f"{shape:<12} exact match {found.exact_match}, trace valid {found.trace_valid.value:.3f}, n = {n}"
             )
     if benchmark is not None:
         with _stage(f"Benchmark {benchmark.name}"):
             evaluation = evaluate(loaded, read_benchmark(benchmark))
             print(evaluation_report(evaluation))
-            print(overlap_report(evaluation, {example.prefix or "" for example in train_examples(config)}))
+            print(overlap_report(evaluation, trained_on))
 
 
 def _complete(out: Path) -> None:
@@ -166,7 +174,7 @@ merged model  {out / "merged"}
 
 Try next:
   dycktune complete "([{{<"
-  dycktune evaluate {out} --count 500 --min-length 17 --max-length 40
+  dycktune evaluate {out} --count 100 --min-length 101 --max-length 150
   dycktune diagnose PATH      a run folder or trainer_state.json of any Hugging Face Trainer run
   dycktune train recipes/r1-distill-1.5b-lora.toml      on a GPU""")
 

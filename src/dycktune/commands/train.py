@@ -66,7 +66,8 @@ def show_metrics(row: Mapping[str, Any]) -> None:
     if "loss" in row:
         print(f"{step}  loss {_parts(row, '')}  lr {row['learning_rate']:.1e}", flush=True)
     if "eval_loss" in row:
-        print(f"{step}  eval {_parts(row, 'eval_')}", flush=True)
+        judged = f"  exact match {row['eval_exact_match']:.3f}" if "eval_exact_match" in row else ""
+        print(f"{step}  eval {_parts(row, 'eval_')}{judged}", flush=True)
 
 
 def _parts(row: Mapping[str, Any], prefix: str) -> str:

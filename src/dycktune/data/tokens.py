@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from dycktune.data.rows import Example
 from dycktune.errors import DataError, ModelError
 from dycktune.models.chat import completion_text, end_of_turn, opens_think, prompt_ids
-from dycktune.models.positions import number_answer
+from dycktune.models.positions import number_brackets
 from dycktune.task.trace import ANSWER_MARKER
 
 IGNORED = -100
@@ -116,9 +116,8 @@ def _tokenize_one(
 ) -> TokenizedExample:
     prompt = prompt_ids(tokenizer, example.prompt)
     text = assistant_text(example, tokenizer, marker=weights.marker)
-    # Position tokens come after the marker's colon, so the marker must be sought in the plain text.
-    start = text.rfind(weights.marker)
-    written = number_answer(text, tokenizer, marker=weights.marker)
+    written = number_brackets(text, tokenizer, marker=weights.marker)
+    start = written.rfind(weights.marker)
     encoded = tokenizer(written, add_special_tokens=False)
     ids = cast("list[int]", encoded["input_ids"])
     _refuse_unknown(ids, tokenizer, example)

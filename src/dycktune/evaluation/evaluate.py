@@ -87,9 +87,13 @@ class Evaluation:
 
 
 def evaluate(
-    loaded: LoadedModel, problems: Sequence[Problem], *, on_reply: Callable[[int], None] | None = None
+    loaded: LoadedModel,
+    problems: Sequence[Problem],
+    *,
+    sample: int = SAMPLE,
+    on_reply: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Complete every problem greedily and judge each text.
+    """Complete every problem greedily and judge each text; decode `sample` of them again with plain `generate`.
 
     Raises:
         DecodingError: a sampled row, decoded again with plain `generate`, came out otherwise.
@@ -97,7 +101,7 @@ def evaluate(
     """
     completions = complete(loaded, problems, on_reply=on_reply)
     rng = random.Random(len(problems))
-    _check_again(loaded, rng.sample(completions, min(SAMPLE, len(completions))))
+    _check_again(loaded, rng.sample(completions, min(sample, len(completions))))
     return Evaluation(completions=completions)
 
 

@@ -52,3 +52,14 @@ def sign_test(first: Sequence[bool], second: Sequence[bool]) -> float:
     n = wins + losses
     tail = sum(math.comb(n, k) for k in range(min(wins, losses) + 1)) / 2**n
     return min(1.0, 2 * tail)
+
+
+def answered(correct: Sequence[bool]) -> dict[str, object]:
+    """How a score's answers stand in scores.jsonl: their number, share, interval, and which were wrong."""
+    share = Proportion(sum(correct), len(correct))
+    return {
+        "n": share.n,
+        "exact_match": share.value,
+        "ci95": list(share.ci95),
+        "wrong": [i for i, right in enumerate(correct) if not right],
+    }

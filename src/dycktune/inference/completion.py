@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from dycktune.errors import SequenceError
+from dycktune.inference.drafting import TraceDraft
 from dycktune.inference.greedy import decode
 from dycktune.inference.plain import Prompt, Reply, generate
-from dycktune.models.chat import completion_text, end_of_turn, opens_think, prompt_ids
+from dycktune.models.chat import opens_think, prompt_ids
 from dycktune.models.loading import LoadedModel
-from dycktune.models.positions import number_answer
 from dycktune.task.problem import Problem
 from dycktune.task.prompt import messages
-from dycktune.task.trace import ANSWER_MARKER, TraceStyle, render, style_named
+from dycktune.task.trace import TraceStyle, style_named
 from dycktune.task.verify import Verdict, verify
 
 DEFAULT_STYLE = "compact"
@@ -69,7 +69,7 @@ def complete_plainly(loaded: LoadedModel, problems: Sequence[Problem]) -> list[C
 
 
 def prompt_row(loaded: LoadedModel, problem: Problem, style: TraceStyle) -> Prompt:
-    """The prompt's ids, how many tokens the model may write, and the correct trace as a draft.
+    """The prompt's ids, how many tokens the model may write, and a draft of the trace.
 
     The limit is a quarter more than a correct trace takes, so that a wrong one can run to its end.
 
@@ -78,25 +78,17 @@ def prompt_row(loaded: LoadedModel, problem: Problem, style: TraceStyle) -> Prom
     """
     asked = messages(problem, style)
     ids = prompt_ids(loaded.tokenizer, asked)
-    inside_think = opens_think(loaded.tokenizer, asked)
-    trace = completion_text(
-        render(problem, style), reasoning=None, inside_think=inside_think, marker=ANSWER_MARKER
-    )
-    written = number_answer(trace, loaded.tokenizer, marker=ANSWER_MARKER)
-    draft = [*_ids(loaded, written), *end_of_turn(loaded.tokenizer)]
+    draft = TraceDraft(loaded, problem, style, inside_think=opens_think(loaded.tokenizer, asked))
+    length = len(draft([]))
     context = getattr(loaded.model.config, "max_position_embeddings", None)
-    if context is not None and len(ids) + len(draft) > context:
+    if context is not None and len(ids) + length > context:
         raise SequenceError(
             f"the sequence of {problem.length} brackets is too long for {loaded.reference}: prompt and trace "
-            f"take {len(ids) + len(draft)} tokens, the model reads {context}; shorten it or use another model"
+            f"take {len(ids) + length} tokens, the model reads {context}; shorten it or use another model"
         )
-    limit = len(draft) + len(draft) // 4 + 32
+    limit = length + length // 4 + 32
     room = limit if context is None else min(limit, context - len(ids))
-    return Prompt(ids=ids, limit=room, draft=tuple(draft))
-
-
-def _ids(loaded: LoadedModel, text: str) -> list[int]:
-    return list(loaded.tokenizer(text, add_special_tokens=False)["input_ids"])  # pyright: ignore[reportArgumentType]
+    return Prompt(ids=ids, limit=room, draft=draft)
 
 
 def _read(loaded: LoadedModel, problem: Problem, reply: Reply) -> Completion:

@@ -1,9 +1,10 @@
 """Greedy decoding with a draft: the same text, most of it in one forward pass.
 
 Greedy text equals a draft exactly as far as the argmax at each position, teacher-forced, equals the draft. So a
-forward pass over prompt and draft yields every token up to the first difference and the model's own token
-there; the next round goes on behind it. Where the draft is right, one pass decodes the whole reply; where it
-never is, a few rounds are lost and `generate` goes on. The text is the model's in every case.
+forward pass over a draft yields every token up to the first difference and the model's own token there; the
+next round goes on behind it, drafted anew from what the model has written. Where drafts are right, one pass
+decodes the whole reply; where they never are, a round is one step of plain decoding. The text is the model's in
+every case.
 
 Floating-point sums depend on the shapes they are computed in, so two logits that nearly tie can change places.
 The smallest margin between the top two logits is kept for each row, and rows that came closer than `MARGIN` are
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from dycktune.inference.cache import RaggedCache
 from dycktune.inference.plain import Prompt, Reply, batches, generate
 from dycktune.models.chat import stop_ids
 from dycktune.models.loading import LoadedModel
@@ -25,16 +27,14 @@ MARGIN = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.5}
 precisions round logits near 20 to 1/64 (float16) and 1/8 (bfloat16), and a few such steps add up."""
 
 LOGITS_AT_ONCE = 40_000_000
-"""Positions times vocabulary of one forward pass, 160 MB in float32."""
+"""Positions times vocabulary of one batch, 160 MB in float32: bounds the logits of a pass and the rows' cache."""
 
-ROUNDS = 16
-"""Forward passes a row gets before `generate` takes over."""
+TRUST = (4, 1024)
+"""Fewest and most tokens of a draft that a pass checks. A row's trust starts high and follows its success."""
 
-LOOK_BACK = 3
-"""How many of the last tokens must stand earlier in the row for what followed them there to be a guess."""
-
-LOOK_AHEAD = 64
-"""How many tokens such a guess has."""
+LOOK_BACK, LOOK_AHEAD = 3, 16
+"""Without a draft: how many of the last tokens must stand earlier in the row, for how many that followed them there
+to be the guess (prompt look-up)."""
 
 
 @dataclass
@@ -43,23 +43,44 @@ class _Row:
     written: list[int] = field(default_factory=list)
     margin: float = float("inf")
     finished: bool = False
+    trust: int = TRUST[1]
     rounds: int = 0
-    last_gain: int = 0
 
     def guess(self) -> list[int]:
-        """Likely next tokens.
+        """Likely next tokens. A row that has lost trust in drafts looks for one in every eighth round only."""
+        room = min(self.trust, self.prompt.limit - len(self.written) - 1)
+        drafted: Sequence[int] = ()
+        if self.prompt.draft and (self.trust > TRUST[0] or self.rounds % 8 == 0):
+            drafted = self.prompt.draft(self.written)
+        return list(drafted or self._look_up())[:room]
 
-        The draft from here on; where that has just failed, what follows the last tokens elsewhere in the
-        draft, or what followed them earlier in the row.
-        """
-        room = self.prompt.limit - len(self.written) - 1
-        draft = list(self.prompt.draft)
-        in_step = self.rounds == 0 or self.last_gain > LOOK_BACK
-        if in_step and len(self.written) < len(draft):
-            return draft[len(self.written) :][:room]
-        key = self.written[-LOOK_BACK:]
-        elsewhere = _look_up(key, draft) or _look_up(key, self.prompt.ids + self.written[:-1])
-        return elsewhere[:room]
+    def _look_up(self) -> list[int]:
+        """What followed the last tokens at the last place they stood before."""
+        key, text = self.written[-LOOK_BACK:], self.prompt.ids + self.written[:-1]
+        for start in range(len(text) - len(key), -1, -1) if key else ():
+            if text[start : start + len(key)] == key:
+                return text[start + len(key) : start + len(key) + LOOK_AHEAD]
+        return []
+
+    @property
+    def fresh(self) -> list[int]:
+        """Tokens no pass has read yet."""
+        return self.written[-1:] or self.prompt.ids
+
+    def accept(self, guess: list[int], best: list[int], margins_N: Tensor, stops: list[int]) -> int:
+        """Take the guess as far as it is `best`, and the model's own token behind it; how much of it was right."""
+        right = next((i for i, token in enumerate(guess) if best[i] != token), len(guess))
+        gained = best[: right + 1]
+        end = next((i for i, token in enumerate(gained) if token in stops), None)
+        taken = len(gained) if end is None else end + 1
+        self.margin = min(self.margin, float(margins_N[:taken].min()))
+        self.written += gained if end is None else gained[:end]
+        self.finished, self.rounds = end is not None, self.rounds + 1
+        if right == len(guess):
+            self.trust = min(TRUST[1], self.trust * 4)
+        elif right < self.trust // 4:
+            self.trust = max(TRUST[0], self.trust // 4)
+        return right
 
     @property
     def done(self) -> bool:
@@ -83,71 +104,57 @@ def decode(
         A reply for each prompt, in order; each is what `generate` gives for its row alone.
     """
     rows = [_Row(prompt) for prompt in prompts]
-    waiting = [row for row in rows if row.prompt.draft]
-    while waiting:
-        _round(loaded, waiting)
-        waiting = [row for row in waiting if not row.done and row.rounds < ROUNDS]
-        if on_reply:
-            on_reply(sum(row.done for row in rows))
-    _finish(loaded, [row for row in rows if not row.done])
-    replies = [_canonical(loaded, row) for row in rows]
-    if on_reply:
-        on_reply(len(rows))
-    return replies
-
-
-def _round(loaded: LoadedModel, rows: list[_Row]) -> None:
-    """One forward pass for each row: accept its guess as far as it holds, and the model's token behind it."""
-    guesses = [row.guess() for row in rows]
-    lengths = [len(r.prompt.ids) + len(r.written) + len(g) for r, g in zip(rows, guesses, strict=True)]
-    stops = stop_ids(loaded.tokenizer, loaded.model.generation_config)
+    lengths = [len(prompt.ids) + prompt.limit for prompt in prompts]
+    done = 0
     for batch in batches(lengths, max(1, LOGITS_AT_ONCE // len(loaded.tokenizer))):
-        _forward([rows[i] for i in batch], [guesses[i] for i in batch], loaded, stops)
+        _decode_batch(loaded, [rows[i] for i in batch])
+        done += len(batch)
+        if on_reply:
+            on_reply(done)
+    return [_canonical(loaded, row) for row in rows]
 
 
 @torch.inference_mode()
-def _forward(rows: list[_Row], guesses: list[list[int]], loaded: LoadedModel, stops: list[int]) -> None:
-    texts = [row.prompt.ids + row.written + guess for row, guess in zip(rows, guesses, strict=True)]
-    longest = max(map(len, texts))
-    # Right padding needs no mask: attention is causal, and nothing behind a row's end is read.
-    ids_BT = torch.tensor([text + [stops[0]] * (longest - len(text)) for text in texts])
-    logits_BTV = loaded.model(input_ids=ids_BT.to(loaded.model.device), use_cache=False).logits
-    top = logits_BTV.topk(2)
-    margins_BT = (top.values[..., 0] - top.values[..., 1]).float().cpu()
-    best_BT = top.indices[..., 0].cpu()
-    for i, (row, guess) in enumerate(zip(rows, guesses, strict=True)):
-        start = len(row.prompt.ids) + len(row.written) - 1
-        window = slice(start, start + len(guess) + 1)
-        _accept(row, guess, best_BT[i, window].tolist(), margins_BT[i, window], stops)
+def _decode_batch(loaded: LoadedModel, rows: list[_Row]) -> None:
+    stops = stop_ids(loaded.tokenizer, loaded.model.generation_config)
+    cache = RaggedCache(len(rows))
+    while rows:
+        guesses = [row.guess() for row in rows]
+        inputs = [row.fresh + guess for row, guess in zip(rows, guesses, strict=True)]
+        top_values, top_ids, first = _forward(
+            loaded, inputs, min(len(row.fresh) for row in rows), cache, stops
+        )
+        gained = []
+        for b, (row, guess) in enumerate(zip(rows, guesses, strict=True)):
+            read = len(row.fresh)
+            window = slice(read - 1 - first, read + len(guess) - first)
+            margins_N = top_values[b, window, 0] - top_values[b, window, 1]
+            gained.append(read + row.accept(guess, top_ids[b, window, 0].tolist(), margins_N, stops))
+        going = [b for b, row in enumerate(rows) if not row.done]
+        rows = [rows[b] for b in going]
+        if rows:
+            cache.keep(gained, going)
 
 
-def _accept(row: _Row, guess: list[int], best: list[int], margins_N: Tensor, stops: list[int]) -> None:
-    right = next((i for i, token in enumerate(guess) if best[i] != token), len(guess))
-    gained = best[: right + 1]
-    end = next((i for i, token in enumerate(gained) if token in stops), None)
-    taken = len(gained) if end is None else end + 1
-    row.margin = min(row.margin, float(margins_N[:taken].min()))
-    row.written += gained if end is None else gained[:end]
-    row.finished = end is not None
-    row.last_gain, row.rounds = taken, row.rounds + 1
-
-
-def _look_up(key: list[int], text: list[int]) -> list[int]:
-    """What follows `key` in `text` (prompt look-up), at the last place it stands; nothing where it does not."""
-    for start in range(len(text) - len(key), -1, -1):
-        if text[start : start + len(key)] == key:
-            return text[start + len(key) : start + len(key) + LOOK_AHEAD]
-    return []
-
-
-def _finish(loaded: LoadedModel, rows: list[_Row]) -> None:
-    """Let `generate` go on from what has been written."""
-    prompts = [
-        Prompt(ids=row.prompt.ids + row.written, limit=row.prompt.limit - len(row.written)) for row in rows
-    ]
-    for row, reply in zip(rows, generate(loaded, prompts), strict=True):
-        row.written, row.finished = row.written + reply.ids, reply.finished
-        row.margin = min(row.margin, reply.margin)
+def _forward(
+    loaded: LoadedModel, inputs: list[list[int]], fresh: int, cache: RaggedCache, stops: list[int]
+) -> tuple[Tensor, Tensor, int]:
+    """The two highest logits and their ids at each position from the last of `fresh` on: (B, Q - first, 2) each."""
+    model, longest = loaded.model, max(map(len, inputs))
+    # Padding stands on the right, where causal attention never looks back from.
+    ids_BQ = torch.tensor([ids + [stops[0]] * (longest - len(ids)) for ids in inputs])
+    positions_BQ = torch.tensor(cache.lengths)[:, None] + torch.arange(longest)
+    first = fresh - 1
+    logits_BQV = model(
+        input_ids=ids_BQ.to(model.device),
+        position_ids=positions_BQ.to(model.device),
+        attention_mask=cache.mask(longest, model.dtype, model.device),
+        past_key_values=cache.past,
+        use_cache=True,
+        logits_to_keep=longest - first,
+    ).logits
+    top = logits_BQV.topk(2)
+    return top.values.float().cpu(), top.indices.cpu(), first
 
 
 def _canonical(loaded: LoadedModel, row: _Row) -> Reply:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,6 +15,14 @@ TOKENS_AT_ONCE = 65_536
 """Prompt and reply tokens held in one batch's cache."""
 
 
+class Draft(Protocol):
+    """Guesses how a reply goes on."""
+
+    def __call__(self, written: Sequence[int], /) -> Sequence[int]:
+        """Likely ids behind those written so far, stop token included; none where there is no guess."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
     """One row to decode."""
@@ -21,8 +30,8 @@ class Prompt:
     ids: list[int]
     limit: int
     """The most tokens the reply may have."""
-    draft: tuple[int, ...] = ()
-    """A guess at the whole reply, stop token included. It decides how fast the reply is found, never what it is."""
+    draft: Draft | None = None
+    """It decides how fast the reply is found, never what it is."""
 
 
 @dataclass(frozen=True, kw_only=True)

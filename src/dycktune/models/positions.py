@@ -1,14 +1,19 @@
-"""Position tokens: how a tokenizer that has them numbers the brackets of a final answer.
+"""Position tokens: how a tokenizer that has them numbers the brackets of the steps and the final answer.
 
-The final answer must read as plain brackets, yet a small model copies a long sequence reliably only where each
-symbol has a key. The built-in tokenizer therefore holds one special token a position; the model writes it
-before each bracket of the answer, and decoding without special tokens drops it. It says where the bracket
-stands and nothing else. Tokenizers without such tokens (every real model's) are left as they are.
+There the brackets must read plain, yet a small model copies reliably only what has a key. The built-in tokenizer
+therefore holds one special token a position; the model writes it before each of these brackets, and decoding
+without special tokens drops it. It says where the bracket stands in the full sequence and nothing else.
+Tokenizers without such tokens (every real model's) are left as they are.
 """
+
+import re
+from itertools import pairwise
 
 from transformers import PreTrainedTokenizerBase
 
 from dycktune.models.tiny.vocabulary import MAX_NUMBER, position_token
+
+_STEP = re.compile(r"^# Step [0-9]+: add '", re.MULTILINE)
 
 
 def has_positions(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -17,18 +22,29 @@ def has_positions(tokenizer: PreTrainedTokenizerBase) -> bool:
     return known is not None and known != tokenizer.unk_token_id
 
 
-def number_answer(text: str, tokenizer: PreTrainedTokenizerBase, *, marker: str) -> str:
-    """`text` with a position token before each space-separated item after its last `marker`.
+def number_brackets(text: str, tokenizer: PreTrainedTokenizerBase, *, marker: str) -> str:
+    """`text` with a position token before each item after its last `marker`, and before what each step adds.
 
-    Decoded without special tokens, the result is `text` again. Text before the marker is never changed.
+    Items are parted by single spaces; the steps add the last ones, one each. Decoded without special tokens, the
+    result is `text` again. A text without `marker` is not changed.
     """
     start = text.rfind(marker)
     if start < 0 or not has_positions(tokenizer):
         return text
-    end = start + len(marker.rstrip())
-    first, *words = text[end:].split(" ")
-    return text[:end] + first + "".join(f"{_token(i)} {word}" for i, word in enumerate(words, start=1))
+    end = start + len(marker)
+    reasoning, items = text[:end], text[end:].split(" ")
+    before = len(items) - len(_STEP.findall(reasoning))
+    *steps, last = _parted(reasoning)
+    numbered = [step + _token(before + k) for k, step in enumerate(steps, start=1)]
+    answer = " ".join(_token(i) + item for i, item in enumerate(items, start=1))
+    return "".join(numbered) + last + answer
+
+
+def _parted(reasoning: str) -> list[str]:
+    """`reasoning` cut behind the opening quote of each step."""
+    cuts = [0, *(found.end() for found in _STEP.finditer(reasoning)), len(reasoning)]
+    return [reasoning[a:b] for a, b in pairwise(cuts)]
 
 
 def _token(position: int) -> str:
-    return position_token(position) if position <= MAX_NUMBER else ""
+    return position_token(position) if 1 <= position <= MAX_NUMBER else ""

@@ -3,20 +3,22 @@
 import json
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
+
+import torch
 
 from dycktune.data.rows import Example
 from dycktune.errors import ModelError, RunError
 from dycktune.evaluation.agreement import Agreement, agreement
+from dycktune.evaluation.answers import answers, question
 from dycktune.models.loading import load
 from dycktune.models.merging import merge, replace_folder
 from dycktune.runs import Checkpoint, RunFolder, read_json, write_json, write_text
 from dycktune.selection.rank import Criterion, Score, indistinguishable, rank
-from dycktune.selection.score import answers, question
 from dycktune.training import recipe
 from dycktune.training.config import Config
 from dycktune.training.examples import eval_examples
@@ -94,13 +96,14 @@ def select(path: Path, *, by: Criterion | None = None, report: Report = lambda _
     config = recipe.load(run.config)
     criterion = by or config.select.by
     examples = eval_examples(config)[: config.select.count]
-    scores = _score_all(run, checkpoints, config, examples, report)
-    ranked = rank(scores, criterion)
-    _copy_adapter(ranked[0].path, run.adapter)
-    merge(run.adapter, run.merged)
-    selection = Selection(
-        by=criterion, ranked=tuple(ranked), merged_agrees=_prove(run, examples[:PROOF_PROMPTS])
-    )
+    ranked = rank(_score_all(run, checkpoints, config, examples, report), criterion)
+    with TemporaryDirectory(prefix=".selecting-", dir=run.path) as beside:
+        adapter, merged = _copy_adapter(ranked[0].path, Path(beside) / "adapter"), Path(beside) / "merged"
+        merge(adapter, merged)
+        agrees = _prove(adapter, merged, examples[:PROOF_PROMPTS])
+        replace_folder(adapter, run.adapter)
+        replace_folder(merged, run.merged)
+    selection = Selection(by=criterion, ranked=tuple(ranked), merged_agrees=agrees)
     write_json(run.selection, selection.to_json())
     return selection
 
@@ -112,20 +115,28 @@ def _score_all(
     examples: Sequence[Example],
     report: Report,
 ) -> list[Score]:
-    losses = _eval_losses(run)
+    losses, stored = _eval_losses(run), run.read_scores()
     scores = []
     for checkpoint in checkpoints:
-        loaded = load(str(checkpoint.path))
+        known = _stored(stored.get(checkpoint.step), len(examples))
         score = Score(
             step=checkpoint.step,
             path=checkpoint.path,
-            correct=answers(loaded, examples, marker=config.loss.marker),
+            correct=known or answers(load(str(checkpoint.path)), examples, marker=config.loss.marker).correct,
             eval_loss=losses.get(checkpoint.step),
         )
         scores.append(score)
         report(score.summary())
     write_text(run.scores, "".join(json.dumps(score.to_json()) + "\n" for score in scores))
     return scores
+
+
+def _stored(row: Mapping[str, Any] | None, count: int) -> tuple[bool, ...]:
+    """The first `count` answers of a score that has as many; none of another."""
+    if row is None or row["n"] < count:
+        return ()
+    wrong = set(row["wrong"])
+    return tuple(i not in wrong for i in range(count))
 
 
 def _eval_losses(run: RunFolder) -> dict[int, float]:
@@ -138,16 +149,16 @@ def _eval_losses(run: RunFolder) -> dict[int, float]:
     return losses
 
 
-def _copy_adapter(checkpoint: Path, out: Path) -> None:
-    beside = Path(mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+def _copy_adapter(checkpoint: Path, out: Path) -> Path:
+    out.mkdir()
     for name in _ADAPTER_FILES:
-        shutil.copy2(checkpoint / name, beside / name)
-    replace_folder(beside, out)
+        shutil.copy2(checkpoint / name, out / name)
+    return out
 
 
-def _prove(run: RunFolder, examples: Sequence[Example]) -> Agreement:
-    apart, merged = load(str(run.adapter)), load(str(run.merged))
-    found = agreement(apart, merged, [question(merged, example) for example in examples])
-    if found.same_text < found.n and str(apart.model.dtype) == "torch.float32":
-        raise ModelError(f"{run.merged} is not base + adapter: {found}; nothing was selected")
+def _prove(adapter: Path, merged: Path, examples: Sequence[Example]) -> Agreement:
+    apart, whole = load(str(adapter)), load(str(merged))
+    found = agreement(apart, whole, [question(whole, example) for example in examples])
+    if found.same_text < found.n and apart.model.dtype == torch.float32:
+        raise ModelError(f"the merged model is not base + adapter: {found}; nothing was selected")
     return found

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dycktune.evaluation.metrics import Proportion, sign_test
+from dycktune.evaluation.metrics import Proportion, answered, sign_test
 
 Criterion = Literal["exact_match", "eval_loss"]
 
@@ -39,11 +39,8 @@ class Score:
         return {
             "step": self.step,
             "checkpoint": self.path.name,
-            "n": len(self.correct),
-            "exact_match": self.exact_match.value,
-            "ci95": list(self.exact_match.ci95),
             "eval_loss": self.eval_loss,
-            "wrong": [i for i, right in enumerate(self.correct) if not right],
+            **answered(self.correct),
         }
 
 

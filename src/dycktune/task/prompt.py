@@ -3,7 +3,7 @@
 from dycktune.task.problem import Problem
 from dycktune.task.trace import ANSWER_MARKER, TraceStyle
 
-PROMPT_VERSION = 1
+PROMPT_VERSION = 2
 """Raised with every change of the wording; adapters and merged models record the version they were trained on."""
 
 _INSTRUCTION = (
@@ -15,7 +15,7 @@ _INSTRUCTION = (
 
 def build_prompt(problem: Problem, style: TraceStyle) -> str:
     """The user's message for `problem`, in the form `style` shows sequences in."""
-    return f"{_INSTRUCTION}\nSequence of {problem.length}: {style.sequence(problem.prefix)}"
+    return f"{_INSTRUCTION}\nSequence: {style.sequence(problem.prefix)}"
 
 
 def messages(problem: Problem, style: TraceStyle) -> list[dict[str, str]]:

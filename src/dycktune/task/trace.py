@@ -72,9 +72,6 @@ _STEP = re.compile(rf"# Step (?P<number>{_NUMBER}): add '(?P<closer>{_BRACKET})'
 _ANSWER = re.compile(rf"{ANSWER_MARKER}(?P<sequence>{_BRACKET}+(?: {_BRACKET}+)*)")
 
 
-_ENTRY = rf"top {_NUMBER} {_BRACKET} over {_NUMBER}, step {_NUMBER} at {_NUMBER} {_BRACKET}"
-
-
 class StackStyle:
     """Restates the whole stack at each symbol, so a trace grows with length times depth."""
 
@@ -106,20 +103,23 @@ class StackStyle:
         return [*thoughts, closing, *_steps(problem), _answer(problem)]
 
 
+_ENTRY = rf"{_NUMBER}{_BRACKET} over {_NUMBER} needs {_NUMBER}{_BRACKET}"
+
+
 class CompactStyle:
     """States a constant amount a symbol: the bracket on top of the stack and the one below it.
 
-    Brackets go by their positions; 0 is the floor of the stack. `top 4 { over 1` says the same of bracket 4
-    wherever it stands, so what lies below a popped bracket is a look-up, and the closing order follows these
-    links down to the floor: `top 4 { over 1, step 1 at 5 }` closes bracket 4 by `}` at position 5. Every value
-    stands close behind the key that decides it: a small model looks up what the last tokens name.
+    Brackets go by position and shape: `4{` is the fourth, and stands on a stack whose floor is `0^`; `$` marks the
+    end of the sequence. `4{ over 1` says the same of that bracket wherever it stands, so what lies below a popped
+    bracket is a look-up, and the closing order follows these links down to the floor: `4{ over 1 needs 5}`. Every
+    value stands right behind the key that decides it: a small model looks up what the last tokens name.
     """
 
     name = "compact"
     grammar = {  # noqa: RUF012 - a constant of the style, never changed
         "thought": re.compile(
-            rf"# Thought (?P<number>{_NUMBER}): (?P<symbol>{_BRACKET}) "
-            rf"top (?P<top>{_NUMBER})(?: (?P<opener>{_BRACKET}))? over (?P<below>{_NUMBER})"
+            rf"# Thought (?P<number>{_NUMBER}): (?:(?P<end>\$)|(?P<symbol>{_BRACKET}) (?P<move>puts|leaves) "
+            rf"(?P<top>{_NUMBER})(?P<opener>{_BRACKET}) over (?P<below>{_NUMBER}))"
         ),
         "closing": re.compile(rf"{CLOSING_MARKER}(?P<closers>{_ENTRY}(?:; {_ENTRY})*)"),
         "step": _STEP,
@@ -127,29 +127,32 @@ class CompactStyle:
     }
 
     def sequence(self, prefix: str) -> str:
-        """The brackets, each behind its position."""
-        return " ".join(f"{i} {bracket}" for i, bracket in enumerate(prefix, start=1))
+        """Floor, brackets and end, each behind its position."""
+        return " ".join(f"{i}{symbol}" for i, symbol in enumerate(f"^{prefix}$"))
 
     def lines(self, problem: Problem) -> list[Line]:
         """The correct trace of `problem`."""
-        thoughts = []
+        thoughts, height = [], 0
         for number, symbol, stack in problem.readings:
-            text = f"# Thought {number}: {symbol} {_top(problem, stack)}"
+            move = "puts" if len(stack) > height else "leaves"
+            text = f"# Thought {number}: {symbol} {move} {_top(problem, stack)}"
             thoughts.append(Line("thought", f"Thought {number}", text))
+            height = len(stack)
+        end = problem.length + 1
+        thoughts.append(Line("thought", f"Thought {end}", f"# Thought {end}: $"))
         final = problem.readings[-1].stack
         entries = [
-            f"{_top(problem, final[: len(final) + 1 - k])}, step {k} at {problem.length + k} {closer}"
-            for k, closer in enumerate(problem.closing, start=1)
+            f"{_top(problem, final[: len(final) - k])} needs {end + k}{closer}"
+            for k, closer in enumerate(problem.closing)
         ]
         closing = Line("closing", "closing line", CLOSING_MARKER + "; ".join(entries))
         return [*thoughts, closing, *_steps(problem), _answer(problem)]
 
 
 def _top(problem: Problem, stack: tuple[int, ...]) -> str:
-    """`top 4 { over 1`; on the floor, where nothing is open, `top 0 over 0`."""
+    """`4{ over 1`; on the floor, where nothing is open, `0^ over 0`."""
     below, top = (0, 0, *stack)[-2:]
-    opener = f" {problem.prefix[top - 1]}" if top else ""
-    return f"top {top}{opener} over {below}"
+    return f"{top}{f'^{problem.prefix}'[top]} over {below}"
 
 
 STYLES: dict[str, TraceStyle] = {style.name: style for style in (StackStyle(), CompactStyle())}

@@ -59,7 +59,7 @@ class DataSection:
     """Data file for the evaluation loss, needed where `train` is given."""
     count: Count = 20_000
     """Generated training problems."""
-    eval_count: Count = 500
+    eval_count: Count = 512
     """Generated evaluation problems."""
     min_length: Annotated[int, Range(2, 400)] = 2
     """Shortest generated prefix, in brackets."""
@@ -135,12 +135,14 @@ class OptimSection:
 
 @dataclass(frozen=True, kw_only=True)
 class EvalSection:
-    """The evaluation loss."""
+    """What is measured while training."""
 
     steps: Count = 25
     """Optimizer steps between two evaluations."""
     batch_size: Count = 8
     """Examples at once, on each device; the figures do not depend on it."""
+    exact_match: Annotated[int, Range(0)] = 512
+    """Evaluation problems answered greedily at each evaluation; 0 for none. All of them where there are fewer."""
     log_steps: Count = 5
     """Optimizer steps between two lines of the training log."""
 
@@ -163,8 +165,8 @@ class SelectSection:
 
     by: Literal["exact_match", "eval_loss"] = "exact_match"
     """Verified answers, or the loss alone."""
-    count: Count = 200
-    """Evaluation problems each checkpoint answers."""
+    count: Count = 512
+    """Evaluation problems each checkpoint answers; those it has answered while training are not asked again."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ from dycktune.training.adapter import with_adapter
 from dycktune.training.collator import DataCollatorWithWeights
 from dycktune.training.config import Config
 from dycktune.training.examples import Examples, load_examples
+from dycktune.training.judge import Judge
 from dycktune.training.recorder import Recorder, Report, save_state
 from dycktune.training.trainer import WeightedLossTrainer
 
@@ -150,6 +151,14 @@ def _fit(
         callbacks=[Recorder(run, report)],
     )
     trainer.remove_callback(PrinterCallback)
+    if config.eval.exact_match:
+        trainer.judge = Judge(
+            run=run,
+            tokenizer=tokenizer,
+            card=_card(config),
+            examples=examples.eval[: config.eval.exact_match],
+            accelerator=trainer.accelerator,
+        )
     _train(trainer, run, _manifest(config, train_set))
 
 

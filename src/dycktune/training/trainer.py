@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler
 from transformers import EvalPrediction, Trainer, TrainerCallback, TrainerState
+from transformers.trainer_utils import EvalLoopOutput
 
 from dycktune.models.card import ModelCard
 from dycktune.training.collator import DataCollatorWithWeights
+from dycktune.training.judge import Judge
 from dycktune.training.loss import EPSILON, Targets, TokenLosses, summary, token_losses
 from dycktune.training.sampler import LengthGroupedOrder
 
@@ -24,7 +26,7 @@ class WeightedLossTrainer(Trainer):
 
     Batches come from `DataCollatorWithWeights`. Logs and evaluations carry `loss_reasoning`, `loss_answer`,
     `accuracy_reasoning`, `accuracy_answer` and `answer_share` beside `loss`; an evaluation's are sums over
-    all its rows, the same for every batch size and number of ranks.
+    all its rows, the same for every batch size and number of ranks. A judge adds exact match to evaluations.
     """
 
     loss_is_scaled_for_ga = True
@@ -34,6 +36,7 @@ class WeightedLossTrainer(Trainer):
         *args: Any,
         data_collator: DataCollatorWithWeights | None = None,
         card: ModelCard | None = None,
+        judge: Judge | None = None,
         **kwargs: Any,
     ):
         """Build the trainer.
@@ -42,6 +45,7 @@ class WeightedLossTrainer(Trainer):
             *args: Trainer's own.
             data_collator: Gives `labels`, `label_weights` and `answer_mask`.
             card: Written into each checkpoint as `dycktune.json`.
+            judge: Adds what it scores to every evaluation.
             **kwargs: Trainer's own; `args.remove_unused_columns` must be False.
         """
         super().__init__(
@@ -52,7 +56,7 @@ class WeightedLossTrainer(Trainer):
         )
         # Older transformers divide the loss by the accumulation steps where this is False.
         self.model_accepts_loss_kwargs = True
-        self._card = card
+        self._card, self.judge = card, judge
         self._window: Tensor | None = None
 
     def compute_loss(
@@ -82,6 +86,15 @@ class WeightedLossTrainer(Trainer):
             _, tokens = _forward(model, inputs)
         sums_BPQ = tokens.sums(len(inputs["labels"]))
         return None, sums_BPQ, sums_BPQ[:, 0, 0]
+
+    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
+        """Trainer's own, and the judge's figures beside the losses."""
+        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        if self.judge is None or output.metrics is None:
+            return output
+        scores = self.judge.score(self.accelerator.unwrap_model(self.model), self.state.global_step)
+        named = {f"{metric_key_prefix}_{name}": value for name, value in scores.items()}
+        return output._replace(metrics=output.metrics | named)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log, with the parts of the training loss since the last log where `logs` is of training."""

@@ -80,21 +80,12 @@ def _collate(pages: list[Page], ids: PieceIds, pad: int) -> Batch:
     return Batch(ids_BT, learnt_N, ids_BT[:, 1:].flatten()[learnt_N])
 
 
-class Phase(NamedTuple):
-    """A stretch of training, begun from nothing or from an earlier stretch's weights."""
-
-    done: int
-    """Steps before it."""
-    steps: int
-    decay: int
-
-
-def batches(rng: random.Random, ids: PieceIds, pad: int, *, phase: Phase, tokens: int) -> Iterator[Batch]:
-    """A batch a step: pages of similar length, at most `tokens` positions."""
+def batches(rng: random.Random, ids: PieceIds, pad: int, *, steps: int, tokens: int) -> Iterator[Batch]:
+    """A batch a step: pages of similar length, at most `tokens` positions unless one page is longer."""
     step = 0
     while True:
-        longest = _longest(phase.done + step)
-        pages = sorted((draw_page(rng, longest) for _ in range(256)), key=lambda page: len(page.pieces))
+        longest = _longest(step / steps)
+        pages = sorted((draw_page(rng, longest) for _ in range(192)), key=lambda page: len(page.pieces))
         chunks: list[list[Page]] = [[]]
         for page in pages:
             if (len(chunks[-1]) + 1) * len(page.pieces) > tokens and chunks[-1]:
@@ -104,7 +95,7 @@ def batches(rng: random.Random, ids: PieceIds, pad: int, *, phase: Phase, tokens
         for chunk in chunks:
             yield _collate(chunk, ids, pad)
             step += 1
-            if step == phase.steps:
+            if step == steps:
                 return
 
 
@@ -123,67 +114,43 @@ def _optimizers(model: LlamaForCausalLM, rate: float) -> list[torch.optim.Optimi
     ]
 
 
-def _rate_factor(step: int, phase: Phase) -> float:
-    """Warm up over 200 steps and stay; fall linearly to zero over the last `decay` steps."""
-    return min(1.0, (step + 1 + phase.done) / 200, (phase.steps - step) / max(1, phase.decay))
+def _rate_factor(done: float, step: int) -> float:
+    """Warm up over 100 steps and stay; fall linearly over the last 40 % of the run."""
+    return min(1.0, (step + 1) / 100, (1 - done) / 0.4)
 
 
-def _longest(step: int) -> int:
-    """Pages grow from 8 symbols to 48 over the first 2,500 steps: short look-ups are learnt first."""
-    return min(48, 8 + math.floor(40 * step / 2500))
+def _longest(done: float) -> int:
+    """Symbols a page lists: 8 to 40 over the first half of the run, then up to 110; short look-ups come first."""
+    return 8 + math.floor(64 * done) if done < 0.5 else 40 + math.floor(140 * (done - 0.5))
 
 
-def pretrain(
-    out: Path,
-    phase: Phase,
-    *,
-    start: Path | None,
-    hidden: int,
-    layers: int,
-    rate: float,
-    tokens: int,
-    seed: int,
-) -> None:
-    """Train the base, from `start` where that is given, and write it with its tokenizer to `out`."""
-    torch.manual_seed(seed + phase.done)
-    rng = random.Random(seed + phase.done)
+def pretrain(out: Path, *, steps: int, hidden: int, layers: int, rate: float, tokens: int, seed: int) -> None:
+    """Train the base and write it with its tokenizer to `out`; a line of figures every 100 steps."""
+    torch.manual_seed(seed)
+    rng = random.Random(seed)
     tokenizer = build_tokenizer()
     pad, end = (tokenizer.get_vocab()[token] for token in (PAD, END))
-    if start is None:
-        model = LlamaForCausalLM(config(len(tokenizer), hidden=hidden, layers=layers, pad=pad, end=end))
-    else:
-        model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
+    model = LlamaForCausalLM(config(len(tokenizer), hidden=hidden, layers=layers, pad=pad, end=end))
     optimizers, ids = _optimizers(model, rate), PieceIds(tokenizer)
     started, seen, correct, learnt = time.time(), 0, 0, 0
-    for step, batch in enumerate(batches(rng, ids, pad, phase=phase, tokens=tokens)):
+    for step, batch in enumerate(batches(rng, ids, pad, steps=steps, tokens=tokens), start=1):
         logits_NV = _logits(model, batch)
-        loss = F.cross_entropy(logits_NV, batch.targets_N)
-        loss.backward()
+        F.cross_entropy(logits_NV, batch.targets_N).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = rate * _rate_factor(step, phase)
+                group["lr"] = rate * _rate_factor((step - 1) / steps, step - 1)
             optimizer.step()
             optimizer.zero_grad()
         seen += batch.ids_BT.numel()
         correct += int((logits_NV.argmax(-1) == batch.targets_N).sum())
         learnt += len(batch.targets_N)
-        if (step + 1) % 100 == 0:
-            speed = seen / (time.time() - started)
-            print(
-                json.dumps(
-                    {
-                        "step": step + 1,
-                        "loss": round(loss.item(), 4),
-                        "accuracy": round(correct / learnt, 5),
-                        "tokens": seen,
-                        "tokens_per_second": round(speed),
-                    }
-                ),
-                flush=True,
-            )
+        if step % 100 == 0:
+            speed = round(seen / (time.time() - started))
+            row = {"step": step, "accuracy": round(correct / learnt, 5), "tokens": seen}
+            print(json.dumps({**row, "tokens_per_second": speed}), flush=True)
             correct = learnt = 0
-        if (step + 1) % 1000 == 0 or step + 1 == phase.steps:
+        if step % 1000 == 0 or step == steps:
             model.save_pretrained(out)
             tokenizer.save_pretrained(out)
 
@@ -193,17 +160,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--decay", type=int, default=0, help="of the steps, how many the rate falls over")
-    parser.add_argument("--start", type=Path, help="weights of an earlier call to go on from")
-    parser.add_argument("--done", type=int, default=0, help="steps those weights have had")
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--tokens", type=int, default=3072)
     parser.add_argument("--seed", type=int, default=0)
     options = vars(parser.parse_args())
-    phase = Phase(options.pop("done"), options.pop("steps"), options.pop("decay"))
-    pretrain(options.pop("out"), phase, **options)
+    pretrain(options.pop("out"), **options)
 
 
 if __name__ == "__main__":

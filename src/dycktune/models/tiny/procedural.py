@@ -1,10 +1,10 @@
 """What the built-in base reads before it is tuned: procedural text over arbitrary symbols.
 
-Numbered lists, look-ups by number, links between numbers and walks along them, and restating a list with
-position tokens. Symbols are drawn independently (brackets among words and letters), so no sequence is balanced
-but by chance, nothing says which symbol closes which, and no line decides anything by what a symbol is: the
-base learns to index, copy, follow and count, and no bracket matching. Words around the facts are drawn anew for
-every page.
+Numbered lists, records of a form drawn for each page (counters, look-ups by number, links between numbers, and
+values said before), walks along links, and restating a list by position. Symbols are drawn independently
+(brackets among words, letters and marks), so no sequence is balanced but by chance, nothing says which symbol
+closes which, and nothing is decided by what a symbol is: the base learns to index, copy, follow and count, and no
+bracket matching.
 """
 
 import random
@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from dycktune.models.tiny.vocabulary import END, MAX_NUMBER, number_piece, pieces, position_token
 from dycktune.task.brackets import PAIRS
 
-_PIECES = [piece for piece in pieces() if piece != "\n"]
-_BRACKETS = [f" {bracket}" for pair in PAIRS for bracket in pair]
+_PIECES = [piece for piece in pieces() if piece not in ("\n", " ")]
+_BRACKETS = [bracket for pair in PAIRS for bracket in pair]
 _WORDS = [piece for piece in _PIECES if piece[0] == " " and piece[1:].isalpha()]
-_LINE_STARTS = [piece for piece in _PIECES if piece[0] != " "]
-_SEPARATORS = [",", ";", ".", ""]
+_SYMBOLS = [piece for piece in _PIECES if piece[0] not in " #:"]
+_LINE_STARTS = ["# Thought", "# Step", *(piece for piece in _SYMBOLS if piece.isalpha())]
+_COLONS = [":", ": "]
 
 
 @dataclass
@@ -36,6 +37,10 @@ class Page:
         """Append pieces that follow from the page so far."""
         self._append(pieces, learnt=True)
 
+    def write(self, *pieces: str, known: bool) -> None:
+        """Append pieces that follow from the page so far if `known`."""
+        self._append(pieces, learnt=known)
+
     def _append(self, pieces: Sequence[str], *, learnt: bool) -> None:
         kept = [piece for piece in pieces if piece]
         self.pieces += kept
@@ -44,22 +49,33 @@ class Page:
 
 @dataclass
 class Facts:
-    """What a page's sections are about."""
+    """What a page is about: numbers `start`, `start + 1`, …, each with a symbol and a link."""
 
     start: int
     symbols: list[str]
-    """`symbols[i]` stands at number `start + i`."""
+    """`symbols[i]` stands at number `start + i`: those of the list, then those a walk adds."""
     listed: int
-    """How many of them the numbered list shows; the others come as entries."""
+    """How many the numbered list shows, the last being its end mark; a walk's first takes that number."""
     link: dict[int, int]
-    """Number to number: a forest whose chains all end in 0."""
-    marks: dict[int, str]
-    """Number to a second symbol, said with its link; empty on pages that have none."""
+    """Number to a smaller one, the end mark's left out: chains that all end at `start`, which links to itself."""
+    shown: set[int] = field(default_factory=set)
+    """Numbers whose link has been said."""
+    grown: bool = False
+    """Whether a number new to the records links to the number of the record before, rather than to any."""
+
+    def symbol(self, number: int) -> str:
+        """The symbol at `number`."""
+        return self.symbols[number - self.start]
+
+    @property
+    def end(self) -> int:
+        """The number of the list's end mark."""
+        return self.start + self.listed - 1
 
 
 def _draw_symbols(rng: random.Random, count: int) -> list[str]:
-    pool = rng.choice((_BRACKETS[:8], _BRACKETS, _WORDS, _PIECES))
-    pool = rng.sample(pool, rng.choice((1, 2, 4, 8)))
+    pool = rng.choice((_BRACKETS[:8], _BRACKETS, _SYMBOLS, _SYMBOLS))
+    pool = rng.sample(pool, rng.choice((2, 3, 4, 8)))
     symbols: list[str] = []
     while len(symbols) < count:
         symbols += [rng.choice(pool)] * rng.choice((1, 1, 1, 2, 6))
@@ -67,132 +83,164 @@ def _draw_symbols(rng: random.Random, count: int) -> list[str]:
 
 
 def _draw_facts(rng: random.Random, longest: int) -> Facts:
-    count = rng.randint(2, longest)
+    listed = rng.randint(3, longest)
     # Log-uniform: every number is met, the small ones often.
-    start = 1 if rng.random() < 0.5 else min(int(MAX_NUMBER ** rng.random()), MAX_NUMBER - count)
-    numbers = range(start, start + count)
-    reach = rng.choice((1, 3, count))
-    link = {n: rng.choice((0, *range(max(start, n - reach), n))) for n in numbers}
-    marks = dict(zip(numbers, _draw_symbols(rng, count), strict=True)) if rng.random() < 0.6 else {}
-    return Facts(start, _draw_symbols(rng, count), rng.randint(1, count), link, marks)
+    start = 0 if rng.random() < 0.6 else min(int(MAX_NUMBER ** rng.random()), MAX_NUMBER - 2 * listed)
+    reach = rng.choice((1, 2, 4, listed))
+    link = {n: rng.randrange(max(start, n - reach), n) for n in range(start + 1, start + listed - 1)}
+    facts = Facts(start, _draw_symbols(rng, listed), listed, {start: start, **link}, grown=rng.random() < 0.6)
+    facts.symbols[0], facts.symbols[listed - 1] = rng.sample(_SYMBOLS, 2)
+    return facts
 
 
 def _numbered_list(page: Page, facts: Facts, rng: random.Random) -> None:
-    last = facts.start + facts.listed - 1
-    page.given(
-        rng.choice(_LINE_STARTS), rng.choice(_WORDS), number_piece(last), ":", number_piece(facts.start)
+    page.given(rng.choice(_LINE_STARTS), ":", number_piece(facts.start), facts.symbol(facts.start))
+    for number in range(facts.start + 1, facts.end + 1):
+        page.learn(number_piece(number))
+        page.given(facts.symbol(number))
+    page.learn("\n")
+
+
+@dataclass(frozen=True)
+class _Record:
+    """The words of a kind of record, drawn once a page."""
+
+    head: str
+    colon: str
+    before: tuple[str, ...]
+    """The words one of which stands before the number; which one is chance."""
+    over: str
+    again: str | None
+    """A word before one more copy of something said in the record, None for no copy."""
+    copied: int
+    """Which: the counted symbol, the number's symbol, the number, its link, the number of the record before."""
+
+
+def _draw_record(rng: random.Random) -> _Record:
+    return _Record(
+        head=rng.choice(_LINE_STARTS),
+        colon=rng.choice(_COLONS),
+        before=tuple(rng.sample(_WORDS, rng.choice((1, 2)))),
+        over=rng.choice(_WORDS),
+        again=rng.choice(_WORDS) if rng.random() < 0.5 else None,
+        copied=rng.randrange(5),
     )
-    for i, symbol in enumerate(facts.symbols[: facts.listed]):
-        if i:
-            page.learn(number_piece(facts.start + i))
-        page.given(symbol)
+
+
+def _records(page: Page, facts: Facts, rng: random.Random) -> None:
+    """A line a number up to the end mark: its symbol, then some number with its symbol and link."""
+    record, recent = _draw_record(rng), [facts.start]
+    for number in range(facts.start + 1, facts.end + 1):
+        known = number > facts.start + 1
+        page.write(record.head, number_piece(number), record.colon, known=known)
+        page.learn(facts.symbol(number))
+        if number < facts.end:
+            target = rng.choice((number, number, rng.choice(recent[-4:]), rng.choice(recent)))
+            follows = facts.grown and target not in facts.shown and target != facts.start
+            if follows:
+                facts.link[target] = recent[-1]
+            page.given(rng.choice(record.before))
+            _linked(page, facts, target, record.over, known=known, follows=follows and known)
+            if record.again:
+                symbols = facts.symbol(number), facts.symbol(target)
+                numbers = target, facts.link[target], recent[-1]
+                values = (*symbols, *map(number_piece, numbers))
+                page.write(record.again, values[record.copied], known=known)
+            recent.append(target)
+        page.learn("\n")
+
+
+def _linked(page: Page, facts: Facts, number: int, over: str, *, known: bool, follows: bool = False) -> None:
+    """`5x over 3`: the number is chance, its symbol a look-up; so is its link, once said, or where it `follows`."""
+    page.given(number_piece(number))
+    page.learn(facts.symbol(number))
+    page.write(over, known=known)
+    page.write(
+        number_piece(facts.link[number]), known=follows or number in facts.shown or number == facts.start
+    )
+    facts.shown.add(number)
+
+
+def _links(page: Page, facts: Facts, rng: random.Random) -> None:
+    """Numbers with their links, in any order."""
+    over, separator = rng.choice(_WORDS), rng.choice((",", ";", "."))
+    numbers = rng.choices(sorted(facts.link), k=rng.randint(2, min(24, len(facts.link) + 2)))
+    for place, number in enumerate(numbers):
+        _linked(page, facts, number, over, known=place > 0)
+        page.given(separator if place < len(numbers) - 1 else "\n")
+
+
+def _walk(page: Page, facts: Facts, rng: random.Random) -> None:
+    """From some number down the links to the start, giving each a new number and symbol behind the end mark."""
+    chains = [_chain(facts, number) for number in rng.sample(sorted(facts.shown), min(4, len(facts.shown)))]
+    chain = max(chains, key=len, default=[])
+    if not chain:
+        return
+    over, needs, separator = rng.choice(_WORDS), rng.choice(_WORDS), rng.choice((",", ";"))
+    page.given(rng.choice(_LINE_STARTS), *rng.choices(_WORDS, k=rng.randint(0, 5)), ":")
+    facts.symbols[facts.listed - 1 :] = _draw_symbols(rng, len(chain))
+    for place, number in enumerate(chain):
+        fresh = facts.end + place
+        page.write(number_piece(number), known=place > 0)
+        page.learn(facts.symbol(number))
+        page.write(over, known=place > 0)
+        page.learn(number_piece(facts.link[number]))
+        page.write(needs, known=place > 0)
+        page.learn(number_piece(fresh))
+        page.given(facts.symbol(fresh))
+        last = place == len(chain) - 1
+        # A walk that reaches the start ends there; one that meets an unsaid link ends by chance.
+        page.write(
+            "\n" if last else separator, known=place > 0 and (last == (facts.link[number] == facts.start))
+        )
+    if rng.random() < 0.9:
+        _quoted(page, facts, rng)
+
+
+def _chain(facts: Facts, number: int) -> list[int]:
+    """The numbers from `number` down, as far as their links have been said; the start is not among them."""
+    chain = []
+    while number != facts.start and number in facts.shown:
+        chain.append(number)
+        number = facts.link[number]
+    return chain
+
+
+def _quoted(page: Page, facts: Facts, rng: random.Random) -> None:
+    """A line for each new symbol, counted from 1, the symbol by its position token; an empty line at the end."""
+    head, colon, words = (
+        rng.choice(_LINE_STARTS),
+        rng.choice(_COLONS),
+        rng.choices(_WORDS, k=rng.randint(0, 2)),
+    )
+    quote = rng.choice((" '", "", rng.choice(_SYMBOLS)))
+    for k, fresh in enumerate(range(facts.end, facts.start + len(facts.symbols)), start=1):
+        page.write(head, known=k > 1)
+        page.learn(number_piece(k))
+        page.write(colon, *words, quote, known=k > 1)
+        page.learn(position_token(fresh), facts.symbol(fresh))
+        page.write("'" if quote == " '" else quote, "\n", known=k > 1)
     page.learn("\n")
-
-
-def _symbol_lines(page: Page, facts: Facts, rng: random.Random) -> None:
-    """A line a number: the symbol that stands there, and a link; an empty line after the last."""
-    head, first, second = rng.choice(_LINE_STARTS), rng.choice(_WORDS), rng.choice(_WORDS)
-    linked = rng.random() < 0.8
-    said: list[int] = []
-    for i, symbol in enumerate(facts.symbols[: facts.listed]):
-        number = facts.start + i
-        (page.learn if i else page.given)(head, number_piece(number))
-        page.learn(":", symbol)
-        if linked:
-            again = [*said[-6:], 0]
-            target = rng.choice(again) if rng.random() < 0.5 else number
-            _link(page, facts, target, (first, second), known=bool(i), again=target in again)
-            said.append(target)
-        (page.learn if i else page.given)("\n")
-    page.learn("\n")
-
-
-def _link(
-    page: Page,
-    facts: Facts,
-    number: int,
-    words: tuple[str, str],
-    *,
-    known: bool,
-    again: bool,
-    walked: bool = False,
-) -> None:
-    """`first NUMBER mark second LINK`: words once known, and mark and link of a number said before, are learnt."""
-    word = page.learn if known else page.given
-    value = page.learn if again else page.given
-    word(words[0])
-    (page.learn if walked else page.given)(number_piece(number))
-    if number in facts.marks:
-        value(facts.marks[number])
-    word(words[1])
-    value(number_piece(facts.link.get(number, 0)))
 
 
 def _look_ups(page: Page, facts: Facts, rng: random.Random) -> None:
-    """Symbols asked for by number, in any order."""
-    head, word = rng.choice(_LINE_STARTS), rng.choice(_WORDS)
-    for _ in range(rng.randint(1, 8)):
-        i = rng.randrange(facts.listed)
-        page.given(head, word, number_piece(facts.start + i))
-        page.learn(facts.symbols[i])
+    """Symbols asked for by number or by position token, in any order."""
+    head, name = rng.choice(_LINE_STARTS), rng.choice((number_piece, position_token))
+    between = rng.choice(("", rng.choice(_COLONS)))
+    for _ in range(rng.randint(1, 12)):
+        number = rng.randint(facts.start + 1, facts.end - 1)
+        page.given(head, name(number), between)
+        page.learn(facts.symbol(number))
         page.given("\n")
 
 
-def _links_and_walk(page: Page, facts: Facts, rng: random.Random) -> None:
-    """Links in any order, then a walk from a number down to 0."""
-    words, separator = (rng.choice(_WORDS), rng.choice(_WORDS)), rng.choice(_SEPARATORS)
-    numbers = rng.sample(sorted(facts.link), min(len(facts.link), rng.randint(2, 24)))
-    for number in numbers:
-        _link(page, facts, number, words, known=False, again=False)
-        page.given(separator)
-    page.given("\n", rng.choice(_LINE_STARTS), ":")
-    place, walked = rng.choice(numbers), False
-    while place in numbers:
-        if walked:
-            page.learn(separator)
-        _link(page, facts, place, words, known=walked, again=True, walked=walked)
-        place, walked = facts.link[place], True
-    page.learn("\n")
-
-
-def _entries(page: Page, facts: Facts, rng: random.Random) -> None:
-    """The symbols the list left out, each some way behind its number, then asked for by their order."""
-    rest = facts.symbols[facts.listed :]
-    if not rest:
-        return
-    ordinal, place, separator = rng.choice(_WORDS), rng.choice(_WORDS), rng.choice(_SEPARATORS)
-    before = rng.choices([*_WORDS, ":"], k=rng.choice((0, 0, 1, 2)))
-    numbered, after = rng.random() < 0.5, rng.choices(_WORDS, k=rng.choice((0, 0, 1)))
-    page.given(rng.choice(_LINE_STARTS), ":")
-    for k, symbol in enumerate(rest, start=1):
-        known = page.learn if k > 1 else page.given
-        known(ordinal, number_piece(k), place)
-        page.learn(number_piece(facts.start + facts.listed + k - 1))
-        known(*before)
-        if numbered:
-            page.given(number_piece(rng.randrange(facts.start + len(facts.symbols))))
-        page.given(symbol)
-        known(*after)
-        if after:
-            page.given(number_piece(rng.randrange(facts.start + len(facts.symbols))))
-        page.given(separator if k < len(rest) else "\n")
-    if rng.random() < 0.2:
-        return
-    head, quote = rng.choice(_LINE_STARTS), rng.choices(_PIECES, k=rng.choice((0, 1, 2)))
-    for k, symbol in enumerate(rest, start=1):
-        (page.learn if k > 1 else page.given)(head, number_piece(k), ":", *quote)
-        page.learn(symbol)
-        (page.learn if k > 1 else page.given)("\n")
-    page.learn("\n")
-
-
 def _restatement(page: Page, facts: Facts, rng: random.Random) -> None:
-    """All symbols in order, behind position tokens instead of numbers."""
-    page.given(rng.choice(_LINE_STARTS), rng.choice(_WORDS), ":", position_token(facts.start))
-    for i, symbol in enumerate(facts.symbols):
-        if i:
-            page.learn(position_token(facts.start + i))
-        page.learn(symbol)
+    """All symbols but the first in order, behind position tokens, then the end."""
+    page.given(*rng.choices(_WORDS, k=rng.randint(1, 3)), ": ", position_token(facts.start + 1))
+    for number in range(facts.start + 1, facts.start + len(facts.symbols)):
+        if number > facts.start + 1:
+            page.learn(" ", position_token(number))
+        page.learn(facts.symbol(number))
     page.learn(END)
 
 
@@ -203,20 +251,18 @@ def _echo(page: Page, facts: Facts, rng: random.Random) -> None:  # noqa: ARG001
     page.learn(*said[2:], "\n")
 
 
-_MIDDLE: tuple[Callable[[Page, Facts, random.Random], None], ...] = (
-    _symbol_lines,
-    _look_ups,
-    _links_and_walk,
-)
+_MIDDLE: tuple[Callable[[Page, Facts, random.Random], None], ...] = (_links, _look_ups, _echo)
 
 
 def draw_page(rng: random.Random, longest: int) -> Page:
-    """One page about at most `longest` symbols."""
+    """One page about at most `longest` listed symbols."""
     facts, page = _draw_facts(rng, longest), Page()
-    page.given(*rng.choices(_WORDS, k=rng.randint(0, 40)), "\n")
+    page.given(*rng.choices(_PIECES, k=rng.randint(0, 60)), "\n")
     _numbered_list(page, facts, rng)
-    for section in rng.sample(_MIDDLE, rng.randint(1, len(_MIDDLE))):
+    sections = [_records, *rng.sample(_MIDDLE, rng.choice((0, 0, 1, 2)))]
+    rng.shuffle(sections)
+    for section in sections:
         section(page, facts, rng)
-    _entries(page, facts, rng)
+    _walk(page, facts, rng)
     _restatement(page, facts, rng)
     return page

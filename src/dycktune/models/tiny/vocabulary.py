@@ -1,7 +1,9 @@
 """The tokenizer of the built-in base: every bracket, number and common word is one token.
 
-A byte-level BPE without merges (`ignore_merges`, as Llama 3 has it): a piece that stands in the vocabulary is
-one token, any other text falls back to its bytes, so all text can be encoded and decoded exactly.
+A bracket is the same token wherever it stands; a space before it is a token of its own. Numbers and words take
+the space before them along. A byte-level BPE without merges (`ignore_merges`, as Llama 3 has it): a piece that
+stands in the vocabulary is one token, any other text falls back to its bytes, so all text can be encoded and
+decoded exactly.
 """
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -22,7 +24,7 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
-_PIECES = r"# (?:Thought|Step)| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]|\s"
+_PIECES = r"# (?:Thought|Step)|: (?![A-Za-z0-9])| ?[A-Za-z]+| ?[0-9]+| ?'|[^\sA-Za-z0-9]|\s"
 
 COMMON_WORDS = tuple(
     """
@@ -40,7 +42,7 @@ COMMON_WORDS = tuple(
 
 
 def position_token(position: int) -> str:
-    """The special token that carries a position of the final answer and decodes to nothing."""
+    """The special token that carries a bracket's position and decodes to nothing."""
     return f"<|{position}|>"
 
 
@@ -57,7 +59,6 @@ def _splitter() -> pre_tokenizers.PreTokenizer:
 def pieces() -> list[str]:
     """Every piece that is one token, but for numbers, single bytes and special tokens."""
     found = [bracket for pair in PAIRS for bracket in pair]
-    found += [f" {bracket}" for bracket in found]
     found += _task_pieces()
     found += [form for word in COMMON_WORDS for form in (word, f" {word}", word.capitalize())]
     return [piece for piece in dict.fromkeys(found) if not piece.strip().isdigit()]
