@@ -80,11 +80,13 @@ def _collate(pages: list[Page], ids: PieceIds, pad: int) -> Batch:
     return Batch(ids_BT, learnt_N, ids_BT[:, 1:].flatten()[learnt_N])
 
 
-def batches(rng: random.Random, ids: PieceIds, pad: int, *, steps: int, tokens: int) -> Iterator[Batch]:
+def batches(
+    rng: random.Random, ids: PieceIds, pad: int, *, steps: int, tokens: int, grown: bool
+) -> Iterator[Batch]:
     """A batch a step: pages of similar length, at most `tokens` positions unless one page is longer."""
     step = 0
     while True:
-        longest = _longest(step / steps)
+        longest = _longest(1.0 if grown else step / steps)
         pages = sorted((draw_page(rng, longest) for _ in range(192)), key=lambda page: len(page.pieces))
         chunks: list[list[Page]] = [[]]
         for page in pages:
@@ -124,16 +126,33 @@ def _longest(done: float) -> int:
     return 8 + math.floor(64 * done) if done < 0.5 else 40 + math.floor(140 * (done - 0.5))
 
 
-def pretrain(out: Path, *, steps: int, hidden: int, layers: int, rate: float, tokens: int, seed: int) -> None:
-    """Train the base and write it with its tokenizer to `out`; a line of figures every 100 steps."""
+def pretrain(
+    out: Path,
+    *,
+    start: Path | None,
+    steps: int,
+    hidden: int,
+    layers: int,
+    rate: float,
+    tokens: int,
+    seed: int,
+) -> None:
+    """Train the base, from `start` where given, and write it with its tokenizer to `out`.
+
+    A line of figures every 100 steps. A start has met short pages already, so its pages are long from the first.
+    """
     torch.manual_seed(seed)
     rng = random.Random(seed)
     tokenizer = build_tokenizer()
     pad, end = (tokenizer.get_vocab()[token] for token in (PAD, END))
-    model = LlamaForCausalLM(config(len(tokenizer), hidden=hidden, layers=layers, pad=pad, end=end))
+    if start is None:
+        model = LlamaForCausalLM(config(len(tokenizer), hidden=hidden, layers=layers, pad=pad, end=end))
+    else:
+        model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
     optimizers, ids = _optimizers(model, rate), PieceIds(tokenizer)
+    drawn = batches(rng, ids, pad, steps=steps, tokens=tokens, grown=start is not None)
     started, seen, correct, learnt = time.time(), 0, 0, 0
-    for step, batch in enumerate(batches(rng, ids, pad, steps=steps, tokens=tokens), start=1):
+    for step, batch in enumerate(drawn, start=1):
         logits_NV = _logits(model, batch)
         F.cross_entropy(logits_NV, batch.targets_N).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -160,6 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--start", type=Path, help="weights of an earlier call to go on from")
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--rate", type=float, default=3e-3)

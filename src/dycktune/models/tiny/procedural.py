@@ -107,8 +107,10 @@ class _Record:
 
     head: str
     colon: str
-    before: tuple[str, ...]
-    """The words one of which stands before the number; which one is chance."""
+    own: str
+    """The word before the record's own number."""
+    other: str
+    """The word before a number of an earlier record; which of the two words comes is chance."""
     over: str
     again: str | None
     """A word before one more copy of something said in the record, None for no copy."""
@@ -117,10 +119,12 @@ class _Record:
 
 
 def _draw_record(rng: random.Random) -> _Record:
+    own, other = rng.sample(_WORDS, 2)
     return _Record(
         head=rng.choice(_LINE_STARTS),
         colon=rng.choice(_COLONS),
-        before=tuple(rng.sample(_WORDS, rng.choice((1, 2)))),
+        own=own,
+        other=other,
         over=rng.choice(_WORDS),
         again=rng.choice(_WORDS) if rng.random() < 0.5 else None,
         copied=rng.randrange(5),
@@ -136,10 +140,12 @@ def _records(page: Page, facts: Facts, rng: random.Random) -> None:
         page.learn(facts.symbol(number))
         if number < facts.end:
             target = rng.choice((number, number, rng.choice(recent[-4:]), rng.choice(recent)))
+            mentioned = record.own if target == number else record.other
             follows = facts.grown and target not in facts.shown and target != facts.start
             if follows:
                 facts.link[target] = recent[-1]
-            page.given(rng.choice(record.before))
+            page.given(mentioned)
+            page.write(number_piece(target), known=known and target == number)
             _linked(page, facts, target, record.over, known=known, follows=follows and known)
             if record.again:
                 symbols = facts.symbol(number), facts.symbol(target)
@@ -151,8 +157,7 @@ def _records(page: Page, facts: Facts, rng: random.Random) -> None:
 
 
 def _linked(page: Page, facts: Facts, number: int, over: str, *, known: bool, follows: bool = False) -> None:
-    """`5x over 3`: the number is chance, its symbol a look-up; so is its link, once said, or where it `follows`."""
-    page.given(number_piece(number))
+    """`x over 3` behind a number: its symbol is a look-up; so is its link, once said, or where it `follows`."""
     page.learn(facts.symbol(number))
     page.write(over, known=known)
     page.write(
@@ -166,6 +171,7 @@ def _links(page: Page, facts: Facts, rng: random.Random) -> None:
     over, separator = rng.choice(_WORDS), rng.choice((",", ";", "."))
     numbers = rng.choices(sorted(facts.link), k=rng.randint(2, min(24, len(facts.link) + 2)))
     for place, number in enumerate(numbers):
+        page.given(number_piece(number))
         _linked(page, facts, number, over, known=place > 0)
         page.given(separator if place < len(numbers) - 1 else "\n")
 
