@@ -19,7 +19,7 @@ TEST_PROBLEMS = 1000
 SHORT, LONG = 40, 100
 LONG_PROBLEMS = 200
 """Of more than `SHORT` and up to `LONG` brackets."""
-BASE_PROBLEMS = 50
+BASE_PROBLEMS = 30
 """On which the untuned base is asked, of up to 16 brackets."""
 
 SHOWN = "([]{<()"

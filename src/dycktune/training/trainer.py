@@ -10,6 +10,7 @@ from torch.utils.data import Sampler
 from transformers import EvalPrediction, Trainer, TrainerCallback, TrainerState
 from transformers.trainer_utils import EvalLoopOutput
 
+from dycktune.data.tokens import IGNORED
 from dycktune.models.card import ModelCard
 from dycktune.training.collator import DataCollatorWithWeights
 from dycktune.training.judge import Judge
@@ -145,9 +146,17 @@ class _EpochOrder(TrainerCallback):
 
 
 def _forward(model: nn.Module, inputs: Mapping[str, Any]) -> tuple[Any, TokenLosses]:
-    """Run the wrapped model, never an inner module: that would bypass data-parallel synchronisation."""
-    outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False)
-    return outputs, token_losses(outputs.logits, _targets(inputs))
+    """Run the wrapped model, never an inner module: that would bypass data-parallel synchronisation.
+
+    Rows are padded on the right, where causal attention never looks, so no mask is given: kernels without one
+    are faster. Nor are logits asked for where no row of the batch has anything to learn, as in its prompts.
+    """
+    targets = _targets(inputs)
+    length = targets.labels.shape[1]
+    learnt = (targets.labels[:, 1:] != IGNORED).any(dim=0).nonzero()
+    first = int(learnt[0]) if len(learnt) else length - 1
+    outputs = model(input_ids=inputs["input_ids"], use_cache=False, logits_to_keep=length - first)
+    return outputs, token_losses(outputs.logits, Targets(*(tensor[:, first:] for tensor in targets)))
 
 
 def _targets(batch: Mapping[str, Any]) -> Targets:
