@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from dycktune.task.problem import Problem
     from dycktune.training.config import Config
 
-TEST_PROBLEMS = 1000
+TEST_PROBLEMS = 500
 """Of up to `SHORT` brackets, the ones the headline figure is of."""
 SHORT, LONG = 40, 100
-LONG_PROBLEMS = 200
+LONG_PROBLEMS = 40
 """Of more than `SHORT` and up to `LONG` brackets."""
 BASE_PROBLEMS = 30
 """On which the untuned base is asked, of up to 16 brackets."""
@@ -143,9 +143,9 @@ def _evaluate(out: Path, trained_on: set[str], benchmark: Path | None) -> None:
         print(evaluation_report(evaluate(loaded, _test_problems(TEST_PROBLEMS, 2, SHORT))))
     with _stage(f"Test problems of {SHORT + 1} to {LONG} brackets"):
         print(evaluation_report(evaluate(loaded, _test_problems(LONG_PROBLEMS, SHORT + 1, LONG))))
-    with _stage(f"Regular shapes of up to {LONG} brackets, none of them trained on"):
+    with _stage(f"Regular shapes of up to {SHORT} brackets, none of them trained on"):
         for shape in SHAPES:
-            found = evaluate(loaded, held_out(shape, 2, LONG))
+            found = evaluate(loaded, held_out(shape, 2, SHORT))
             n = len(found.completions)
             print(
                 f"{shape:<12} exact match {found.exact_match}, trace valid {found.trace_valid.value:.3f}, n = {n}"
