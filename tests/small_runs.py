@@ -56,7 +56,7 @@ def small_config(**overrides: object) -> Config:
             "max_steps": 6,
             "checkpointing": False,
         },
-        "eval": {"steps": 2, "batch_size": 3, "log_steps": 1},
+        "eval": {"steps": 2, "batch_size": 3, "log_steps": 1, "exact_match": 0},
         "save": {"steps": 2},
     }
     for name, value in overrides.items():

@@ -16,6 +16,7 @@ OVERRIDES = {
     "data.max-length": 6,
     "optim.max-steps": 4,
     "eval.steps": 2,
+    "eval.exact-match": 2,
     "save.steps": 2,
     "select.count": 4,
 }

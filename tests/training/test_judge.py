@@ -10,9 +10,12 @@ from dycktune.selection import choose
 from small_runs import examples, fit_small, small_config
 
 
+JUDGED = small_config(eval__exact_match=4)
+
+
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory) -> RunFolder:
-    return RunFolder(fit_small(tmp_path_factory.mktemp("runs") / "judged", config=small_config()))
+    return RunFolder(fit_small(tmp_path_factory.mktemp("runs") / "judged", config=JUDGED))
 
 
 def test_every_evaluation_logs_exact_match_and_trace_validity(judged):
@@ -30,7 +33,7 @@ def test_the_answers_of_each_evaluation_are_kept_by_problem(judged):
 
 
 def test_judging_changes_no_weight(judged, tmp_path):
-    plain = RunFolder(fit_small(tmp_path / "plain", config=small_config(eval__exact_match=0)))
+    plain = RunFolder(fit_small(tmp_path / "plain", config=small_config()))
     first, second = (
         load_file(run.checkpoints()[-1].path / "adapter_model.safetensors") for run in (judged, plain)
     )
