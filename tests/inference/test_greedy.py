@@ -78,7 +78,8 @@ def test_a_right_draft_takes_one_forward_pass(loaded, monkeypatch):
 def test_the_budget_changes_no_reply(loaded, rows, budget):
     expected = [reply.ids for reply in decode(loaded, rows)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(greedy, "LOGITS_AT_ONCE", budget)
+        patch.setattr(greedy, "TOKENS_AT_ONCE", budget)
+        patch.setitem(greedy.LOGITS_AT_ONCE, "cpu", budget)
         assert [reply.ids for reply in decode(loaded, rows)] == expected
 
 

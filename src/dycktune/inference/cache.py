@@ -1,57 +1,70 @@
-"""Keys and values of rows that grow by different amounts: what is right is kept, the rest forgotten.
+"""Keys and values of rows that grow by different amounts: what is right is kept, the rest hidden.
 
-Shape legend: B rows, H heads, S columns kept so far, Q columns of the round, D head size.
+Shape legend: B rows, H heads, S columns held, Q columns of the round, D head size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+CROWDED = 1.5
+"""Hidden columns are thrown out once there are this many times the columns the longest row needs."""
+
 
 class RaggedCache:
-    """A cache whose rows are left-aligned and hold `lengths[b]` tokens each."""
+    """A cache whose rows hold `lengths[b]` tokens each, in order, with hidden columns between them."""
 
     def __init__(self, rows: int) -> None:
         self.past = DynamicCache()
         self.lengths = [0] * rows
+        self._seen_BS = torch.zeros(rows, 0, dtype=torch.bool)
 
     def mask(self, queries: int, dtype: torch.dtype, device: torch.device) -> Tensor | None:
         """What the next `queries` tokens of each row may attend to: (B, 1, Q, S + Q), to be added to the scores.
 
-        None where nothing is kept yet: plain causal attention is right then, for rows padded on the right.
+        None where nothing is held yet: plain causal attention is right then, for rows padded on the right.
         """
-        kept = max(self.lengths)
-        if not kept:
+        rows, held = self._seen_BS.shape
+        if not held:
             return None
-        past_B1S = torch.arange(kept) < torch.tensor(self.lengths)[:, None, None]
         causal_QQ = torch.ones(queries, queries, dtype=torch.bool).tril()
-        rows = len(self.lengths)
         seen = torch.cat(
-            [past_B1S.expand(rows, queries, kept), causal_QQ.expand(rows, queries, queries)], dim=-1
+            [
+                self._seen_BS[:, None].expand(rows, queries, held),
+                causal_QQ.expand(rows, queries, queries),
+            ],
+            dim=-1,
         )
         hidden = torch.zeros(seen.shape, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)
         return hidden[:, None].to(device)
 
     def keep(self, gained: Sequence[int], rows: Sequence[int]) -> None:
         """After a round: of row b's new columns keep the first `gained[b]`, and of the rows only `rows`."""
-        old = max(self.lengths)
-        before = self.lengths
-        self.lengths = [before[b] + gained[b] for b in rows]
-        longest = max(self.lengths, default=0)
-        columns_BS = torch.arange(longest).expand(len(rows), longest)
-        kept_B1 = torch.tensor([before[b] for b in rows])[:, None]
-        # New columns stand behind the longest row's old ones.
-        source_BS = torch.where(columns_BS < kept_B1, columns_BS, columns_BS - kept_B1 + old)
+        new = self.past.get_seq_length() - self._seen_BS.shape[1]
+        new_BQ = torch.arange(new) < torch.tensor(gained)[:, None]
+        self._seen_BS = torch.cat([self._seen_BS, new_BQ], dim=1)[list(rows)]
+        if len(rows) < len(self.lengths):
+            self._replace(lambda states_BHSD, rows_B: states_BHSD[rows_B], torch.tensor(rows))
+        self.lengths = [self.lengths[b] + gained[b] for b in rows]
+        if self._seen_BS.shape[1] > CROWDED * max(self.lengths):
+            self._throw_out_hidden()
+
+    def _throw_out_hidden(self) -> None:
+        order_BS = (~self._seen_BS).byte().argsort(dim=1, stable=True)[:, : max(self.lengths)]
+        self._seen_BS = self._seen_BS.gather(1, order_BS)
+        self._replace(_columns, order_BS)
+
+    def _replace(self, pick: Callable[[Tensor, Tensor], Tensor], which: Tensor) -> None:
         for layer in self.past.layers:
-            assert isinstance(layer, DynamicLayer) and layer.keys is not None and layer.values is not None  # noqa: PT018
-            layer.keys = _gathered(layer.keys, rows, source_BS)
-            layer.values = _gathered(layer.values, rows, source_BS)
+            assert isinstance(layer, DynamicLayer)
+            assert layer.keys is not None
+            assert layer.values is not None
+            on_device = which.to(layer.keys.device)
+            layer.keys, layer.values = pick(layer.keys, on_device), pick(layer.values, on_device)
 
 
-def _gathered(states_BHSD: Tensor, rows: Sequence[int], source_BS: Tensor) -> Tensor:
-    chosen = states_BHSD[torch.tensor(rows, device=states_BHSD.device)]
-    _, heads, length, size = chosen.shape
-    source = source_BS.clamp(max=length - 1).to(states_BHSD.device)
-    return chosen.gather(2, source[:, None, :, None].expand(-1, heads, -1, size))
+def _columns(states_BHSD: Tensor, order_BS: Tensor) -> Tensor:
+    _, heads, _, size = states_BHSD.shape
+    return states_BHSD.gather(2, order_BS[:, None, :, None].expand(-1, heads, -1, size))

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from dycktune.inference.cache import RaggedCache
 from dycktune.inference.plain import Prompt, Reply, batches, generate
@@ -26,8 +27,12 @@ MARGIN = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.5}
 """Logit margins below which a row is decoded again alone. Shapes change float32 logits by about 1e-5; half
 precisions round logits near 20 to 1/64 (float16) and 1/8 (bfloat16), and a few such steps add up."""
 
-LOGITS_AT_ONCE = 40_000_000
-"""Positions times vocabulary of one batch, 160 MB in float32: bounds the logits of a pass and the rows' cache."""
+TOKENS_AT_ONCE = 32_768
+"""Prompt and reply tokens of one batch: bounds its cache."""
+
+LOGITS_AT_ONCE = {"cpu": 80_000_000, "other": 1_000_000_000}
+"""Drafted tokens times vocabulary of one pass, by kind of device: 320 MB in float32, 2 GB in bfloat16. Longer drafts
+are checked in several passes."""
 
 TRUST = (4, 1024)
 """Fewest and most tokens of a draft that a pass checks. A row's trust starts high and follows its success."""
@@ -46,9 +51,9 @@ class _Row:
     trust: int = TRUST[1]
     rounds: int = 0
 
-    def guess(self) -> list[int]:
-        """Likely next tokens. A row that has lost trust in drafts looks for one in every eighth round only."""
-        room = min(self.trust, self.prompt.limit - len(self.written) - 1)
+    def guess(self, window: int) -> list[int]:
+        """At most `window` likely tokens. A row that has lost trust in drafts looks for one every eighth round."""
+        room = min(window, self.trust, self.prompt.limit - len(self.written) - 1)
         drafted: Sequence[int] = ()
         if self.prompt.draft and (self.trust > TRUST[0] or self.rounds % 8 == 0):
             drafted = self.prompt.draft(self.written)
@@ -103,10 +108,12 @@ def decode(
     Returns:
         A reply for each prompt, in order; each is what `generate` gives for its row alone.
     """
+    if not _keeps_all(loaded):
+        return generate(loaded, prompts)
     rows = [_Row(prompt) for prompt in prompts]
     lengths = [len(prompt.ids) + prompt.limit for prompt in prompts]
     done = 0
-    for batch in batches(lengths, max(1, LOGITS_AT_ONCE // len(loaded.tokenizer))):
+    for batch in batches(lengths, TOKENS_AT_ONCE):
         _decode_batch(loaded, [rows[i] for i in batch])
         done += len(batch)
         if on_reply:
@@ -114,12 +121,19 @@ def decode(
     return [_canonical(loaded, row) for row in rows]
 
 
+def _keeps_all(loaded: LoadedModel) -> bool:
+    """Whether every layer of the model keeps the keys and values of all tokens: no sliding window, no state."""
+    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=loaded.model.config).layers)
+
+
 @torch.inference_mode()
 def _decode_batch(loaded: LoadedModel, rows: list[_Row]) -> None:
     stops = stop_ids(loaded.tokenizer, loaded.model.generation_config)
+    logits = LOGITS_AT_ONCE["cpu" if loaded.model.device.type == "cpu" else "other"]
     cache = RaggedCache(len(rows))
     while rows:
-        guesses = [row.guess() for row in rows]
+        window = logits // (len(loaded.tokenizer) * len(rows))
+        guesses = [row.guess(window) for row in rows]
         inputs = [row.fresh + guess for row, guess in zip(rows, guesses, strict=True)]
         top_values, top_ids, first = _forward(
             loaded, inputs, min(len(row.fresh) for row in rows), cache, stops
@@ -127,9 +141,9 @@ def _decode_batch(loaded: LoadedModel, rows: list[_Row]) -> None:
         gained = []
         for b, (row, guess) in enumerate(zip(rows, guesses, strict=True)):
             read = len(row.fresh)
-            window = slice(read - 1 - first, read + len(guess) - first)
-            margins_N = top_values[b, window, 0] - top_values[b, window, 1]
-            gained.append(read + row.accept(guess, top_ids[b, window, 0].tolist(), margins_N, stops))
+            told = slice(read - 1 - first, read + len(guess) - first)
+            margins_N = top_values[b, told, 0] - top_values[b, told, 1]
+            gained.append(read + row.accept(guess, top_ids[b, told, 0].tolist(), margins_N, stops))
         going = [b for b, row in enumerate(rows) if not row.done]
         rows = [rows[b] for b in going]
         if rows:
