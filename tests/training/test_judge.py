@@ -9,7 +9,6 @@ from dycktune.runs import RunFolder
 from dycktune.selection import choose
 from small_runs import examples, fit_small, small_config
 
-
 JUDGED = small_config(eval__exact_match=4)
 
 
