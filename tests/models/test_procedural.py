@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dycktune.models.tiny.procedural import draw_page
 from dycktune.models.tiny.vocabulary import END, build_tokenizer
-from dycktune.task.brackets import EVERY
+from dycktune.task.brackets import ASCII
 
 PAGES = st.builds(draw_page, st.randoms(use_true_random=False), st.integers(4, 60))
 
@@ -34,14 +34,14 @@ def test_a_symbol_learnt_behind_a_position_token_has_been_said_behind_that_numbe
         said[number].add(symbol)
 
 
-def test_what_closes_a_bracket_is_no_likelier_than_any_other_bracket():
-    """Behind an opener's number, the list shows its closer about as often as another pair's."""
-    rng, after = random.Random(0), {True: 0, False: 0}
-    for _ in range(600):
-        page = draw_page(rng, 40)
-        brackets = [piece for piece in page.pieces if piece in EVERY.symbols]
+def test_what_closes_a_bracket_is_no_likelier_behind_it_than_another_pair_s_closer():
+    rng, closers = random.Random(0), list(ASCII.closer_of.values())
+    own = other = 0
+    for _ in range(1500):
+        brackets = [piece for piece in draw_page(rng, 40).pieces if piece in ASCII.symbols]
         for first, second in pairwise(brackets):
-            if first in EVERY.closer_of and second in EVERY.closer_of.values():
-                after[second == EVERY.closer_of[first]] += 1
-    share = after[True] / sum(after.values())
-    assert share == pytest.approx(1 / len(EVERY.pairs), abs=0.08)
+            if first in ASCII.closer_of and second in closers:
+                own += second == ASCII.closer_of[first]
+                other += second != ASCII.closer_of[first]
+    assert other > 3000
+    assert own / (own + other) == pytest.approx(1 / len(closers), abs=0.05)
