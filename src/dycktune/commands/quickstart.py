@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TEST_PROBLEMS = 500
 """Of up to `SHORT` brackets, the ones the headline figure is of."""
 SHORT, LONG = 40, 100
-LONG_PROBLEMS = 40
+LONG_PROBLEMS = 20
 """Of more than `SHORT` and up to `LONG` brackets."""
 BASE_PROBLEMS = 30
 """On which the untuned base is asked, of up to 16 brackets."""
