@@ -42,8 +42,8 @@ def test_a_compact_thought_never_grows_beyond_its_numbers(problem):
 def test_a_compact_trace_names_a_position_with_one_symbol_only(problem):
     text = STYLES["compact"].sequence(problem.prefix) + "\n" + render(problem, STYLES["compact"])
     named = set(re.findall(r"(?<![0-9])([0-9]+)([^0-9:;\s])", text)) - {(str(problem.length + 1), "$")}
-    assert dict(named) == {str(i): symbol for i, symbol in enumerate("^" + problem.full)}
-    assert len(named) == len(problem.full) + 1
+    assert dict(named) == {str(i): symbol for i, symbol in enumerate(f"^{problem.full}$")}
+    assert len(named) == len(problem.full) + 2
 
 
 def test_the_stack_is_told_top_first_as_the_wording_says():

@@ -1,13 +1,14 @@
-"""Position tokens: how a tokenizer that has them numbers the brackets of the steps and the final answer.
+"""Position tokens: how a tokenizer that has them numbers the steps and the brackets of the final answer.
 
 There the brackets must read plain, yet a small model copies reliably only what has a key. The built-in tokenizer
-therefore holds one special token a position; the model writes it before each of these brackets, and decoding
-without special tokens drops it. It says where the bracket stands in the full sequence and nothing else.
-Tokenizers without such tokens (every real model's) are left as they are.
+therefore holds one special token a position; the model writes it before each of these brackets, before each step
+and before the answer marker, and decoding without special tokens drops it. It names a place in the full
+sequence, before the marker the one behind its last, and nothing else. Tokenizers without such tokens (every real
+model's) are left as they are.
 """
 
 import re
-from itertools import pairwise
+from itertools import count
 
 from transformers import PreTrainedTokenizerBase
 
@@ -23,27 +24,20 @@ def has_positions(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def number_brackets(text: str, tokenizer: PreTrainedTokenizerBase, *, marker: str) -> str:
-    """`text` with a position token before each item after its last `marker`, and before what each step adds.
+    """`text` with position tokens.
 
-    Items are parted by single spaces; the steps add the last ones, one each. Decoded without special tokens, the
-    result is `text` again. A text without `marker` is not changed.
+    They stand before each item after its last `marker`, before the marker, before each step and before what the
+    step adds. Items are parted by single spaces; the steps add the last ones, one each. Decoded without special
+    tokens, the result is `text` again. A text without `marker` is not changed.
     """
     start = text.rfind(marker)
     if start < 0 or not has_positions(tokenizer):
         return text
-    end = start + len(marker)
-    reasoning, items = text[:end], text[end:].split(" ")
-    before = len(items) - len(_STEP.findall(reasoning))
-    *steps, last = _parted(reasoning)
-    numbered = [step + _token(before + k) for k, step in enumerate(steps, start=1)]
+    reasoning, items = text[:start], text[start + len(marker) :].split(" ")
+    places = count(len(items) - len(_STEP.findall(reasoning)) + 1)
+    numbered = _STEP.sub(lambda step: r"{0}{1}{0}".format(_token(next(places)), step[0]), reasoning)
     answer = " ".join(_token(i) + item for i, item in enumerate(items, start=1))
-    return "".join(numbered) + last + answer
-
-
-def _parted(reasoning: str) -> list[str]:
-    """`reasoning` cut behind the opening quote of each step."""
-    cuts = [0, *(found.end() for found in _STEP.finditer(reasoning)), len(reasoning)]
-    return [reasoning[a:b] for a, b in pairwise(cuts)]
+    return numbered + _token(len(items) + 1) + marker + answer
 
 
 def _token(position: int) -> str:

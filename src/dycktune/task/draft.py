@@ -110,17 +110,26 @@ def _compact(problem: Problem) -> _Trace:
         number = int((yield _number(number + 1)))
         yield _Piece(": ")
         symbol = yield _symbol(shown.get(number, "$"))
-        if symbol != "$":
-            moves = (" puts ", " leaves ")
-            puts = (yield _Piece(moves[symbol not in EVERY.closer_of], others=moves)) == moves[0]
-            due = (number, top) if puts else (below, over.get(below, 0))
-            top = int((yield _number(due[0])))
-            yield _symbol(shown.get(top, "("))
-            yield _Piece(" over ")
-            below = int((yield _number(due[1] if top == due[0] else over.get(top, due[1]))))
-            over[top] = below
+        move = yield _Piece(_move(symbol), others=_MOVES)
+        due = {" puts ": (number, top), " leaves ": (below, over.get(below, 0)), " keeps ": (top, below)}[
+            move
+        ]
+        top = int((yield _number(due[0])))
+        yield _symbol(shown.get(top, "("))
+        yield _Piece(" over ")
+        below = int((yield _number(due[1] if top == due[0] else over.get(top, due[1]))))
+        over[top] = below
         yield _Piece("\n")
     yield from _ending(problem, (yield from _links(shown, over, top, problem.length + 1)))
+
+
+_MOVES = (" puts ", " leaves ", " keeps ")
+
+
+def _move(symbol: str) -> str:
+    if symbol == "$":
+        return " keeps "
+    return " puts " if symbol in EVERY.closer_of else " leaves "
 
 
 def _links(shown: dict[int, str], over: dict[int, int], top: int, at: int) -> Generator[_Piece, str, str]:
@@ -134,7 +143,9 @@ def _links(shown: dict[int, str], over: dict[int, int], top: int, at: int) -> Ge
         yield _Piece(" needs ")
         at = int((yield _number(at))) + 1
         closers += yield _symbol(EVERY.closer_of.get(opener, ")"))
-        if (yield _Piece("; " if below else "\n", others=("; ", "\n"))) == "\n":
+        if (yield _Piece("; " if below else ", end ", others=("; ", ", end "))) != "; ":
+            yield _number(at)
+            yield _Piece("$\n")
             return closers
         top = below
 

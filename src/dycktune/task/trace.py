@@ -111,17 +111,20 @@ class CompactStyle:
 
     Brackets go by position and shape: `4{` is the fourth, and stands on a stack whose floor is `0^`; `$` marks the
     end of the sequence. `4{ over 1` says the same of that bracket wherever it stands, so what lies below a popped
-    bracket is a look-up, and the closing order follows these links down to the floor: `4{ over 1 needs 5}`. Every
-    value stands right behind the key that decides it: a small model looks up what the last tokens name.
+    bracket is a look-up, and the closing order follows these links down to the floor: `4{ over 1 needs 5}`, and then
+    says where the full sequence ends: `end 7$`. Every value stands right behind the key that decides it: a small
+    model looks up what the last tokens name.
     """
 
     name = "compact"
     grammar = {  # noqa: RUF012 - a constant of the style, never changed
         "thought": re.compile(
-            rf"# Thought (?P<number>{_NUMBER}): (?:(?P<end>\$)|(?P<symbol>{_BRACKET}) (?P<move>puts|leaves) "
-            rf"(?P<top>{_NUMBER})(?P<opener>{_BRACKET}) over (?P<below>{_NUMBER}))"
+            rf"# Thought (?P<number>{_NUMBER}): (?P<symbol>{_BRACKET}) (?P<move>puts|leaves|keeps) "
+            rf"(?P<top>{_NUMBER})(?P<opener>{_BRACKET}) over (?P<below>{_NUMBER})"
         ),
-        "closing": re.compile(rf"{CLOSING_MARKER}(?P<closers>{_ENTRY}(?:; {_ENTRY})*)"),
+        "closing": re.compile(
+            rf"{CLOSING_MARKER}(?P<closers>{_ENTRY}(?:; {_ENTRY})*), end (?P<end>{_NUMBER})\$"
+        ),
         "step": _STEP,
         "answer": _ANSWER,
     }
@@ -138,14 +141,15 @@ class CompactStyle:
             text = f"# Thought {number}: {symbol} {move} {_top(problem, stack)}"
             thoughts.append(Line("thought", f"Thought {number}", text))
             height = len(stack)
-        end = problem.length + 1
-        thoughts.append(Line("thought", f"Thought {end}", f"# Thought {end}: $"))
-        final = problem.readings[-1].stack
+        end, final = problem.length + 1, problem.readings[-1].stack
+        kept = f"# Thought {end}: $ keeps {_top(problem, final)}"
+        thoughts.append(Line("thought", f"Thought {end}", kept))
         entries = [
             f"{_top(problem, final[: len(final) - k])} needs {end + k}{closer}"
             for k, closer in enumerate(problem.closing)
         ]
-        closing = Line("closing", "closing line", CLOSING_MARKER + "; ".join(entries))
+        ended = f", end {len(problem.full) + 1}$"
+        closing = Line("closing", "closing line", CLOSING_MARKER + "; ".join(entries) + ended)
         return [*thoughts, closing, *_steps(problem), _answer(problem)]
 
 

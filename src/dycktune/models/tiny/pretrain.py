@@ -13,7 +13,7 @@ import torch
 from tokenizers import pre_tokenizers
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from dycktune.models.tiny.procedural import Page, draw_page
 from dycktune.models.tiny.vocabulary import END, PAD, build_tokenizer
@@ -101,6 +101,20 @@ def batches(
                 return
 
 
+def _gone_on_from(start: Path, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """The model of an earlier call, each token's embedding moved to its id in `tokenizer`; a new token's is drawn."""
+    model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
+    before, now = PreTrainedTokenizerFast.from_pretrained(start).get_vocab(), tokenizer.get_vocab()
+    old_VH = model.model.embed_tokens.weight.detach().clone()
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    for token, i in now.items():
+        if token in before:
+            model.model.embed_tokens.weight.data[i] = old_VH[before[token]]
+    model.config.pad_token_id, model.config.eos_token_id = now[PAD], now[END]
+    model.generation_config = GenerationConfig.from_model_config(model.config)
+    return model
+
+
 def _logits(model: LlamaForCausalLM, batch: Batch) -> Tensor:
     hidden_BTH = model.model(batch.ids_BT).last_hidden_state[:, :-1]
     return model.lm_head(hidden_BTH.flatten(0, 1)[batch.learnt_N]).float()
@@ -148,7 +162,7 @@ def pretrain(
     if start is None:
         model = LlamaForCausalLM(config(len(tokenizer), hidden=hidden, layers=layers, pad=pad, end=end))
     else:
-        model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
+        model = _gone_on_from(start, tokenizer)
     optimizers, ids = _optimizers(model, rate), PieceIds(tokenizer)
     drawn = batches(rng, ids, pad, steps=steps, tokens=tokens, grown=start is not None)
     started, seen, correct, learnt = time.time(), 0, 0, 0

@@ -53,13 +53,15 @@ class Facts:
 
     start: int
     symbols: list[str]
-    """`symbols[i]` stands at number `start + i`: those of the list, then those a walk adds."""
+    """`symbols[i]` stands at number `start + i`: those of the list, those a walk adds, and at last the end mark."""
     listed: int
-    """How many the numbered list shows, the last being its end mark; a walk's first takes that number."""
+    """How many the numbered list shows, the end mark among them; a walk's first symbol takes the mark's number."""
     link: dict[int, int]
     """Number to a smaller one, the end mark's left out: chains that all end at `start`, which links to itself."""
     shown: set[int] = field(default_factory=set)
     """Numbers whose link has been said."""
+    kept: int | None = None
+    """The number that the records named last, once they have been said."""
     grown: bool = False
     """Whether a number new to the records links to the number of the record before, rather than to any."""
 
@@ -73,9 +75,9 @@ class Facts:
         return self.start + self.listed - 1
 
 
-def _draw_symbols(rng: random.Random, count: int) -> list[str]:
+def _draw_symbols(rng: random.Random, count: int, *, marks: Sequence[str]) -> list[str]:
     pool = rng.choice((_BRACKETS[:8], _BRACKETS, _SYMBOLS, _SYMBOLS))
-    pool = rng.sample(pool, rng.choice((2, 3, 4, 8)))
+    pool = [symbol for symbol in rng.sample(pool, rng.choice((4, 5, 6, 8))) if symbol not in marks]
     symbols: list[str] = []
     while len(symbols) < count:
         symbols += [rng.choice(pool)] * rng.choice((1, 1, 1, 2, 6))
@@ -88,9 +90,9 @@ def _draw_facts(rng: random.Random, longest: int) -> Facts:
     start = 0 if rng.random() < 0.6 else min(int(MAX_NUMBER ** rng.random()), MAX_NUMBER - 2 * listed)
     reach = rng.choice((1, 2, 4, listed))
     link = {n: rng.randrange(max(start, n - reach), n) for n in range(start + 1, start + listed - 1)}
-    facts = Facts(start, _draw_symbols(rng, listed), listed, {start: start, **link}, grown=rng.random() < 0.6)
-    facts.symbols[0], facts.symbols[listed - 1] = rng.sample(_SYMBOLS, 2)
-    return facts
+    first, last = rng.sample(_SYMBOLS, 2)
+    symbols = [first, *_draw_symbols(rng, listed - 2, marks=(first, last)), last]
+    return Facts(start, symbols, listed, {start: start, **link}, grown=rng.random() < 0.6)
 
 
 def _numbered_list(page: Page, facts: Facts, rng: random.Random) -> None:
@@ -98,7 +100,7 @@ def _numbered_list(page: Page, facts: Facts, rng: random.Random) -> None:
     for number in range(facts.start + 1, facts.end + 1):
         page.learn(number_piece(number))
         page.given(facts.symbol(number))
-    page.learn("\n")
+    page.given("\n")
 
 
 @dataclass(frozen=True)
@@ -112,10 +114,8 @@ class _Record:
     other: str
     """The word before a number of an earlier record; which of the two words comes is chance."""
     over: str
-    again: str | None
-    """A word before one more copy of something said in the record, None for no copy."""
-    copied: int
-    """Which: the counted symbol, the number's symbol, the number, its link, the number of the record before."""
+    kept: str
+    """The word behind the end mark, before the number of the record before."""
 
 
 def _draw_record(rng: random.Random) -> _Record:
@@ -126,8 +126,7 @@ def _draw_record(rng: random.Random) -> _Record:
         own=own,
         other=other,
         over=rng.choice(_WORDS),
-        again=rng.choice(_WORDS) if rng.random() < 0.5 else None,
-        copied=rng.randrange(5),
+        kept=rng.choice(_WORDS),
     )
 
 
@@ -147,12 +146,12 @@ def _records(page: Page, facts: Facts, rng: random.Random) -> None:
             page.given(mentioned)
             page.write(number_piece(target), known=known and target == number)
             _linked(page, facts, target, record.over, known=known, follows=follows and known)
-            if record.again:
-                symbols = facts.symbol(number), facts.symbol(target)
-                numbers = target, facts.link[target], recent[-1]
-                values = (*symbols, *map(number_piece, numbers))
-                page.write(record.again, values[record.copied], known=known)
             recent.append(target)
+        else:
+            facts.kept = recent[-1]
+            page.given(record.kept)
+            page.learn(number_piece(facts.kept))
+            _linked(page, facts, facts.kept, record.over, known=known)
         page.learn("\n")
 
 
@@ -177,17 +176,23 @@ def _links(page: Page, facts: Facts, rng: random.Random) -> None:
 
 
 def _walk(page: Page, facts: Facts, rng: random.Random) -> None:
-    """From some number down the links to the start, giving each a new number and symbol behind the end mark."""
-    chains = [_chain(facts, number) for number in rng.sample(sorted(facts.shown), min(4, len(facts.shown)))]
-    chain = max(chains, key=len, default=[])
+    """From a number down the links to the start, each with a new number and symbol; then the end mark's number.
+
+    The number is the one the records named last, unless that is the start, or at times another.
+    """
+    numbers = rng.sample(sorted(facts.shown), min(4, len(facts.shown)))
+    kept = _chain(facts, facts.kept) if facts.kept is not None and rng.random() < 0.7 else []
+    chain = kept or max((_chain(facts, number) for number in numbers), key=len, default=[])
     if not chain:
         return
-    over, needs, separator = rng.choice(_WORDS), rng.choice(_WORDS), rng.choice((",", ";"))
+    over, needs, ended = rng.sample(_WORDS, 3)
+    separator, stop = rng.sample((",", ";", "."), 2)
     page.given(rng.choice(_LINE_STARTS), *rng.choices(_WORDS, k=rng.randint(0, 5)), ":")
-    facts.symbols[facts.listed - 1 :] = _draw_symbols(rng, len(chain))
+    mark = facts.symbols[-1]
+    facts.symbols[-1:] = [*_draw_symbols(rng, len(chain), marks=(mark,)), mark]
     for place, number in enumerate(chain):
         fresh = facts.end + place
-        page.write(number_piece(number), known=place > 0)
+        page.write(number_piece(number), known=place > 0 or chain is kept)
         page.learn(facts.symbol(number))
         page.write(over, known=place > 0)
         page.learn(number_piece(facts.link[number]))
@@ -196,9 +201,10 @@ def _walk(page: Page, facts: Facts, rng: random.Random) -> None:
         page.given(facts.symbol(fresh))
         last = place == len(chain) - 1
         # A walk that reaches the start ends there; one that meets an unsaid link ends by chance.
-        page.write(
-            "\n" if last else separator, known=place > 0 and (last == (facts.link[number] == facts.start))
-        )
+        known = place > 0 and last == (facts.link[number] == facts.start)
+        page.write(stop if last else separator, known=known)
+    page.given(ended)
+    page.learn(number_piece(facts.end + len(chain)), mark, "\n")
     if rng.random() < 0.9:
         _quoted(page, facts, rng)
 
@@ -213,20 +219,22 @@ def _chain(facts: Facts, number: int) -> list[int]:
 
 
 def _quoted(page: Page, facts: Facts, rng: random.Random) -> None:
-    """A line for each new symbol, counted from 1, the symbol by its position token; an empty line at the end."""
+    """A line for each new symbol, counted from 1, between its position tokens; at last the end mark's token alone."""
     head, colon, words = (
         rng.choice(_LINE_STARTS),
         rng.choice(_COLONS),
         rng.choices(_WORDS, k=rng.randint(0, 2)),
     )
     quote = rng.choice((" '", "", rng.choice(_SYMBOLS)))
-    for k, fresh in enumerate(range(facts.end, facts.start + len(facts.symbols)), start=1):
+    last = facts.start + len(facts.symbols) - 1
+    for k, fresh in enumerate(range(facts.end, last), start=1):
+        page.learn(position_token(fresh))
         page.write(head, known=k > 1)
         page.learn(number_piece(k))
         page.write(colon, *words, quote, known=k > 1)
         page.learn(position_token(fresh), facts.symbol(fresh))
         page.write("'" if quote == " '" else quote, "\n", known=k > 1)
-    page.learn("\n")
+    page.learn(position_token(last), "\n")
 
 
 def _look_ups(page: Page, facts: Facts, rng: random.Random) -> None:
@@ -241,9 +249,9 @@ def _look_ups(page: Page, facts: Facts, rng: random.Random) -> None:
 
 
 def _restatement(page: Page, facts: Facts, rng: random.Random) -> None:
-    """All symbols but the first in order, behind position tokens, then the end."""
+    """All symbols between the first and the end mark, in order, behind position tokens; then the end."""
     page.given(*rng.choices(_WORDS, k=rng.randint(1, 3)), ": ", position_token(facts.start + 1))
-    for number in range(facts.start + 1, facts.start + len(facts.symbols)):
+    for number in range(facts.start + 1, facts.start + len(facts.symbols) - 1):
         if number > facts.start + 1:
             page.learn(" ", position_token(number))
         page.learn(facts.symbol(number))

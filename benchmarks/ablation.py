@@ -1,0 +1,176 @@
+"""What each choice of the quickstart's recipe is worth: short trainings that differ in one choice.
+
+    python benchmarks/ablation.py OUT.jsonl [--only NAME ...] [--seeds 0 1 2] [--steps 160] [--problems 200]
+
+Every variant sees the same problems (prefixes of 2 to 20 brackets) for the same number of steps and is asked the
+same test problems. A line of OUT.jsonl is one training; those that stand there are not made again, so the sweep
+goes on where it was stopped. At the end all lines are printed as a table.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from transformers import AutoModelForCausalLM, PreTrainedModel, set_seed
+
+from dycktune.data.corpus import Corpus, CorpusSpec
+from dycktune.data.tokens import LossWeights, tokenize
+from dycktune.evaluation.evaluate import Evaluation, evaluate
+from dycktune.evaluation.metrics import Proportion
+from dycktune.models.card import ModelCard
+from dycktune.models.loading import LoadedModel, load_base
+from dycktune.runs import RunFolder
+from dycktune.training import recipe
+from dycktune.training.adapter import with_adapter
+from dycktune.training.collator import DataCollatorWithWeights
+from dycktune.training.config import Config
+from dycktune.training.examples import train_examples
+from dycktune.training.run import Rows, training_arguments
+from dycktune.training.trainer import WeightedLossTrainer
+
+RECIPE = Path(__file__).parents[1] / "recipes" / "quickstart.toml"
+LONGEST = 20
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One choice made otherwise."""
+
+    overrides: dict[str, str] = field(default_factory=dict)
+    """Fields of the recipe."""
+    full: bool = False
+    """Whether all weights are trained, in place of an adapter."""
+    pretrained: bool = True
+    """Whether training begins from the built-in base, or from random weights of its shape."""
+
+
+VARIANTS = {
+    "default": Variant(),
+    "answer weight 1": Variant({"loss.answer_weight": "1.0"}),
+    "answer weight 20": Variant({"loss.answer_weight": "20.0"}),
+    "learning rate x 0.1": Variant({"optim.learning_rate": "3e-4"}),
+    "learning rate x 0.3": Variant({"optim.learning_rate": "1e-3"}),
+    "learning rate x 3": Variant({"optim.learning_rate": "1e-2"}),
+    "learning rate x 10": Variant({"optim.learning_rate": "3e-2"}),
+    "no warm-up": Variant({"optim.warmup": "0.0"}),
+    "warm-up 0.3": Variant({"optim.warmup": "0.3"}),
+    "rank 4": Variant({"lora.r": "4", "lora.alpha": "4.0"}),
+    "rank 16": Variant({"lora.r": "16", "lora.alpha": "16.0"}),
+    "rank 64, embedding trained": Variant({"lora.train_embeddings": "true"}),
+    "full, learning rate x 0.3": Variant({"optim.learning_rate": "1e-3"}, full=True),
+    "full": Variant(full=True),
+    "no base, full, learning rate x 0.3": Variant(
+        {"optim.learning_rate": "1e-3"}, full=True, pretrained=False
+    ),
+    "no base, full": Variant(full=True, pretrained=False),
+    "style stack": Variant({"data.style": "stack"}),
+}
+
+
+def train_and_ask(variant: Variant, *, seed: int, steps: int, problems: int) -> dict[str, Any]:
+    """Train one variant and return what it answers."""
+    config = _config(variant, seed=seed, steps=steps)
+    started = time.monotonic()
+    loaded = _trained(variant, config)
+    seconds = time.monotonic() - started
+    asked = list(Corpus(CorpusSpec(count=problems, split="test", max_length=LONGEST)))
+    found = evaluate(loaded, asked, sample=1)
+    return {
+        "n": problems,
+        "exact_match": found.exact_match.hits,
+        "trace_valid": found.trace_valid.hits,
+        "first_errors": found.first_errors,
+        "first_error_line": _median_first_error(found),
+        "train_seconds": round(seconds),
+    }
+
+
+def _config(variant: Variant, *, seed: int, steps: int) -> Config:
+    short = {
+        "data.count": 8 * steps,
+        "data.max_length": LONGEST,
+        "data.longer_share": 0,
+        "optim.max_steps": steps,
+        "optim.seed": seed,
+        "data.seed": seed,
+    }
+    return recipe.load(RECIPE, {name: str(value) for name, value in short.items()} | variant.overrides)
+
+
+def _trained(variant: Variant, config: Config) -> LoadedModel:
+    model, tokenizer = load_base(config.model.base, dtype="float32")
+    set_seed(config.optim.seed)
+    if not variant.pretrained:
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(model.config)
+    weights = LossWeights(answer=config.loss.answer_weight, reasoning=config.loss.reasoning_weight)
+    rows = Rows(tokenize(train_examples(config), tokenizer, weights=weights))
+    trained = model if variant.full else with_adapter(model, config.lora)
+    with TemporaryDirectory() as folder:
+        arguments = training_arguments(config, RunFolder(Path(folder)))
+        trainer = WeightedLossTrainer(
+            model=trained,
+            args=replace(arguments, eval_strategy="no", save_strategy="no", logging_strategy="no"),
+            train_dataset=rows,
+            processing_class=tokenizer,
+            data_collator=DataCollatorWithWeights(),
+        )
+        trainer.train()
+    card = ModelCard(
+        base=config.model.base, style=config.data.style, pairs=config.data.pairs, marker=config.loss.marker
+    )
+    return LoadedModel(model=trained.eval(), tokenizer=tokenizer, card=card, reference="the variant")  # pyright: ignore[reportArgumentType]
+
+
+def _median_first_error(found: Evaluation) -> float | None:
+    """The line of the first wrong step, in the middle of the wrong traces; None where there are none."""
+    lines = sorted(c.verdict.first_wrong_step.line for c in found.completions if c.verdict.first_wrong_step)
+    return lines[len(lines) // 2] if lines else None
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The sweep as Markdown, a line a training."""
+    head = (
+        "| variant | seed | exact match | trace valid | first wrong steps | line | s |\n" + "|---" * 7 + "|"
+    )
+    lines = [
+        f"| {r['variant']} | {r['seed']} | {Proportion(r['exact_match'], r['n'])} "
+        f"| {Proportion(r['trace_valid'], r['n'])} "
+        f"| {', '.join(f'{kind} {count}' for kind, count in r['first_errors'].items()) or 'none'} "
+        f"| {r['first_error_line'] or ''} | {r['train_seconds']} |"
+        for r in rows
+    ]
+    return "\n".join([head, *lines])
+
+
+def main() -> None:
+    """Read the command line, train what is missing, print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--steps", type=int, default=160)
+    parser.add_argument("--problems", type=int, default=200)
+    options = parser.parse_args()
+    options.out.touch()
+    rows = [json.loads(line) for line in options.out.read_text().splitlines()]
+    done = {(row["variant"], row["seed"], row["steps"]) for row in rows}
+    for seed in options.seeds:
+        for name in options.only:
+            if (name, seed, options.steps) in done:
+                continue
+            found = train_and_ask(VARIANTS[name], seed=seed, steps=options.steps, problems=options.problems)
+            rows.append({"variant": name, "seed": seed, "steps": options.steps, **found})
+            with options.out.open("a") as opened:
+                opened.write(json.dumps(rows[-1]) + "\n")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
