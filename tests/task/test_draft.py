@@ -35,7 +35,7 @@ def test_the_draft_follows_the_wrong_stack_that_was_written():
     written = "# Thought 1: ( puts 1( over 0\n# Thought 2: [ puts 2[ over 1\n# Thought 3: ] leaves 2["
     drafted = continuation(problem, "compact", written, limit=10**4)
     assert drafted is not None
-    assert drafted.startswith(" over 1\n# Thought 4: { puts 4{ over 2\n# Thought 5: $\n")
+    assert drafted.startswith(" over 1\n# Thought 4: { puts 4{ over 2\n# Thought 5: $ keeps 4{ over 2\n")
     assert "4{ over 2 needs 5}; 2[ over 1 needs 6]; 1( over 0 needs 7), end 8$" in drafted
     assert drafted.endswith("FINAL ANSWER: ( [ ] { } ] )")
 
