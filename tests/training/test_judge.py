@@ -4,10 +4,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dycktune.evaluation.answers import answers
+from dycktune.evaluation.evaluate import DecodingError
 from dycktune.runs import RunFolder
-from dycktune.selection import choose
-from small_runs import examples, fit_small, small_config
+from dycktune.training.judge import _interleaved
+from small_runs import fit_small, small_config
 
 JUDGED = small_config(eval__exact_match=4)
 
@@ -41,30 +41,19 @@ def test_judging_changes_no_weight(judged, tmp_path):
     assert not plain.scores.exists() or not plain.scores.read_text()
 
 
-def test_answers_known_from_training_are_not_asked_for_again(judged):
-    row = next(iter(judged.read_scores().values()))
-    assert choose._stored(row, row["n"]) == tuple(i not in row["wrong"] for i in range(row["n"]))
-    assert choose._stored(row, row["n"] + 1) == ()
-    assert choose._stored(None, 1) == ()
-
-
-def test_rows_of_other_tasks_are_judged_by_what_follows_the_marker(monkeypatch):
-    from dataclasses import replace
-
-    from dycktune.inference.plain import Reply
-    from dycktune.models.loading import LoadedModel
-    from small_models import make_model, make_tokenizer
-
-    tokenizer = make_tokenizer()
-    loaded = LoadedModel(
-        model=make_model(tokenizer).eval(), tokenizer=tokenizer, card=None, reference="random"
-    )
-    asked = [replace(e, prefix=None, completion="so FINAL ANSWER: 42") for e in examples(2)]
-    texts = ["FINAL ANSWER: 41\nFINAL ANSWER:  42", "42"]
-    replies = [Reply(ids=tokenizer(text)["input_ids"], finished=True, margin=1.0) for text in texts]
-    monkeypatch.setattr("dycktune.evaluation.answers.decode", lambda *_, **__: replies)
-    assert answers(loaded, asked, marker="FINAL ANSWER: ").correct == (True, False)
-
-
 def test_scores_are_lines_of_json(judged):
     assert all(json.loads(line)["n"] > 0 for line in judged.scores.read_text().splitlines())
+
+
+def test_an_evaluation_that_cannot_be_trusted_stops_the_run(tmp_path, monkeypatch):
+    def differ(*_: object, **__: object):
+        raise DecodingError("plain generate wrote another text")
+
+    monkeypatch.setattr("dycktune.training.judge.answers", differ)
+    with pytest.raises(DecodingError, match="another text"):
+        fit_small(tmp_path / "stopped", config=JUDGED)
+
+
+def test_the_shares_of_three_ranks_are_put_back_in_order():
+    examples = [True, False, False, True, True, False, True]
+    assert _interleaved([examples[rank::3] for rank in range(3)]) == examples

@@ -1,6 +1,6 @@
 """How many questions a model answers right, for brackets and for any other task with an answer marker."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from dycktune.data.rows import Example
@@ -12,8 +12,6 @@ from dycktune.models.chat import prompt_ids
 from dycktune.models.loading import LoadedModel
 from dycktune.task.problem import Problem
 
-Progress = Callable[[int], None]
-
 
 class Answers(NamedTuple):
     """For each example, in order, how it was answered under greedy decoding."""
@@ -21,7 +19,7 @@ class Answers(NamedTuple):
     correct: tuple[bool, ...]
     """The final answer is right."""
     trace_valid: tuple[bool, ...]
-    """So is every step before it; empty for rows that are no bracket problems."""
+    """So is every step before it; empty unless every row is a bracket problem."""
 
 
 def answers(
@@ -30,7 +28,6 @@ def answers(
     *,
     marker: str,
     sample: int = SAMPLE,
-    on_reply: Progress | None = None,
 ) -> Answers:
     """Ask the model every example.
 
@@ -38,24 +35,32 @@ def answers(
 
     Args:
         loaded: The model.
-        examples: All bracket problems, or of any other tasks.
+        examples: Bracket problems and rows of any other tasks.
         marker: Begins the answer of a row that is no bracket problem.
         sample: How many bracket problems are decoded again with plain `generate`.
-        on_reply: Called with the number of rows answered.
 
     Raises:
         DecodingError: a row of the sample came out otherwise.
     """
-    if all(example.prefix is not None for example in examples):
-        problems = [Problem(example.prefix) for example in examples if example.prefix is not None]
-        verdicts = [
-            c.verdict for c in evaluate(loaded, problems, sample=sample, on_reply=on_reply).completions
-        ]
-        return Answers(tuple(v.correct for v in verdicts), tuple(v.trace_valid for v in verdicts))
-    replies = decode(loaded, [question(loaded, example) for example in examples], on_reply=on_reply)
-    texts = [str(loaded.tokenizer.decode(reply.ids, skip_special_tokens=True)) for reply in replies]
-    pairs = zip(texts, examples, strict=True)
-    return Answers(tuple(_after(marker, t) == _after(marker, e.completion) for t, e in pairs), ())
+    problems = {i: Problem(e.prefix) for i, e in enumerate(examples) if e.prefix is not None}
+    completions = evaluate(loaded, list(problems.values()), sample=sample).completions
+    verdicts = {i: completion.verdict for i, completion in zip(problems, completions, strict=True)}
+    others = [i for i in range(len(examples)) if i not in problems]
+    replies = decode(loaded, [question(loaded, examples[i]) for i in others])
+    correct = {i: verdict.correct for i, verdict in verdicts.items()}
+    for i, reply in zip(others, replies, strict=True):
+        text = str(loaded.tokenizer.decode(reply.ids, skip_special_tokens=True))
+        correct[i] = _after(marker, text) == _after(marker, examples[i].completion)
+    return Answers(
+        tuple(correct[i] for i in range(len(examples))),
+        () if others else tuple(verdict.trace_valid for verdict in verdicts.values()),
+    )
+
+
+def joined(first: Answers, second: Answers) -> Answers:
+    """The answers to one sequence of examples and then another."""
+    whole = all(len(part.trace_valid) == len(part.correct) for part in (first, second))
+    return Answers(first.correct + second.correct, first.trace_valid + second.trace_valid if whole else ())
 
 
 def question(loaded: LoadedModel, example: Example) -> Prompt:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _Z95 = 1.959963984540054
 
@@ -54,12 +54,18 @@ def sign_test(first: Sequence[bool], second: Sequence[bool]) -> float:
     return min(1.0, 2 * tail)
 
 
-def answered(correct: Sequence[bool]) -> dict[str, object]:
-    """How a score's answers stand in scores.jsonl: their number, share, interval, and which were wrong."""
-    share = Proportion(sum(correct), len(correct))
-    return {
+def answered(correct: Sequence[bool], trace_valid: Sequence[bool] = ()) -> dict[str, Any]:
+    """How a score's answers stand in scores.jsonl: their number, shares, interval, and which were wrong."""
+    share, traces = (Proportion(sum(good), len(good)) for good in (correct, trace_valid))
+    said = {
         "n": share.n,
         "exact_match": share.value,
         "ci95": list(share.ci95),
         "wrong": [i for i, right in enumerate(correct) if not right],
+    }
+    if not traces.n:
+        return said
+    return said | {
+        "trace_valid": traces.value,
+        "invalid": [i for i, valid in enumerate(trace_valid) if not valid],
     }

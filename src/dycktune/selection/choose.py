@@ -14,7 +14,7 @@ import torch
 from dycktune.data.rows import Example
 from dycktune.errors import ModelError, RunError
 from dycktune.evaluation.agreement import Agreement, agreement
-from dycktune.evaluation.answers import answers, question
+from dycktune.evaluation.answers import Answers, answers, joined, question
 from dycktune.models.loading import load
 from dycktune.models.merging import merge, replace_folder
 from dycktune.runs import Checkpoint, RunFolder, read_json, write_json, write_text
@@ -118,25 +118,36 @@ def _score_all(
     losses, stored = _eval_losses(run), run.read_scores()
     scores = []
     for checkpoint in checkpoints:
-        known = _stored(stored.get(checkpoint.step), len(examples))
+        found = _stored(stored.get(checkpoint.step), len(examples))
+        if missing := examples[len(found.correct) :]:
+            new = answers(load(str(checkpoint.path)), missing, marker=config.loss.marker)
+            found = joined(found, new)
         score = Score(
             step=checkpoint.step,
             path=checkpoint.path,
-            correct=known or answers(load(str(checkpoint.path)), examples, marker=config.loss.marker).correct,
+            correct=found.correct,
+            trace_valid=found.trace_valid,
             eval_loss=losses.get(checkpoint.step),
         )
         scores.append(score)
         report(score.summary())
-    write_text(run.scores, "".join(json.dumps(score.to_json()) + "\n" for score in scores))
+    # Steps whose checkpoint is gone keep what training found.
+    rows = stored | {score.step: score.to_json() for score in scores}
+    write_text(run.scores, "".join(json.dumps(rows[step]) + "\n" for step in sorted(rows)))
     return scores
 
 
-def _stored(row: Mapping[str, Any] | None, count: int) -> tuple[bool, ...]:
-    """The first `count` answers of a score that has as many; none of another."""
-    if row is None or row["n"] < count:
-        return ()
-    wrong = set(row["wrong"])
-    return tuple(i not in wrong for i in range(count))
+def _stored(row: Mapping[str, Any] | None, count: int) -> Answers:
+    """The answers to the first `count` examples, as far as a line of scores.jsonl holds them."""
+    if row is None:
+        return Answers((), ())
+    known = min(row["n"], count)
+    return Answers(_but(row["wrong"], known), _but(row["invalid"], known) if "invalid" in row else ())
+
+
+def _but(listed: Sequence[int], count: int) -> tuple[bool, ...]:
+    """True at each of `count` places, but for those listed."""
+    return tuple(i not in set(listed) for i in range(count))
 
 
 def _eval_losses(run: RunFolder) -> dict[int, float]:

@@ -21,6 +21,8 @@ class Score:
     path: Path
     correct: tuple[bool, ...]
     """For each selection problem, in the same order for every checkpoint, whether it was answered right."""
+    trace_valid: tuple[bool, ...] = ()
+    """Likewise, whether every step was right; empty where there are rows that are no bracket problems."""
     eval_loss: float | None
     """From the training log at this step; None where it was not evaluated or was not finite."""
 
@@ -40,7 +42,7 @@ class Score:
             "step": self.step,
             "checkpoint": self.path.name,
             "eval_loss": self.eval_loss,
-            **answered(self.correct),
+            **answered(self.correct, self.trace_valid),
         }
 
 

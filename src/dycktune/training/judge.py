@@ -8,7 +8,8 @@ from accelerate.utils import gather_object
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dycktune.data.rows import Example
-from dycktune.evaluation.answers import answers
+from dycktune.errors import DycktuneError
+from dycktune.evaluation.answers import Answers, answers
 from dycktune.evaluation.metrics import answered
 from dycktune.models.card import ModelCard
 from dycktune.models.loading import LoadedModel
@@ -30,23 +31,32 @@ class Judge:
 
         `model` is in evaluation mode; no random state is touched.
         """
+        found: list[Answers | DycktuneError] = gather_object([self._share(model, step)])
+        for part in found:
+            if isinstance(part, DycktuneError):
+                raise part
+        correct, valid = zip(*(part for part in found if isinstance(part, Answers)), strict=True)
+        whole = sum(map(len, valid)) == sum(map(len, correct))
+        row = answered(_interleaved(correct), _interleaved(valid) if whole else ())
+        if self.accelerator.is_main_process:
+            self.run.append_score({"step": step, **row})
+        return {name: row[name] for name in ("exact_match", "trace_valid") if name in row}
+
+    def _share(self, model: PreTrainedModel, step: int) -> Answers | DycktuneError:
+        """This rank's answers, or what went wrong: raised here alone, it would leave the others waiting."""
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
         loaded = LoadedModel(
             model=model, tokenizer=self.tokenizer, card=self.card, reference=f"the model at step {step}"
         )
-        share = answers(loaded, self.examples[rank::ranks], marker=self.card.marker, sample=1)
-        correct, valid = (self._together(part) for part in share)
-        found = {"exact_match": sum(correct) / len(correct)}
-        if valid:
-            found["trace_valid"] = sum(valid) / len(valid)
-        if self.accelerator.is_main_process:
-            self.run.append_score({"step": step, **answered(correct), **found})
-        return found
+        try:
+            return answers(loaded, self.examples[rank::ranks], marker=self.card.marker, sample=1)
+        except DycktuneError as error:
+            return error
 
-    def _together(self, share: Sequence[bool]) -> list[bool]:
-        """Every rank's part, in the order of the examples."""
-        parts: list[tuple[int, list[bool]]] = gather_object([(self.accelerator.process_index, list(share))])
-        whole = [False] * sum(len(part) for _, part in parts)
-        for rank, part in parts:
-            whole[rank :: len(parts)] = part
-        return whole
+
+def _interleaved(shares: Sequence[Sequence[bool]]) -> list[bool]:
+    """Every rank's share, in the order of the examples."""
+    whole = [False] * sum(map(len, shares))
+    for rank, share in enumerate(shares):
+        whole[rank :: len(shares)] = share
+    return whole

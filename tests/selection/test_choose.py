@@ -1,0 +1,100 @@
+import json
+import shutil
+
+import pytest
+
+from dycktune.errors import ModelError, RunError
+from dycktune.evaluation.agreement import Agreement
+from dycktune.evaluation.answers import Answers
+from dycktune.models.loading import load
+from dycktune.runs import RunFolder
+from dycktune.selection import choose, select
+from small_models import make_model, make_tokenizer
+from small_runs import fit_small, small_config
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> RunFolder:
+    """A run of three checkpoints on a base that lies on disk, with no answers yet."""
+    root = tmp_path_factory.mktemp("selection")
+    tokenizer = make_tokenizer()
+    make_model(tokenizer).save_pretrained(root / "base")
+    tokenizer.save_pretrained(root / "base")
+    config = small_config(model__base=str(root / "base"), data__eval_count=6, data__max_length=3)
+    run = RunFolder(fit_small(root / "run", config=config))
+    for checkpoint in run.checkpoints():
+        stated = checkpoint.path / "adapter_config.json"
+        adapter = json.loads(stated.read_text())
+        stated.write_text(json.dumps(adapter | {"base_model_name_or_path": str(root / "base")}))
+    return run
+
+
+@pytest.fixture
+def run(trained, tmp_path) -> RunFolder:
+    return RunFolder(shutil.copytree(trained.path, tmp_path / "run"))
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[tuple[str, int]]:
+    """Which checkpoint was asked how many problems; all are answered right."""
+    seen = []
+
+    def answer(loaded, examples, *, marker):
+        seen.append((loaded.reference.rpartition("/")[2], len(examples)))
+        return Answers((True,) * len(examples), (True,) * len(examples))
+
+    monkeypatch.setattr(choose, "answers", answer)
+    return seen
+
+
+def score(step: int, n: int, wrong: list[int], invalid: list[int]) -> dict:
+    return {"step": step, "n": n, "wrong": wrong, "invalid": invalid}
+
+
+def test_only_what_training_has_not_answered_is_asked(run, asked):
+    run.append_score(score(2, 6, [1, 2, 3], [1, 2, 3]))
+    run.append_score(score(4, 4, [0], [0, 3]))
+    selection = select(run.path)
+    assert asked == [("checkpoint-4", 2), ("checkpoint-6", 6)]
+    assert {s.step: s.exact_match.hits for s in selection.ranked} == {2: 3, 4: 5, 6: 6}
+    kept = run.read_scores()
+    assert kept[4]["wrong"] == [0]
+    assert kept[4]["invalid"] == [0, 3]
+    assert kept[4]["n"] == 6
+
+
+def test_scores_of_steps_without_a_checkpoint_are_kept(run, asked):
+    run.append_score(score(3, 6, [5], []))
+    select(run.path)
+    assert sorted(run.read_scores()) == [2, 3, 4, 6]
+    assert run.read_scores()[3]["wrong"] == [5]
+
+
+def test_the_best_is_deployed_with_the_same_texts_merged_and_unmerged(run, asked):
+    for step, wrong in ((2, [1]), (4, []), (6, [1, 2])):
+        run.append_score(score(step, 6, wrong, wrong))
+    selection = select(run.path)
+    assert selection.chosen.step == 4
+    assert not asked
+    assert selection.merged_agrees.same_text == selection.merged_agrees.n == 6
+    assert load(str(run.merged)).card == load(str(run.adapter)).card is not None
+    assert json.loads(run.selection.read_text())["step"] == 4
+
+
+def test_a_merged_model_that_differs_replaces_nothing(run, asked, monkeypatch):
+    run.adapter.mkdir()
+    (run.adapter / "old").touch()
+    monkeypatch.setattr(choose, "agreement", lambda *_: Agreement(6, 5, 0.1))
+    with pytest.raises(ModelError, match="nothing was selected"):
+        select(run.path)
+    assert [path.name for path in run.adapter.iterdir()] == ["old"]
+    assert not run.merged.exists()
+    assert not run.selection.exists()
+    assert not list(run.path.glob(".selecting-*"))
+
+
+def test_a_run_without_a_checkpoint_cannot_be_selected_from(run):
+    shutil.rmtree(run.checkpoints_folder)
+    run.checkpoints_folder.mkdir()
+    with pytest.raises(RunError, match="no whole checkpoint"):
+        select(run.path)
