@@ -9,7 +9,7 @@ import platform
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -135,11 +135,14 @@ class RunFolder:
         """Add the score of a step."""
         _append_line(self.scores, row)
 
+    def write_scores(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Put these scores in the place of all others, atomically."""
+        _write_lines(self.scores, rows)
+
     def rewind(self, step: int) -> None:
         """Forget what was logged, scored or half saved after `step`, where a resumed run goes on from."""
         for file in (self.metrics, self.scores):
-            rows = [row for row in _read_lines(file) if row.get("step", 0) <= step]
-            write_text(file, "".join(json.dumps(row) + "\n" for row in rows))
+            _write_lines(file, [row for row in _read_lines(file) if row.get("step", 0) <= step])
         kept = {checkpoint.path for checkpoint in self.checkpoints()}
         for folder in set(self.checkpoints_folder.glob("checkpoint-*")) - kept:
             shutil.rmtree(folder)
@@ -156,7 +159,15 @@ def _read_lines(file: Path) -> Iterator[dict[str, Any]]:
 
 def _append_line(file: Path, row: Mapping[str, Any]) -> None:
     with file.open("a", encoding="utf-8") as opened:
-        opened.write(json.dumps(dict(row)) + "\n")
+        opened.write(_line(row))
+
+
+def _write_lines(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    write_text(file, "".join(map(_line, rows)))
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(dict(row)) + "\n"
 
 
 def begin(path: Path, config_toml: str, *, resume: bool) -> RunFolder:

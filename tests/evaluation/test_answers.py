@@ -5,7 +5,7 @@ import pytest
 from dycktune.evaluation import answers as module
 from dycktune.evaluation.answers import Answers, answers, joined
 from dycktune.inference.completion import Completion
-from dycktune.inference.plain import Reply
+from dycktune.inference.plain import Prompt, Reply
 from dycktune.models.loading import LoadedModel
 from dycktune.task.trace import STYLES, render
 from dycktune.task.verify import verify
@@ -33,7 +33,13 @@ def right_on_brackets(loaded, monkeypatch):
         def told(problem):
             text = MARKER + problem.full if problem.length == 1 else render(problem, STYLES["stack"])
             verdict = verify(problem, text)
-            return Completion(problem=problem, text=text, verdict=verdict, reply=says(loaded, text))
+            return Completion(
+                problem=problem,
+                prompt=Prompt(ids=[], limit=0),
+                text=text,
+                verdict=verdict,
+                reply=says(loaded, text),
+            )
 
         return type("Evaluation", (), {"completions": [told(problem) for problem in problems]})
 

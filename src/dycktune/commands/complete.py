@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 
 from cyclopts import Parameter
 
@@ -15,7 +15,10 @@ from dycktune.task.problem import Problem
 
 if TYPE_CHECKING:
     from dycktune.inference.completion import Completion
+    from dycktune.inference.plain import Prompt
     from dycktune.models.loading import LoadedModel
+
+_Row = TypeVar("_Row")
 
 AT_ONCE = 256
 """Sequences decoded together; also how many lines of standard input are read ahead."""
@@ -68,7 +71,7 @@ def _parse(text: str) -> "Problem | Unusable":
         return Unusable(text, error)
 
 
-def _refuse_unusable(rows: "Iterable[Problem | Unusable]") -> "list[Problem | Unusable]":
+def _refuse_unusable(rows: "Iterable[_Row | Unusable]") -> "list[_Row | Unusable]":
     rows = list(rows)
     for row in rows:
         if isinstance(row, Unusable):
@@ -80,28 +83,27 @@ def _answers(
     loaded: "LoadedModel", rows: "Iterable[Problem | Unusable]", *, strict: bool
 ) -> "Iterator[Completion | Unusable]":
     """Each row's completion, in order; one too long for the model is unusable, and refused when `strict`."""
-    from dycktune.inference.completion import complete as complete_all
+    from dycktune.inference.completion import answer
 
     waiting = iter(rows)
     while chunk := list(islice(waiting, AT_ONCE)):
-        checked = [_fitting(loaded, row) for row in chunk]
+        asked = [_asked(loaded, row) for row in chunk]
         if strict:
-            checked = _refuse_unusable(checked)
-        completions = iter(complete_all(loaded, [row for row in checked if isinstance(row, Problem)]))
-        for row in checked:
-            yield next(completions) if isinstance(row, Problem) else row
+            asked = _refuse_unusable(asked)
+        completions = iter(answer(loaded, [row for row in asked if not isinstance(row, Unusable)]))
+        for row in asked:
+            yield row if isinstance(row, Unusable) else next(completions)
 
 
-def _fitting(loaded: "LoadedModel", row: "Problem | Unusable") -> "Problem | Unusable":
+def _asked(loaded: "LoadedModel", row: "Problem | Unusable") -> "tuple[Problem, Prompt] | Unusable":
     from dycktune.inference.completion import prompt_row, style_of
 
     if isinstance(row, Unusable):
         return row
     try:
-        prompt_row(loaded, row, style_of(loaded))
+        return row, prompt_row(loaded, row, style_of(loaded))
     except SequenceError as error:
         return Unusable(row.prefix, error)
-    return row
 
 
 def _load(model: str | None) -> "LoadedModel":

@@ -71,7 +71,6 @@ def evaluate(
 def evaluation_report(evaluation: "Evaluation") -> str:
     """An evaluation as a person reads it."""
     n = len(evaluation.completions)
-    again = sum(completion.reply.alone for completion in evaluation.completions)
     lines = [
         f"exact match  {evaluation.exact_match} (95 % interval, n = {n})",
         f"trace valid  {evaluation.trace_valid}",
@@ -82,8 +81,8 @@ def evaluation_report(evaluation: "Evaluation") -> str:
     if evaluation.first_errors:
         kinds = ", ".join(f"{kind} {count}" for kind, count in evaluation.first_errors.items())
         lines.append(f"first wrong step: {kinds}")
-    if again:
-        lines.append(f"{again} rows came near a tie and were decoded again alone")
+    if evaluation.near_ties:
+        lines.append(f"{evaluation.near_ties} rows came near a tie and were decoded again alone")
     return "\n".join(lines)
 
 

@@ -8,7 +8,7 @@ from dycktune.evaluation.evaluate import SAMPLE, evaluate
 from dycktune.inference.completion import prompt_row, style_of
 from dycktune.inference.greedy import decode
 from dycktune.inference.plain import Prompt
-from dycktune.models.chat import prompt_ids
+from dycktune.models.chat import prompt_ids, reply_text
 from dycktune.models.loading import LoadedModel
 from dycktune.task.problem import Problem
 
@@ -49,7 +49,7 @@ def answers(
     replies = decode(loaded, [question(loaded, examples[i]) for i in others])
     correct = {i: verdict.correct for i, verdict in verdicts.items()}
     for i, reply in zip(others, replies, strict=True):
-        text = str(loaded.tokenizer.decode(reply.ids, skip_special_tokens=True))
+        text = reply_text(loaded.tokenizer, reply.ids)
         correct[i] = _after(marker, text) == _after(marker, examples[i].completion)
     return Answers(
         tuple(correct[i] for i in range(len(examples))),

@@ -8,7 +8,8 @@ from typing import Any
 
 from dycktune.errors import DycktuneError
 from dycktune.evaluation.metrics import Proportion
-from dycktune.inference.completion import Completion, complete, complete_plainly
+from dycktune.inference.completion import Completion, complete
+from dycktune.inference.plain import generate
 from dycktune.models.loading import LoadedModel
 from dycktune.task.problem import Problem
 
@@ -50,6 +51,11 @@ class Evaluation:
         kinds = (c.verdict.first_wrong_step for c in self.completions)
         return dict(Counter(step.kind for step in kinds if step is not None).most_common())
 
+    @property
+    def near_ties(self) -> int:
+        """Rows in which two logits came so close that they were decoded again alone."""
+        return sum(completion.reply.alone for completion in self.completions)
+
     def by(
         self, measure: Callable[[Problem], int], bands: Sequence[tuple[int, int]]
     ) -> dict[str, Proportion]:
@@ -80,6 +86,7 @@ class Evaluation:
             "by_length": _bands_json(self.by_length()),
             "by_depth": _bands_json(self.by_depth()),
             "first_errors": self.first_errors,
+            "near_ties": self.near_ties,
         }
 
     def _share(self, good: Callable[[Completion], bool]) -> Proportion:
@@ -107,16 +114,16 @@ def evaluate(
 
 def _check_again(loaded: LoadedModel, sample: Sequence[Completion]) -> None:
     """Decode the sample again in one plain batch; a row that differs there is asked once more, alone."""
-    again = complete_plainly(loaded, [first.problem for first in sample])
+    again = generate(loaded, [first.prompt for first in sample])
     for first, plain in zip(sample, again, strict=True):
-        if plain.reply.ids == first.reply.ids:
+        if plain.ids == first.reply.ids:
             continue
-        (alone,) = complete_plainly(loaded, [first.problem])
-        if alone.reply.ids == first.reply.ids:
+        (alone,) = generate(loaded, [first.prompt])
+        if alone.ids == first.reply.ids:
             continue
         raise DecodingError(
             f"{first.problem.prefix!r}: plain generate wrote another text than this evaluation (margin "
-            f"{alone.reply.margin:.2g}); the figures cannot be trusted, please report this with the model"
+            f"{alone.margin:.2g}); the figures cannot be trusted, please report this with the model"
         )
 
 

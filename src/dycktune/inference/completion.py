@@ -7,8 +7,8 @@ from typing import Any
 from dycktune.errors import SequenceError
 from dycktune.inference.drafting import TraceDraft
 from dycktune.inference.greedy import decode
-from dycktune.inference.plain import Prompt, Reply, generate
-from dycktune.models.chat import opens_think, prompt_ids
+from dycktune.inference.plain import Prompt, Reply
+from dycktune.models.chat import opens_think, prompt_ids, reply_text
 from dycktune.models.loading import LoadedModel
 from dycktune.task.problem import Problem
 from dycktune.task.prompt import messages
@@ -24,6 +24,8 @@ class Completion:
     """What a model wrote for one problem, and what the verifier says of it."""
 
     problem: Problem
+    prompt: Prompt
+    """What the model was asked with."""
     text: str
     """Decoded without special tokens."""
     verdict: Verdict
@@ -57,15 +59,17 @@ def complete(
         SequenceError: a problem's prompt and trace do not fit the model's context.
     """
     style = style_of(loaded)
-    prompts = [prompt_row(loaded, problem, style) for problem in problems]
-    replies = decode(loaded, prompts, on_reply=on_reply)
-    return [_read(loaded, problem, reply) for problem, reply in zip(problems, replies, strict=True)]
+    return answer(loaded, [(problem, prompt_row(loaded, problem, style)) for problem in problems], on_reply)
 
 
-def complete_plainly(loaded: LoadedModel, problems: Sequence[Problem]) -> list[Completion]:
-    """Complete problems in one batch with the model's own `generate`, without drafts."""
-    replies = generate(loaded, [prompt_row(loaded, problem, style_of(loaded)) for problem in problems])
-    return [_read(loaded, problem, reply) for problem, reply in zip(problems, replies, strict=True)]
+def answer(
+    loaded: LoadedModel,
+    asked: Sequence[tuple[Problem, Prompt]],
+    on_reply: Callable[[int], None] | None = None,
+) -> list[Completion]:
+    """Complete problems whose prompts are at hand, as `complete` does."""
+    replies = decode(loaded, [prompt for _, prompt in asked], on_reply=on_reply)
+    return [_read(loaded, *row, reply) for row, reply in zip(asked, replies, strict=True)]
 
 
 def prompt_row(loaded: LoadedModel, problem: Problem, style: TraceStyle) -> Prompt:
@@ -91,6 +95,6 @@ def prompt_row(loaded: LoadedModel, problem: Problem, style: TraceStyle) -> Prom
     return Prompt(ids=ids, limit=room, draft=draft)
 
 
-def _read(loaded: LoadedModel, problem: Problem, reply: Reply) -> Completion:
-    text = str(loaded.tokenizer.decode(reply.ids, skip_special_tokens=True))
-    return Completion(problem=problem, text=text, verdict=verify(problem, text), reply=reply)
+def _read(loaded: LoadedModel, problem: Problem, prompt: Prompt, reply: Reply) -> Completion:
+    text = reply_text(loaded.tokenizer, reply.ids)
+    return Completion(problem=problem, prompt=prompt, text=text, verdict=verify(problem, text), reply=reply)

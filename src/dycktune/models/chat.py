@@ -58,6 +58,11 @@ def stop_ids(tokenizer: PreTrainedTokenizerBase, generation_config: Any = None) 
     return sorted({i for i in known if isinstance(i, int)})
 
 
+def reply_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    """What a reply's ids say, special tokens left out."""
+    return cast("str", tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
 def opens_think(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> bool:
     """Whether the generation prompt ends by opening a think block, so that the reply begins inside it."""
     return _render(tokenizer, messages, add_generation_prompt=True).rstrip().endswith(THINK_OPEN)

@@ -1,6 +1,5 @@
 """Choose the checkpoint of a run to deploy, copy its adapter, merge it, and prove the two agree."""
 
-import json
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from dycktune.evaluation.agreement import Agreement, agreement
 from dycktune.evaluation.answers import Answers, answers, joined, question
 from dycktune.models.loading import load
 from dycktune.models.merging import merge, replace_folder
-from dycktune.runs import Checkpoint, RunFolder, read_json, write_json, write_text
+from dycktune.runs import Checkpoint, RunFolder, read_json, write_json
 from dycktune.selection.rank import Criterion, Score, indistinguishable, rank
 from dycktune.training import recipe
 from dycktune.training.config import Config
@@ -133,7 +132,7 @@ def _score_all(
         report(score.summary())
     # Steps whose checkpoint is gone keep what training found.
     rows = stored | {score.step: score.to_json() for score in scores}
-    write_text(run.scores, "".join(json.dumps(rows[step]) + "\n" for step in sorted(rows)))
+    run.write_scores(rows[step] for step in sorted(rows))
     return scores
 
 
@@ -147,7 +146,8 @@ def _stored(row: Mapping[str, Any] | None, count: int) -> Answers:
 
 def _but(listed: Sequence[int], count: int) -> tuple[bool, ...]:
     """True at each of `count` places, but for those listed."""
-    return tuple(i not in set(listed) for i in range(count))
+    excepted = set(listed)
+    return tuple(i not in excepted for i in range(count))
 
 
 def _eval_losses(run: RunFolder) -> dict[int, float]:

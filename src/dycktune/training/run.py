@@ -139,6 +139,7 @@ def _fit(
     limit = config.data.max_tokens
     train_set = tokenize(examples.train, tokenizer, weights=weights, max_tokens=limit)
     eval_set = tokenize(examples.eval, tokenizer, weights=weights, max_tokens=limit)
+    card = _card(config)
     set_seed(config.optim.seed)
     trainer = WeightedLossTrainer(
         model=with_adapter(model, config.lora),
@@ -147,19 +148,19 @@ def _fit(
         eval_dataset=Rows(sorted(eval_set, key=len)),
         processing_class=tokenizer,
         data_collator=DataCollatorWithWeights(cast("int | None", tokenizer.pad_token_id) or 0),
-        card=_card(config),
+        card=card,
+        judge=_judge(config, tokenizer, card, examples, run),
         callbacks=[Recorder(run, report)],
     )
     trainer.remove_callback(PrinterCallback)
-    if config.eval.exact_match:
-        trainer.judge = Judge(
-            run=run,
-            tokenizer=tokenizer,
-            card=_card(config),
-            examples=examples.eval[: config.eval.exact_match],
-            accelerator=trainer.accelerator,
-        )
     _train(trainer, run, _manifest(config, train_set))
+
+
+def _judge(
+    config: Config, tokenizer: PreTrainedTokenizerBase, card: ModelCard, examples: Examples, run: RunFolder
+) -> Judge | None:
+    asked = examples.eval[: config.eval.exact_match]
+    return Judge(run=run, tokenizer=tokenizer, card=card, examples=asked) if asked else None
 
 
 def _train(trainer: WeightedLossTrainer, run: RunFolder, manifest: Mapping[str, Any]) -> None:

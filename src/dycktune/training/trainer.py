@@ -57,7 +57,7 @@ class WeightedLossTrainer(Trainer):
         )
         # Older transformers divide the loss by the accumulation steps where this is False.
         self.model_accepts_loss_kwargs = True
-        self._card, self.judge = card, judge
+        self._card, self._judge = card, judge
         self._window: Tensor | None = None
 
     def compute_loss(
@@ -91,9 +91,10 @@ class WeightedLossTrainer(Trainer):
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
         """Trainer's own, and the judge's figures beside the losses."""
         output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
-        if self.judge is None or output.metrics is None:
+        if self._judge is None or output.metrics is None:
             return output
-        scores = self.judge.score(self.accelerator.unwrap_model(self.model), self.state.global_step)
+        model = self.accelerator.unwrap_model(self.model)
+        scores = self._judge.score(model, self.state.global_step, self.accelerator)
         named = {f"{metric_key_prefix}_{name}": value for name, value in scores.items()}
         return output._replace(metrics=output.metrics | named)
 
