@@ -14,7 +14,7 @@ from dycktune.runs import RUNS, newest_selected
 from dycktune.task.problem import Problem
 
 if TYPE_CHECKING:
-    from dycktune.inference.completion import Completion
+    from dycktune.inference.completion import Asker, Completion
     from dycktune.inference.plain import Prompt
     from dycktune.models.loading import LoadedModel
 
@@ -83,11 +83,11 @@ def _answers(
     loaded: "LoadedModel", rows: "Iterable[Problem | Unusable]", *, strict: bool
 ) -> "Iterator[Completion | Unusable]":
     """Each row's completion, in order; one too long for the model is unusable, and refused when `strict`."""
-    from dycktune.inference.completion import answer
+    from dycktune.inference.completion import Asker, answer
 
-    waiting = iter(rows)
+    ask, waiting = Asker(loaded), iter(rows)
     while chunk := list(islice(waiting, AT_ONCE)):
-        asked = [_asked(loaded, row) for row in chunk]
+        asked = [_asked(ask, row) for row in chunk]
         if strict:
             asked = _refuse_unusable(asked)
         completions = iter(answer(loaded, [row for row in asked if not isinstance(row, Unusable)]))
@@ -95,13 +95,11 @@ def _answers(
             yield row if isinstance(row, Unusable) else next(completions)
 
 
-def _asked(loaded: "LoadedModel", row: "Problem | Unusable") -> "tuple[Problem, Prompt] | Unusable":
-    from dycktune.inference.completion import prompt_row, style_of
-
+def _asked(ask: "Asker", row: "Problem | Unusable") -> "tuple[Problem, Prompt] | Unusable":
     if isinstance(row, Unusable):
         return row
     try:
-        return row, prompt_row(loaded, row, style_of(loaded))
+        return row, ask(row)
     except SequenceError as error:
         return Unusable(row.prefix, error)
 

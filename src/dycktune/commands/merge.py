@@ -21,13 +21,13 @@ def merge(adapter: Path, *, out: Path, base: str | None = None) -> int:
     """
     from dycktune.data.corpus import Corpus, CorpusSpec
     from dycktune.evaluation.agreement import agreement
-    from dycktune.inference.completion import prompt_row, style_of
+    from dycktune.inference.completion import Asker
     from dycktune.models.loading import load
     from dycktune.models.merging import merge as write_merged
 
     write_merged(adapter, out, base=base)
     apart, merged = load(str(adapter), base=base), load(str(out))
     problems = Corpus(CorpusSpec(count=PROBLEMS, split="eval", max_length=MAX_LENGTH))
-    found = agreement(apart, merged, [prompt_row(merged, problem, style_of(merged)) for problem in problems])
+    found = agreement(apart, merged, list(map(Asker(merged), problems)))
     print(f"merged: {out}\nagainst base + adapter: {found}")
     return 0 if found.same_text == found.n else 1

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from dycktune.data.rows import Example
 from dycktune.evaluation.evaluate import SAMPLE, evaluate
-from dycktune.inference.completion import prompt_row, style_of
+from dycktune.inference.completion import Asker
 from dycktune.inference.greedy import decode
 from dycktune.inference.plain import Prompt
 from dycktune.models.chat import prompt_ids, reply_text
@@ -66,7 +66,7 @@ def joined(first: Answers, second: Answers) -> Answers:
 def question(loaded: LoadedModel, example: Example) -> Prompt:
     """The prompt of an example, and room for a quarter more than its completion."""
     if example.prefix is not None:
-        return prompt_row(loaded, Problem(example.prefix), style_of(loaded))
+        return Asker(loaded)(Problem(example.prefix))
     expected = (example.reasoning or "") + example.completion
     needed = len(loaded.tokenizer(expected, add_special_tokens=False)["input_ids"])  # pyright: ignore[reportArgumentType]
     return Prompt(ids=prompt_ids(loaded.tokenizer, example.prompt), limit=needed + needed // 4 + 32)

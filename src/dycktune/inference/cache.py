@@ -19,20 +19,20 @@ class RaggedCache:
     def __init__(self, rows: int) -> None:
         self.past = DynamicCache()
         self.lengths = [0] * rows
-        self._seen_BS = torch.zeros(rows, 0, dtype=torch.bool)
+        self.seen_BS = torch.zeros(rows, 0, dtype=torch.bool)
 
     def mask(self, queries: int, dtype: torch.dtype, device: torch.device) -> Tensor | None:
         """What the next `queries` tokens of each row may attend to: (B, 1, Q, S + Q), to be added to the scores.
 
         None where nothing is held yet: plain causal attention is right then, for rows padded on the right.
         """
-        rows, held = self._seen_BS.shape
+        rows, held = self.seen_BS.shape
         if not held:
             return None
         causal_QQ = torch.ones(queries, queries, dtype=torch.bool).tril()
         seen = torch.cat(
             [
-                self._seen_BS[:, None].expand(rows, queries, held),
+                self.seen_BS[:, None].expand(rows, queries, held),
                 causal_QQ.expand(rows, queries, queries),
             ],
             dim=-1,
@@ -42,27 +42,50 @@ class RaggedCache:
 
     def keep(self, gained: Sequence[int], rows: Sequence[int]) -> None:
         """After a round: of row b's new columns keep the first `gained[b]`, and of the rows only `rows`."""
-        new = self.past.get_seq_length() - self._seen_BS.shape[1]
+        new = self.past.get_seq_length() - self.seen_BS.shape[1]
         new_BQ = torch.arange(new) < torch.tensor(gained)[:, None]
-        self._seen_BS = torch.cat([self._seen_BS, new_BQ], dim=1)[list(rows)]
+        self.seen_BS = torch.cat([self.seen_BS, new_BQ], dim=1)[list(rows)]
         if len(rows) < len(self.lengths):
             self._replace(lambda states_BHSD, rows_B: states_BHSD[rows_B], torch.tensor(rows))
         self.lengths = [self.lengths[b] + gained[b] for b in rows]
-        if self._seen_BS.shape[1] > CROWDED * max(self.lengths):
+        if self.seen_BS.shape[1] > CROWDED * max(self.lengths):
             self._throw_out_hidden()
 
+    def join(self, other: "RaggedCache") -> None:
+        """Take in the rows of `other`, which holds something too, behind those held."""
+        columns = max(self.seen_BS.shape[1], other.seen_BS.shape[1])
+        self.seen_BS = torch.cat([_widened(cache.seen_BS, columns, 1) for cache in (self, other)])
+        self.lengths += other.lengths
+        for mine, theirs in zip(self.past.layers, other.past.layers, strict=True):
+            assert isinstance(mine, DynamicLayer)
+            assert isinstance(theirs, DynamicLayer)
+            mine.keys = torch.cat([_widened(_held(layer.keys), columns, 2) for layer in (mine, theirs)])
+            mine.values = torch.cat([_widened(_held(layer.values), columns, 2) for layer in (mine, theirs)])
+
     def _throw_out_hidden(self) -> None:
-        order_BS = (~self._seen_BS).byte().argsort(dim=1, stable=True)[:, : max(self.lengths)]
-        self._seen_BS = self._seen_BS.gather(1, order_BS)
+        order_BS = (~self.seen_BS).byte().argsort(dim=1, stable=True)[:, : max(self.lengths)]
+        self.seen_BS = self.seen_BS.gather(1, order_BS)
         self._replace(_columns, order_BS)
 
     def _replace(self, pick: Callable[[Tensor, Tensor], Tensor], which: Tensor) -> None:
         for layer in self.past.layers:
             assert isinstance(layer, DynamicLayer)
-            assert layer.keys is not None
-            assert layer.values is not None
-            on_device = which.to(layer.keys.device)
-            layer.keys, layer.values = pick(layer.keys, on_device), pick(layer.values, on_device)
+            on_device = which.to(_held(layer.keys).device)
+            layer.keys, layer.values = (
+                pick(_held(states), on_device) for states in (layer.keys, layer.values)
+            )
+
+
+def _held(states: Tensor | None) -> Tensor:
+    assert states is not None, "the cache has held something since its first pass"
+    return states
+
+
+def _widened(tensor: Tensor, columns: int, dim: int) -> Tensor:
+    """`tensor` with as many zeros behind it along `dim` as make `columns`."""
+    shape = list(tensor.shape)
+    shape[dim] = columns - shape[dim]
+    return torch.cat([tensor, tensor.new_zeros(shape)], dim)
 
 
 def _columns(states_BHSD: Tensor, order_BS: Tensor) -> Tensor:

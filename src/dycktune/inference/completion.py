@@ -8,7 +8,7 @@ from dycktune.errors import SequenceError
 from dycktune.inference.drafting import TraceDraft
 from dycktune.inference.greedy import decode
 from dycktune.inference.plain import Prompt, Reply
-from dycktune.models.chat import opens_think, prompt_ids, reply_text
+from dycktune.models.chat import end_of_turn, opens_think, prompt_ids, reply_text
 from dycktune.models.loading import LoadedModel
 from dycktune.task.problem import Problem
 from dycktune.task.prompt import messages
@@ -58,8 +58,8 @@ def complete(
     Raises:
         SequenceError: a problem's prompt and trace do not fit the model's context.
     """
-    style = style_of(loaded)
-    return answer(loaded, [(problem, prompt_row(loaded, problem, style)) for problem in problems], on_reply)
+    ask = Asker(loaded)
+    return answer(loaded, [(problem, ask(problem)) for problem in problems], on_reply)
 
 
 def answer(
@@ -72,27 +72,37 @@ def answer(
     return [_read(loaded, *row, reply) for row, reply in zip(asked, replies, strict=True)]
 
 
-def prompt_row(loaded: LoadedModel, problem: Problem, style: TraceStyle) -> Prompt:
-    """The prompt's ids, how many tokens the model may write, and a draft of the trace.
+class Asker:
+    """Builds a model's prompts; what is the same for all of them is found once."""
 
-    The limit is a quarter more than a correct trace takes, so that a wrong one can run to its end.
+    def __init__(self, loaded: LoadedModel) -> None:
+        """Prepare the prompts of `loaded`. Raises ModelError for a chat template without an end of turn."""
+        self._loaded, self._style = loaded, style_of(loaded)
+        self._end = end_of_turn(loaded.tokenizer)
+        self._inside_think = opens_think(loaded.tokenizer, messages(Problem("("), self._style))
 
-    Raises:
-        SequenceError: the two together exceed the model's context.
-    """
-    asked = messages(problem, style)
-    ids = prompt_ids(loaded.tokenizer, asked)
-    draft = TraceDraft(loaded, problem, style, inside_think=opens_think(loaded.tokenizer, asked))
-    length = len(draft([]))
-    context = getattr(loaded.model.config, "max_position_embeddings", None)
-    if context is not None and len(ids) + length > context:
-        raise SequenceError(
-            f"the sequence of {problem.length} brackets is too long for {loaded.reference}: prompt and trace "
-            f"take {len(ids) + length} tokens, the model reads {context}; shorten it or use another model"
-        )
-    limit = length + length // 4 + 32
-    room = limit if context is None else min(limit, context - len(ids))
-    return Prompt(ids=ids, limit=room, draft=draft)
+    def __call__(self, problem: Problem) -> Prompt:
+        """The prompt's ids, how many tokens the model may write, and a draft of the trace.
+
+        The limit is a quarter more than a correct trace takes, so that a wrong one can run to its end.
+
+        Raises:
+            SequenceError: the two together exceed the model's context.
+        """
+        tokenizer, config = self._loaded.tokenizer, self._loaded.model.config
+        ids = prompt_ids(tokenizer, messages(problem, self._style))
+        draft = TraceDraft(tokenizer, problem, self._style, inside_think=self._inside_think, end=self._end)
+        length = len(draft.correct)
+        context = getattr(config, "max_position_embeddings", None)
+        if context is not None and len(ids) + length > context:
+            raise SequenceError(
+                f"the sequence of {problem.length} brackets is too long for {self._loaded.reference}: prompt "
+                f"and trace take {len(ids) + length} tokens, the model reads {context}; shorten it or use "
+                "another model"
+            )
+        limit = length + length // 4 + 32
+        room = limit if context is None else min(limit, context - len(ids))
+        return Prompt(ids=ids, limit=room, draft=draft)
 
 
 def _read(loaded: LoadedModel, problem: Problem, prompt: Prompt, reply: Reply) -> Completion:

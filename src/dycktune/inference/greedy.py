@@ -11,14 +11,16 @@ The smallest margin between the top two logits is kept for each row, and rows th
 decoded again alone with `generate`, which is the one canonical way.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from dycktune.inference.cache import RaggedCache
+from dycktune.inference.drafting import LookUp
 from dycktune.inference.plain import Prompt, Reply, batches, generate
 from dycktune.models.chat import stop_ids
 from dycktune.models.loading import LoadedModel
@@ -28,64 +30,72 @@ MARGIN = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.5}
 precisions round logits near 20 to 1/64 (float16) and 1/8 (bfloat16), and a few such steps add up."""
 
 TOKENS_AT_ONCE = 32_768
-"""Prompt and reply tokens of one batch: bounds its cache."""
+"""Prompt and reply tokens of the rows that are decoded together: bounds their cache."""
+
+FRESH_AT_ONCE = {"cpu": 8_192, "other": 32_768}
+"""Prompt and reply tokens of the rows that begin together, by kind of device. Most tokens are found in this first
+pass, and on a CPU its hidden states should stay in the processor's cache."""
 
 LOGITS_AT_ONCE = {"cpu": 80_000_000, "other": 1_000_000_000}
 """Drafted tokens times vocabulary of one pass, by kind of device: 320 MB in float32, 2 GB in bfloat16. Longer drafts
 are checked in several passes."""
 
-TRUST = (4, 1024)
-"""Fewest and most tokens of a draft that a pass checks. A row's trust starts high and follows its success."""
+WIDTHS = (4, 16, 64, 256, 1024)
+"""How many tokens of a draft a pass checks. A row's trust starts high and follows its success."""
 
-LOOK_BACK, LOOK_AHEAD = 3, 16
-"""Without a draft: how many of the last tokens must stand earlier in the row, for how many that followed them there
-to be the guess (prompt look-up)."""
+PROBE_EVERY = 4
+"""A row that has lost all trust in drafts tries the fewest tokens once in so many passes."""
 
 
 @dataclass
 class _Row:
     prompt: Prompt
+    near: float
+    """Margins below it are near ties."""
     written: list[int] = field(default_factory=list)
     margin: float = float("inf")
+    decided: int = 0
+    """Tokens up to the last near tie, which only decoding alone can tell for certain."""
     finished: bool = False
-    trust: int = TRUST[1]
-    rounds: int = 0
+    trust: int = WIDTHS[-1]
+    passes: int = 0
+
+    def __post_init__(self) -> None:
+        self._look_up = LookUp(self.prompt.ids)
 
     def guess(self, window: int) -> list[int]:
-        """At most `window` likely tokens. A row that has lost trust in drafts looks for one every eighth round."""
-        room = min(window, self.trust, self.prompt.limit - len(self.written) - 1)
-        drafted: Sequence[int] = ()
-        if self.prompt.draft and (self.trust > TRUST[0] or self.rounds % 8 == 0):
-            drafted = self.prompt.draft(self.written)
-        return list(drafted or self._look_up())[:room]
-
-    def _look_up(self) -> list[int]:
-        """What followed the last tokens at the last place they stood before."""
-        key, text = self.written[-LOOK_BACK:], self.prompt.ids + self.written[:-1]
-        for start in range(len(text) - len(key), -1, -1) if key else ():
-            if text[start : start + len(key)] == key:
-                return text[start + len(key) : start + len(key) + LOOK_AHEAD]
-        return []
+        """At most `window` likely tokens."""
+        wanted = WIDTHS[0] if self.passes % PROBE_EVERY == 0 else 0
+        room = min(window, self.trust or wanted, self.prompt.limit - len(self.written) - 1)
+        if room <= 0:
+            return []
+        drafted = self.prompt.draft(self.written, room) if self.prompt.draft else ()
+        return list(drafted or self._look_up(self.written, room))[:room]
 
     @property
     def fresh(self) -> list[int]:
         """Tokens no pass has read yet."""
         return self.written[-1:] or self.prompt.ids
 
-    def accept(self, guess: list[int], best: list[int], margins_N: Tensor, stops: list[int]) -> int:
-        """Take the guess as far as it is `best`, and the model's own token behind it; how much of it was right."""
-        right = next((i for i, token in enumerate(guess) if best[i] != token), len(guess))
-        gained = best[: right + 1]
+    def accept(self, guess: list[int], top: "_Top", stops: list[int]) -> int:
+        """Take the guess as far as it is the best, and the model's own token behind it; how much of it was right."""
+        right = next((i for i, token in enumerate(guess) if top.ids[i] != token), len(guess))
+        gained = top.ids[: right + 1]
         end = next((i for i, token in enumerate(gained) if token in stops), None)
-        taken = len(gained) if end is None else end + 1
-        self.margin = min(self.margin, float(margins_N[:taken].min()))
+        margins = top.margins[: len(gained) if end is None else end + 1]
+        self.margin = min(self.margin, *margins)
+        near = [i for i, margin in enumerate(margins, start=1) if not margin >= self.near]
+        self.decided = len(self.written) + near[-1] if near else self.decided
         self.written += gained if end is None else gained[:end]
-        self.finished, self.rounds = end is not None, self.rounds + 1
-        if right == len(guess):
-            self.trust = min(TRUST[1], self.trust * 4)
-        elif right < self.trust // 4:
-            self.trust = max(TRUST[0], self.trust // 4)
+        self.finished, self.passes = end is not None, self.passes + 1
+        self._trust_by(right, len(guess))
         return right
+
+    def _trust_by(self, right: int, guessed: int) -> None:
+        if guessed and right == guessed:
+            self.trust = min(WIDTHS[-1], max(self.trust, WIDTHS[0]) * 4)
+        elif right < self.trust // 4:
+            self.trust = self.trust // 4 if self.trust > WIDTHS[0] else 0
 
     @property
     def done(self) -> bool:
@@ -93,6 +103,13 @@ class _Row:
 
     def reply(self) -> Reply:
         return Reply(ids=self.written, finished=self.finished, margin=self.margin)
+
+
+class _Top(NamedTuple):
+    """The best token at each of a few positions, and its margin over the second."""
+
+    ids: list[int]
+    margins: list[float]
 
 
 def decode(
@@ -109,15 +126,14 @@ def decode(
         A reply for each prompt, in order; each is what `generate` gives for its row alone.
     """
     if not _keeps_all(loaded):
-        return generate(loaded, prompts)
-    rows = [_Row(prompt) for prompt in prompts]
-    lengths = [len(prompt.ids) + prompt.limit for prompt in prompts]
-    done = 0
-    for batch in batches(lengths, TOKENS_AT_ONCE):
-        _decode_batch(loaded, [rows[i] for i in batch])
-        done += len(batch)
-        if on_reply:
+        return generate(loaded, prompts, on_reply=on_reply)
+    near = MARGIN[loaded.model.dtype]
+    rows = [_Row(prompt, near) for prompt in prompts]
+    told = 0
+    for done in _passes(loaded, rows):
+        if on_reply and done > told:
             on_reply(done)
+        told = done
     return [_canonical(loaded, row) for row in rows]
 
 
@@ -126,53 +142,113 @@ def _keeps_all(loaded: LoadedModel) -> bool:
     return all(type(layer) is DynamicLayer for layer in DynamicCache(config=loaded.model.config).layers)
 
 
-@torch.inference_mode()
-def _decode_batch(loaded: LoadedModel, rows: list[_Row]) -> None:
+def _passes(loaded: LoadedModel, rows: Sequence[_Row]) -> Iterator[int]:
+    """Decode all rows; after each pass, how many are done.
+
+    Few rows begin together, and drafts that are right end them there; the others wait and go on together.
+    """
     stops = stop_ids(loaded.tokenizer, loaded.model.generation_config)
-    logits = LOGITS_AT_ONCE["cpu" if loaded.model.device.type == "cpu" else "other"]
-    cache = RaggedCache(len(rows))
-    while rows:
-        window = logits // (len(loaded.tokenizer) * len(rows))
-        guesses = [row.guess(window) for row in rows]
-        inputs = [row.fresh + guess for row, guess in zip(rows, guesses, strict=True)]
-        top_values, top_ids, first = _forward(
-            loaded, inputs, min(len(row.fresh) for row in rows), cache, stops
-        )
-        gained = []
-        for b, (row, guess) in enumerate(zip(rows, guesses, strict=True)):
-            read = len(row.fresh)
-            told = slice(read - 1 - first, read + len(guess) - first)
-            margins_N = top_values[b, told, 0] - top_values[b, told, 1]
-            gained.append(read + row.accept(guess, top_ids[b, told, 0].tolist(), margins_N, stops))
-        going = [b for b, row in enumerate(rows) if not row.done]
-        rows = [rows[b] for b in going]
-        if rows:
-            cache.keep(gained, going)
+    lengths = [len(row.prompt.ids) + row.prompt.limit for row in rows]
+    waiting = _Batch(loaded, stops, [])
+    for chunk in batches(lengths, FRESH_AT_ONCE[_kind(loaded)]):
+        fresh = _Batch(loaded, stops, [rows[i] for i in chunk])
+        fresh.step()
+        yield sum(row.done for row in rows)
+        longest = lengths[chunk[-1]]
+        while waiting.rows and (len(waiting.rows) + len(fresh.rows)) * longest > TOKENS_AT_ONCE:
+            waiting.step()
+            yield sum(row.done for row in rows)
+        waiting.join(fresh)
+    while waiting.rows:
+        waiting.step()
+        yield sum(row.done for row in rows)
 
 
-def _forward(
-    loaded: LoadedModel, inputs: list[list[int]], fresh: int, cache: RaggedCache, stops: list[int]
-) -> tuple[Tensor, Tensor, int]:
-    """The two highest logits and their ids at each position from the last of `fresh` on: (B, Q - first, 2) each."""
-    model, longest = loaded.model, max(map(len, inputs))
-    # Padding stands on the right, where causal attention never looks back from.
-    ids_BQ = torch.tensor([ids + [stops[0]] * (longest - len(ids)) for ids in inputs])
-    positions_BQ = torch.tensor(cache.lengths)[:, None] + torch.arange(longest)
-    first = fresh - 1
-    logits_BQV = model(
-        input_ids=ids_BQ.to(model.device),
-        position_ids=positions_BQ.to(model.device),
-        attention_mask=cache.mask(longest, model.dtype, model.device),
-        past_key_values=cache.past,
-        use_cache=True,
-        logits_to_keep=longest - first,
-    ).logits
-    top = logits_BQV.topk(2)
-    return top.values.float().cpu(), top.indices.cpu(), first
+class _Batch:
+    """Rows that are decoded together, none of them done, and their cache."""
+
+    def __init__(self, loaded: LoadedModel, stops: list[int], rows: list[_Row]) -> None:
+        self.rows = rows
+        self._loaded, self._stops = loaded, stops
+        self.cache = RaggedCache(len(rows))
+
+    def join(self, other: "_Batch") -> None:
+        """Take in the rows of `other`."""
+        if self.rows and other.rows:
+            self.cache.join(other.cache)
+        elif other.rows:
+            self.cache = other.cache
+        self.rows += other.rows
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """One pass: each row gets at least one token, and those that are done leave."""
+        window = LOGITS_AT_ONCE[_kind(self._loaded)] // (len(self._loaded.tokenizer) * len(self.rows))
+        guesses = _levelled([row.guess(window) for row in self.rows])
+        read = [len(row.fresh) for row in self.rows]
+        tops = self._forward([row.fresh + guess for row, guess in zip(self.rows, guesses, strict=True)], read)
+        gained = [
+            n + row.accept(guess, top, self._stops)
+            for n, row, guess, top in zip(read, self.rows, guesses, tops, strict=True)
+        ]
+        going = [b for b, row in enumerate(self.rows) if not row.done]
+        self.rows = [self.rows[b] for b in going]
+        if self.rows:
+            self.cache.keep(gained, going)
+
+    def _forward(self, inputs: list[list[int]], read: list[int]) -> list[_Top]:
+        """For each row what is best behind each of its inputs, from the last of the first `read` on."""
+        model, longest, first = self._loaded.model, max(map(len, inputs)), min(read) - 1
+        # Padding stands on the right, where causal attention never looks back from.
+        ids_BQ = torch.tensor([ids + [self._stops[0]] * (longest - len(ids)) for ids in inputs])
+        positions_BQ = torch.tensor(self.cache.lengths)[:, None] + torch.arange(longest)
+        logits_BQV = model(
+            input_ids=ids_BQ.to(model.device),
+            position_ids=positions_BQ.to(model.device),
+            attention_mask=self.cache.mask(longest, model.dtype, model.device),
+            past_key_values=self.cache.past,
+            use_cache=True,
+            logits_to_keep=longest - first,
+        ).logits
+        ids, margins = (part_BQ.tolist() for part_BQ in _top(logits_BQV))
+        spans = [slice(n - 1 - first, len(row) - first) for n, row in zip(read, inputs, strict=True)]
+        return [_Top(ids[b][span], margins[b][span]) for b, span in enumerate(spans)]
+
+
+def _levelled(guesses: list[list[int]]) -> list[list[int]]:
+    """The guesses, the longest cut so far that a third of the pass is no padding.
+
+    A row whose draft is long has time, since the others need more passes than it does.
+    """
+    rows = len(guesses)
+    width = max(
+        w for w in (0, *WIDTHS) if (1 + w) * rows <= 3 * (rows + sum(min(len(guess), w) for guess in guesses))
+    )
+    return [guess[:width] for guess in guesses]
+
+
+def _top(logits_BQV: Tensor) -> tuple[Tensor, Tensor]:
+    """The best token's id at each position and its margin over the second: (B, Q) each. The logits are spoilt."""
+    best = logits_BQV.max(dim=-1)
+    # Two plain maxima take a fraction of the time of topk.
+    logits_BQV.scatter_(-1, best.indices[..., None], float("-inf"))
+    return best.indices, best.values.float() - logits_BQV.amax(dim=-1).float()
+
+
+def _kind(loaded: LoadedModel) -> str:
+    return "cpu" if loaded.model.device.type == "cpu" else "other"
 
 
 def _canonical(loaded: LoadedModel, row: _Row) -> Reply:
-    if row.margin >= MARGIN[loaded.model.dtype]:
+    """The row's reply; one that came near a tie is decoded again alone, as far as its last near tie at first.
+
+    Where that gives the same tokens, what follows them is certain.
+    """
+    if not row.decided:
         return row.reply()
+    (start,) = generate(loaded, [replace(row.prompt, limit=row.decided)])
+    ended = row.decided > len(row.written)
+    if start.ids == row.written[: row.decided] and start.finished == ended:
+        return replace(row.reply(), alone=True)
     (reply,) = generate(loaded, [row.prompt])
     return replace(reply, alone=True)

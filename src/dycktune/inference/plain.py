@@ -1,6 +1,6 @@
 """Greedy decoding with the model's own `generate`: the reference every faster way must equal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,8 +18,8 @@ TOKENS_AT_ONCE = 65_536
 class Draft(Protocol):
     """Guesses how a reply goes on."""
 
-    def __call__(self, written: Sequence[int], /) -> Sequence[int]:
-        """Likely ids behind those written so far, stop token included; none where there is no guess."""
+    def __call__(self, written: Sequence[int], room: int, /) -> Sequence[int]:
+        """At most `room` likely ids behind those written so far, stop token included; none for no guess."""
         ...
 
 
@@ -60,13 +60,26 @@ class _Margins(LogitsProcessor):
         return scores
 
 
-def generate(loaded: LoadedModel, prompts: Sequence[Prompt]) -> list[Reply]:
-    """Decode every prompt, in batches of similar length. Returns a reply for each, in order."""
+def generate(
+    loaded: LoadedModel, prompts: Sequence[Prompt], *, on_reply: Callable[[int], None] | None = None
+) -> list[Reply]:
+    """Decode every prompt, in batches of similar length.
+
+    Args:
+        loaded: The model.
+        prompts: Rows of any lengths; their drafts are not used.
+        on_reply: Called with the number of rows finished so far.
+
+    Returns:
+        A reply for each prompt, in order.
+    """
     replies: dict[int, Reply] = {}
     lengths = [len(prompt.ids) + prompt.limit for prompt in prompts]
     for batch in batches(lengths, TOKENS_AT_ONCE):
         written = _generate_batch(loaded, [prompts[i] for i in batch])
         replies |= dict(zip(batch, written, strict=True))
+        if on_reply:
+            on_reply(len(replies))
     return [replies[i] for i in range(len(prompts))]
 
 

@@ -7,7 +7,7 @@ decoding fast; it never decides what is decoded.
 
 import re
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dycktune.task.brackets import EVERY
 from dycktune.task.problem import Problem
@@ -17,8 +17,7 @@ _THOUGHT, _STEP = "# Thought ", "# Step "
 _DIGITS = re.compile(r"[0-9]{1,9}")
 
 
-@dataclass(frozen=True)
-class _Piece:
+class _Piece(NamedTuple):
     """A piece of a trace."""
 
     likely: str
@@ -31,16 +30,17 @@ class _Piece:
 
     def read(self, text: str, start: int) -> str | None:
         """What stands at `start`, completed where the text ends within it; None for none of the choices."""
-        rest = text[start:]
+        left = len(text) - start
         for choice in (self.likely, *self.others):
-            if rest.startswith(choice) and not (self.number and rest[len(choice) :][:1].isdigit()):
+            end = start + len(choice)
+            if text.startswith(choice, start) and not (self.number and text[end : end + 1].isdigit()):
                 return choice
-            if choice.startswith(rest):
+            if left < len(choice) and choice.startswith(text[start:]):
                 return choice
         if self.number:
-            digits = _DIGITS.match(rest)
+            digits = _DIGITS.match(text, start)
             return digits[0] if digits else None
-        return rest[0] if self.symbol else None
+        return text[start] if self.symbol else None
 
 
 _Trace = Generator[_Piece, str, None]
