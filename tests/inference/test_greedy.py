@@ -95,6 +95,48 @@ def test_a_near_tie_is_decoded_again_alone_and_counted(loaded, monkeypatch):
     assert all(reply.alone for reply in decode(loaded, rows))
 
 
+def test_a_near_tie_that_alone_goes_the_other_way_is_what_alone_gives(loaded, monkeypatch):
+    """The tie lies at the third token, where decoding in company took another one."""
+    row = Prompt(ids=[11, 12], limit=8)
+    (alone,) = generate(loaded, [row])
+    other = greedy._Row(row, near=0.0, written=[*alone.ids[:2], alone.ids[2] ^ 1, 77, 78], decided=3)
+    assert greedy._canonical(loaded, other) == replace(alone, alone=True)
+
+
+def test_what_follows_the_last_near_tie_is_not_decoded_again(loaded, monkeypatch):
+    row = Prompt(ids=[11, 12], limit=8)
+    (reply,) = generate(loaded, [row])
+    limits = []
+    monkeypatch.setattr(
+        greedy, "generate", lambda model, rows: limits.append(rows[0].limit) or generate(model, rows)
+    )
+    found = greedy._canonical(loaded, greedy._Row(row, near=0.0, written=reply.ids, decided=3))
+    assert (found.ids, found.alone, limits) == (reply.ids, True, [3])
+
+
+def test_a_model_with_a_sliding_window_is_left_to_generate_and_progress_is_told(loaded):
+    windowed = replace(
+        loaded,
+        model=make_model(
+            loaded.tokenizer, use_sliding_window=True, sliding_window=4, max_window_layers=0
+        ).eval(),
+    )
+    rows = [half_right(windowed, Prompt(ids=[*range(10, 10 + n)], limit=6), [2]) for n in (1, 7, 12)]
+    told = []
+    replies = decode(windowed, rows, on_reply=told.append)
+    assert [reply.ids for reply in replies] == [generate(windowed, [row])[0].ids for row in rows]
+    assert told == [3]
+    assert not greedy._keeps_all(windowed)
+
+
+def test_progress_is_told_once_for_each_count_and_ends_with_all(loaded, monkeypatch):
+    monkeypatch.setitem(greedy.FRESH_AT_ONCE, "cpu", 1)
+    told = []
+    decode(loaded, [Prompt(ids=[11 + i], limit=1 + i) for i in range(4)], on_reply=told.append)
+    assert told == sorted(set(told))
+    assert told[-1] == 4
+
+
 @given(st.lists(st.integers(1, 50), max_size=20), st.integers(1, 200))
 def test_batches_keep_within_the_budget_and_lose_no_row(lengths, budget):
     chunks = batches(lengths, budget)
