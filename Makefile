@@ -1,6 +1,7 @@
 # Everything runs in .venv, which the first target that needs it makes.
 #   make quickstart     the whole run on the built-in model
 #   make test           all tests
+#   make bench          the decoding benchmark, on the run BENCH_RUN names
 #   make check          format, lint, types, import layers
 # PYTHON names another interpreter (3.11 or newer). PIP_ARGS is passed to pip, for a mirror or a CPU-only torch.
 # QUICKSTART_ARGS is passed to the quickstart, such as QUICKSTART_ARGS="--benchmark bbh_dyck_languages.json".
@@ -8,6 +9,7 @@
 PYTHON ?= python3
 PIP_ARGS ?=
 QUICKSTART_ARGS ?=
+BENCH_RUN ?= runs/quickstart
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_ARGS) --constraint constraints.txt
 
@@ -31,6 +33,9 @@ check: .venv/installed-dev
 format: .venv/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench: .venv/installed
+	$(BIN)/python benchmarks/decode.py $(BENCH_RUN)
 
 clean:
 	rm -rf .venv

@@ -78,7 +78,7 @@ def test_a_right_draft_takes_one_forward_pass(loaded, monkeypatch):
 def test_the_budgets_change_no_reply(loaded, rows, budget, fresh):
     expected = [reply.ids for reply in decode(loaded, rows)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(greedy, "TOKENS_AT_ONCE", budget)
+        patch.setitem(greedy.TOKENS_AT_ONCE, "cpu", budget)
         patch.setitem(greedy.FRESH_AT_ONCE, "cpu", fresh)
         patch.setitem(greedy.LOGITS_AT_ONCE, "cpu", budget * 100)
         assert [reply.ids for reply in decode(loaded, rows)] == expected

@@ -21,7 +21,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from dycktune.inference.cache import RaggedCache
 from dycktune.inference.drafting import LookUp
-from dycktune.inference.plain import Prompt, Reply, batches, generate
+from dycktune.inference.plain import TOKENS_AT_ONCE, Prompt, Reply, batches, generate, kind
 from dycktune.models.chat import stop_ids
 from dycktune.models.loading import LoadedModel
 
@@ -29,12 +29,9 @@ MARGIN = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.5}
 """Logit margins below which a row is decoded again alone. Shapes change float32 logits by about 1e-5; half
 precisions round logits near 20 to 1/64 (float16) and 1/8 (bfloat16), and a few such steps add up."""
 
-TOKENS_AT_ONCE = 32_768
-"""Prompt and reply tokens of the rows that are decoded together: bounds their cache."""
-
-FRESH_AT_ONCE = {"cpu": 8_192, "other": 32_768}
-"""Prompt and reply tokens of the rows that begin together, by kind of device. Most tokens are found in this first
-pass, and on a CPU its hidden states should stay in the processor's cache."""
+FRESH_AT_ONCE = {"cpu": 4_096, "other": 32_768}
+"""Prompt and reply tokens of the rows that begin together, by kind of device: where drafts are right, this first
+pass is the only one."""
 
 LOGITS_AT_ONCE = {"cpu": 80_000_000, "other": 1_000_000_000}
 """Drafted tokens times vocabulary of one pass, by kind of device: 320 MB in float32, 2 GB in bfloat16. Longer drafts
@@ -149,13 +146,13 @@ def _passes(loaded: LoadedModel, rows: Sequence[_Row]) -> Iterator[int]:
     """
     stops = stop_ids(loaded.tokenizer, loaded.model.generation_config)
     lengths = [len(row.prompt.ids) + row.prompt.limit for row in rows]
-    waiting = _Batch(loaded, stops, [])
-    for chunk in batches(lengths, FRESH_AT_ONCE[_kind(loaded)]):
+    budget, waiting = TOKENS_AT_ONCE[kind(loaded)], _Batch(loaded, stops, [])
+    for chunk in batches(lengths, FRESH_AT_ONCE[kind(loaded)]):
         fresh = _Batch(loaded, stops, [rows[i] for i in chunk])
         fresh.step()
         yield sum(row.done for row in rows)
         longest = lengths[chunk[-1]]
-        while waiting.rows and (len(waiting.rows) + len(fresh.rows)) * longest > TOKENS_AT_ONCE:
+        while waiting.rows and (len(waiting.rows) + len(fresh.rows)) * longest > budget:
             waiting.step()
             yield sum(row.done for row in rows)
         waiting.join(fresh)
@@ -183,7 +180,7 @@ class _Batch:
     @torch.inference_mode()
     def step(self) -> None:
         """One pass: each row gets at least one token, and those that are done leave."""
-        window = LOGITS_AT_ONCE[_kind(self._loaded)] // (len(self._loaded.tokenizer) * len(self.rows))
+        window = LOGITS_AT_ONCE[kind(self._loaded)] // (len(self._loaded.tokenizer) * len(self.rows))
         guesses = _levelled([row.guess(window) for row in self.rows])
         read = [len(row.fresh) for row in self.rows]
         tops = self._forward([row.fresh + guess for row, guess in zip(self.rows, guesses, strict=True)], read)
@@ -233,10 +230,6 @@ def _top(logits_BQV: Tensor) -> tuple[Tensor, Tensor]:
     # Two plain maxima take a fraction of the time of topk.
     logits_BQV.scatter_(-1, best.indices[..., None], float("-inf"))
     return best.indices, best.values.float() - logits_BQV.amax(dim=-1).float()
-
-
-def _kind(loaded: LoadedModel) -> str:
-    return "cpu" if loaded.model.device.type == "cpu" else "other"
 
 
 def _canonical(loaded: LoadedModel, row: _Row) -> Reply:

@@ -11,8 +11,9 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from dycktune.models.chat import stop_ids
 from dycktune.models.loading import LoadedModel
 
-TOKENS_AT_ONCE = 65_536
-"""Prompt and reply tokens held in one batch's cache."""
+TOKENS_AT_ONCE = {"cpu": 8_192, "other": 65_536}
+"""Prompt and reply tokens of the rows that are decoded together, by kind of device: bounds their cache. On a CPU,
+memory that is not in the processor's cache costs more than a larger batch saves."""
 
 
 class Draft(Protocol):
@@ -75,12 +76,17 @@ def generate(
     """
     replies: dict[int, Reply] = {}
     lengths = [len(prompt.ids) + prompt.limit for prompt in prompts]
-    for batch in batches(lengths, TOKENS_AT_ONCE):
+    for batch in batches(lengths, TOKENS_AT_ONCE[kind(loaded)]):
         written = _generate_batch(loaded, [prompts[i] for i in batch])
         replies |= dict(zip(batch, written, strict=True))
         if on_reply:
             on_reply(len(replies))
     return [replies[i] for i in range(len(prompts))]
+
+
+def kind(loaded: LoadedModel) -> str:
+    """The kind of device a model is on, as the budgets name it."""
+    return "cpu" if loaded.model.device.type == "cpu" else "other"
 
 
 def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
