@@ -66,7 +66,7 @@ def stages(tmp_path_factory) -> dict[str, LoadedModel]:
     """A model early in training, one that has learnt short problems, and one with random weights."""
     recipe = {
         "model": {"base": BUILTIN, "dtype": "float32"},
-        "data": {"count": 1500, "eval_count": 8, "min_length": 1, "max_length": 5, "style": "compact"},
+        "data": {"count": 1500, "eval_count": 8, "min_length": 2, "max_length": 5, "style": "compact"},
         "lora": {"r": 64, "alpha": 64, "dropout": 0.0},
         "optim": {
             "learning_rate": 3e-3,
@@ -94,7 +94,7 @@ def stages(tmp_path_factory) -> dict[str, LoadedModel]:
 @pytest.mark.parametrize(("stage", "count"), [("good", 1500), ("early", 1000), ("random", 100)])
 def test_on_thousands_of_problems_every_token_is_that_of_plain_generate(stages, stage, count):
     loaded = stages[stage]
-    problems = list(Corpus(CorpusSpec(count=count, split="test", min_length=1, max_length=6)))
+    problems = list(Corpus(CorpusSpec(count=count, split="test", min_length=2, max_length=6)))
     prompts = [Asker(loaded)(problem) for problem in problems]
     drafted, plain = decode(loaded, prompts), generate(loaded, prompts)
     differing = [i for i in range(count) if drafted[i].ids != plain[i].ids]
@@ -104,6 +104,6 @@ def test_on_thousands_of_problems_every_token_is_that_of_plain_generate(stages, 
 
 @pytest.mark.slow
 def test_the_stages_are_what_they_are_called(stages):
-    problems = list(Corpus(CorpusSpec(count=100, split="test", min_length=1, max_length=5)))
+    problems = list(Corpus(CorpusSpec(count=100, split="test", min_length=2, max_length=5)))
     right = {name: sum(c.verdict.correct for c in complete(stages[name], problems)) for name in stages}
     assert right["good"] > 60 > right["early"] >= right["random"] == 0
