@@ -72,11 +72,11 @@ def stages(tmp_path_factory) -> dict[str, LoadedModel]:
             "learning_rate": 3e-3,
             "batch_size": 8,
             "accumulation": 1,
-            "max_steps": 160,
+            "max_steps": 400,
             "checkpointing": False,
         },
-        "eval": {"steps": 40, "exact_match": 0},
-        "save": {"steps": 40},
+        "eval": {"steps": 100, "exact_match": 0},
+        "save": {"steps": 100},
     }
     run = RunFolder(train(build(recipe, {}), tmp_path_factory.mktemp("runs") / "short"))
     early, *_, good = (load(str(checkpoint.path), device="cpu") for checkpoint in run.checkpoints())
@@ -94,7 +94,7 @@ def stages(tmp_path_factory) -> dict[str, LoadedModel]:
 @pytest.mark.parametrize(("stage", "count"), [("good", 1500), ("early", 1000), ("random", 100)])
 def test_on_thousands_of_problems_every_token_is_that_of_plain_generate(stages, stage, count):
     loaded = stages[stage]
-    problems = list(Corpus(CorpusSpec(count=count, split="test", min_length=2, max_length=6)))
+    problems = list(Corpus(CorpusSpec(count=count, split="test", min_length=2, max_length=7)))
     prompts = [Asker(loaded)(problem) for problem in problems]
     drafted, plain = decode(loaded, prompts), generate(loaded, prompts)
     differing = [i for i in range(count) if drafted[i].ids != plain[i].ids]
