@@ -1,0 +1,37 @@
+import pytest
+import torch
+from transformers import LlamaForCausalLM
+
+from dycktune.models.loading import load
+from dycktune.models.tiny import pretrain, vocabulary
+
+SMALL = {"hidden": 32, "layers": 1, "rate": 1e-3, "tokens": 512, "seed": 0}
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """A model that was built when the words had other ids."""
+    with monkeypatch.context() as before:
+        before.setattr(vocabulary, "COMMON_WORDS", vocabulary.COMMON_WORDS[:0:-1])
+        pretrain.pretrain(tmp_path / "start", start=None, steps=1, **SMALL)
+    return tmp_path / "start"
+
+
+def test_what_is_built_loads_like_any_model(start):
+    loaded = load(str(start))
+    assert isinstance(loaded.model, LlamaForCausalLM)
+    assert loaded.model.config.vocab_size == len(loaded.tokenizer)
+    assert loaded.model.generation_config is not None
+    assert loaded.model.generation_config.eos_token_id == loaded.tokenizer.eos_token_id
+
+
+def test_going_on_keeps_what_each_token_means_though_its_id_changed(start):
+    before, now = load(str(start)).tokenizer.get_vocab(), vocabulary.build_tokenizer()
+    old = LlamaForCausalLM.from_pretrained(start).model.embed_tokens.weight
+    model = pretrain._gone_on_from(start, now)
+    moved = [token for token, i in before.items() if now.get_vocab()[token] != i]
+    assert len(moved) > 100
+    for token in moved:
+        assert torch.equal(model.model.embed_tokens.weight[now.get_vocab()[token]], old[before[token]])
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    assert model.config.eos_token_id == model.generation_config.eos_token_id == now.eos_token_id
