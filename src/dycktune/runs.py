@@ -52,6 +52,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def guard(self) -> Path:
+        """What the guard did, a line each; missing where it had nothing to do."""
+        return self.path / "guard.jsonl"
+
+    @property
     def checkpoints_folder(self) -> Path:
         """Holds `checkpoint-N/`."""
         return self.path / "checkpoints"
@@ -139,9 +144,13 @@ class RunFolder:
         """Put these scores in the place of all others, atomically."""
         _write_lines(self.scores, rows)
 
+    def append_guard_event(self, row: Mapping[str, Any]) -> None:
+        """Add something the guard did."""
+        _append_line(self.guard, row)
+
     def rewind(self, step: int) -> None:
         """Forget what was logged, scored or half saved after `step`, where a resumed run goes on from."""
-        for file in (self.metrics, self.scores):
+        for file in filter(Path.is_file, (self.metrics, self.scores, self.guard)):
             _write_lines(file, [row for row in _read_lines(file) if row.get("step", 0) <= step])
         kept = {checkpoint.path for checkpoint in self.checkpoints()}
         for folder in set(self.checkpoints_folder.glob("checkpoint-*")) - kept:
@@ -170,10 +179,11 @@ def _line(row: Mapping[str, Any]) -> str:
     return json.dumps(dict(row)) + "\n"
 
 
-def begin(path: Path, config_toml: str, *, resume: bool) -> RunFolder:
+def begin(path: Path, config_toml: str, *, resume: bool, defaults_toml: str = "") -> RunFolder:
     """Make a run folder, or open one that is to be gone on with.
 
-    A folder whose run failed before its first step is made anew.
+    A folder whose run failed before its first step is made anew. Fields that an older run's configuration lacks are
+    those of `defaults_toml`.
 
     Raises:
         RunError: the folder is in use and `resume` is False, or its run had another configuration.
@@ -186,7 +196,7 @@ def begin(path: Path, config_toml: str, *, resume: bool) -> RunFolder:
     if run.started and not resume:
         raise RunError(f"{path} already holds a run; go on with it by --resume, or name another with --out")
     if run.started:
-        _refuse_other_config(run, config_toml)
+        _refuse_other_config(run, config_toml, defaults_toml)
         return run
     run.checkpoints_folder.mkdir(parents=True, exist_ok=True)
     write_text(run.config, config_toml)
@@ -230,8 +240,10 @@ def write_text(path: Path, text: str) -> None:
     beside.replace(path)
 
 
-def _refuse_other_config(run: RunFolder, config_toml: str) -> None:
-    old, new = (_flat(tomllib.loads(text)) for text in (run.config.read_text(encoding="utf-8"), config_toml))
+def _refuse_other_config(run: RunFolder, config_toml: str, defaults_toml: str) -> None:
+    texts = (defaults_toml, run.config.read_text(encoding="utf-8"), config_toml)
+    defaults, stored, new = (_flat(tomllib.loads(text)) for text in texts)
+    old = defaults | stored
     changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     if changed:
         said = ", ".join(f"{name} was {old.get(name)!r} and is {new.get(name)!r}" for name in changed)

@@ -152,6 +152,16 @@ class EvalSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GuardSection:
+    """What watches over the run while it is going."""
+
+    enabled: bool = True
+    """Whether a run that diverges is rolled back to its last good state and goes on at a lower learning rate."""
+    attempts: Annotated[int, Range(0)] = 8
+    """Rollbacks after which trouble stops the run."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SaveSection:
     """Checkpoints."""
 
@@ -183,5 +193,6 @@ class Config:
     loss: LossSection = field(default_factory=LossSection)
     optim: OptimSection = field(default_factory=OptimSection)
     eval: EvalSection = field(default_factory=EvalSection)
+    guard: GuardSection = field(default_factory=GuardSection)
     save: SaveSection = field(default_factory=SaveSection)
     select: SelectSection = field(default_factory=SelectSection)

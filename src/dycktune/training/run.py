@@ -18,6 +18,7 @@ from transformers import (
 
 from dycktune.data.rows import Example
 from dycktune.data.tokens import LossWeights, TokenizedExample, tokenize
+from dycktune.errors import RunError
 from dycktune.models.card import ModelCard
 from dycktune.models.loading import load_base
 from dycktune.runs import RunFolder, begin, provenance, write_json
@@ -26,6 +27,7 @@ from dycktune.training.adapter import with_adapter
 from dycktune.training.collator import DataCollatorWithWeights
 from dycktune.training.config import Config
 from dycktune.training.examples import Examples, load_examples
+from dycktune.training.guard import attach
 from dycktune.training.judge import Judge
 from dycktune.training.recorder import Recorder, Report, save_state
 from dycktune.training.trainer import WeightedLossTrainer
@@ -122,7 +124,10 @@ class Rows(Dataset):
 def _begin(out: Path, config: Config, *, resume: bool) -> RunFolder:
     """The run folder, made by the first rank alone."""
     first = os.environ.get("RANK", "0") == "0"
-    return begin(out, recipe.to_toml(config), resume=resume) if first else RunFolder(out)
+    if not first:
+        return RunFolder(out)
+    defaults = recipe.to_toml(Config())
+    return begin(out, recipe.to_toml(config), resume=resume, defaults_toml=defaults)
 
 
 def _fit(
@@ -153,7 +158,13 @@ def _fit(
         callbacks=[Recorder(run, report)],
     )
     trainer.remove_callback(PrinterCallback)
+    guard = attach(trainer, attempts=config.guard.attempts, folder=run.path) if config.guard.enabled else None
     _train(trainer, run, _manifest(config, train_set))
+    if guard is not None and guard.stopped:
+        raise RunError(
+            f"{run.path}: the guard stopped the run at step {trainer.state.global_step}, as it went wrong again after "
+            f"{config.guard.attempts} rollbacks; lower optim.learning_rate, and see `dycktune diagnose {run.path}`"
+        )
 
 
 def _judge(
