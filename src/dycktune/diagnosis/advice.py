@@ -14,8 +14,22 @@ def advise(diagnosis: Diagnosis) -> Iterator[str]:
     """Sentences, the most urgent first: what to deploy, then what to change and from what evidence."""
     yield from _deploy(diagnosis)
     yield from CURES[diagnosis.label](diagnosis)
+    yield from _lowered(diagnosis)
     if any(finding.kind == "endless_warmup" for finding in diagnosis.findings):
         yield "Let the warm-up end: set warmup to a tenth or a fifth of the steps, so that the rate can decay."
+
+
+def _lowered(diagnosis: Diagnosis) -> Iterator[str]:
+    """The rate at which the guard got a run through is the evidence for the next one."""
+    rates, events = diagnosis.view.curves.lr, diagnosis.guarded
+    if not events or events[-1].learning_rate_factor == 1 or events[-1].action == "stopped":
+        return
+    after = rates.values[rates.steps > events[-1].last_step]
+    if len(after):
+        yield (
+            f"Begin the next run with a peak learning rate of {after.max():.2g}: the guard had to bring it there "
+            f"(× {events[-1].learning_rate_factor:.2g})."
+        )
 
 
 def _deploy(diagnosis: Diagnosis) -> Iterator[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dycktune.diagnosis.finding import Finding
+from dycktune.diagnosis.guarded import GuardEvent
 from dycktune.diagnosis.view import View
 
 LABELS = (
@@ -56,6 +57,9 @@ class Diagnosis:
     """Whether the log says that training reached its last step."""
 
     trainer_choice: TrainerChoice | None
+    guarded: tuple[GuardEvent, ...]
+    """What the run's guard did."""
+
     view: View
     source: str
 

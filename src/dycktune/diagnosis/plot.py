@@ -15,7 +15,7 @@ from dycktune.diagnosis.view import View
 
 INK, QUIET = "#22272e", "#8a929b"
 TRAIN, EVAL, RATE = "#4878a8", "#c4432b", "#b9bec5"
-GOOD, DEPLOY, ONSET = "#dcefdc", "#2a7d3f", "#d9822b"
+GOOD, DEPLOY, ONSET, ABANDONED = "#dcefdc", "#2a7d3f", "#d9822b", "#f3d5cf"
 WIDE_RANGE = 8.0
 """Highest over lowest loss beyond which the axis is logarithmic: a linear one would flatten the good region."""
 
@@ -71,6 +71,7 @@ def _marks(axes: Axes, diagnosis: Diagnosis) -> None:
         good = evals.steps[view.good]
         half = float(np.median(np.diff(evals.steps))) / 2 if len(good) == 1 else 0.0
         axes.axvspan(good[0] - half, good[-1] + half, color=GOOD, zorder=0, label="good region")
+    _abandoned(axes, diagnosis)
     onset = (
         diagnosis.deciding.first_step
         if diagnosis.deciding and diagnosis.label in ("instability", "overfitting")
@@ -84,6 +85,12 @@ def _marks(axes: Axes, diagnosis: Diagnosis) -> None:
         axes.plot(step, value, "x", color=INK, markersize=10, markeredgewidth=2, zorder=6)
         _name(axes, f"fluke, step {step:.0f}", step, value, INK)
     axes.legend(loc="best", frameon=False, fontsize=8, labelcolor=INK)
+
+
+def _abandoned(axes: Axes, diagnosis: Diagnosis) -> None:
+    for i, event in enumerate(diagnosis.guarded):
+        label = "taken back by the guard" if i == 0 else None
+        axes.axvspan(event.first_step - 0.5, event.last_step + 0.5, color=ABANDONED, zorder=0, label=label)
 
 
 def _deploy(axes: Axes, diagnosis: Diagnosis, step: int) -> None:

@@ -13,6 +13,7 @@ from dycktune.diagnosis.advice import advise
 from dycktune.diagnosis.curves import Curves, curves, not_applicable
 from dycktune.diagnosis.diagnosis import LABELS, Diagnosis, TrainerChoice
 from dycktune.diagnosis.finding import Finding
+from dycktune.diagnosis.guarded import GuardEvent, guard_findings, read_events
 from dycktune.diagnosis.log import CHECKPOINT, Log, checkpoint_step, read
 from dycktune.diagnosis.log import checkpoints as checkpoints_in
 from dycktune.diagnosis.notes import notes
@@ -40,12 +41,22 @@ def diagnose(source: str | Path, *, checkpoints: Path | None = None) -> Diagnosi
         RunError: nothing there that can be read as a training log.
     """
     path = Path(source)
-    log = read(path)
-    return judge(log, checkpoints_in(checkpoints or _home(path)))
+    home = checkpoints or _home(path)
+    return judge(read(path), checkpoints_in(home), guarded=read_events(home))
 
 
-def judge(log: Log, available: Iterable[Path] = (), limits: Thresholds = DEFAULT) -> Diagnosis:
-    """Diagnose a log already read; `available` are the checkpoint folders that exist."""
+def judge(
+    log: Log,
+    available: Iterable[Path] = (),
+    limits: Thresholds = DEFAULT,
+    guarded: tuple[GuardEvent, ...] = (),
+) -> Diagnosis:
+    """Diagnose a log already read; `available` are the checkpoint folders that exist.
+
+    What the guard abandoned (`guarded`) is told, and otherwise left out: those weights are not in the run.
+    """
+    kept = [row for row in log.rows if not any(event.abandons(row) for event in guarded)]
+    log = replace(log, rows=tuple(kept))
     kind = not_applicable(log)
     seen = curves(log)
     if not kind and not (
@@ -54,6 +65,7 @@ def judge(log: Log, available: Iterable[Path] = (), limits: Thresholds = DEFAULT
         raise RunError(f"{log.path}: no row has a 'loss' or an 'eval_loss', so there is nothing to diagnose")
     view = View(curves=seen, limits=limits)
     findings = [_refusal(kind, seen)] if kind else [*ills(view), *notes(view, _number(log, "max_steps"))]
+    findings += guard_findings(guarded)
     label = _label(findings, view)
     best = int(view.evals.steps[view.best]) if len(view.evals.steps) and not kind else None
     wanted = None if kind else _recommended(view, best, label, findings)
@@ -67,6 +79,7 @@ def judge(log: Log, available: Iterable[Path] = (), limits: Thresholds = DEFAULT
         recommended_step=wanted,
         recommended_checkpoint=choice.path,
         advice=(),
+        guarded=guarded,
         finished=_number(log, "global_step") >= _number(log, "max_steps") > 0,
         trainer_choice=trainer,
         view=view,
