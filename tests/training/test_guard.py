@@ -15,37 +15,13 @@ from transformers import Trainer
 from dycktune.errors import ConfigError, RunError
 from dycktune.runs import RunFolder
 from dycktune.training import guard
-from dycktune.training.collator import DataCollatorWithWeights
 from dycktune.training.config import GuardSection
 from dycktune.training.snapshot import Snapshot
 from dycktune.training.trainer import WeightedLossTrainer
 from dycktune.training.watch import Watch
-from small_models import make_model
 from small_runs import fit_small, small_config
-from weighted_rows import arguments, logged, plain_collator, rows, tokenizer_of
-
-STEPS = 40
-
-
-def trainer_with(
-    folder: Path, spoil: Callable[[int], float] = lambda _step: 1.0, kind: type[Trainer] = Trainer, **changes
-) -> Trainer:
-    """A trainer of a small model whose loss is multiplied by `spoil(step)`, a step being counted from 0."""
-
-    class Spoilt(kind):
-        def compute_loss(self, *args, return_outputs=False, **kwargs):
-            loss, outputs = super().compute_loss(*args, return_outputs=True, **kwargs)
-            loss = loss * spoil(self.state.global_step)
-            return (loss, outputs) if return_outputs else loss
-
-    defaults = {"max_steps": STEPS, "max_grad_norm": 1.0, "learning_rate": 1e-3, "warmup_steps": 4}
-    return Spoilt(
-        model=make_model(tokenizer_of()),
-        args=arguments(folder, **(defaults | changes)),
-        train_dataset=rows(),
-        eval_dataset=rows(),
-        data_collator=plain_collator if kind is Trainer else DataCollatorWithWeights(),
-    )
+from spoilt_trainer import not_a_number_at, trainer_with
+from weighted_rows import logged
 
 
 def events_in(folder: Path) -> list[dict]:
@@ -55,10 +31,6 @@ def events_in(folder: Path) -> list[dict]:
 
 def weights(trainer: Trainer) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
-
-
-def not_a_number_at(*steps: int) -> Callable[[int], float]:
-    return lambda step: math.nan if step in steps else 1.0
 
 
 @pytest.mark.parametrize("kind", [Trainer, WeightedLossTrainer])

@@ -1,3 +1,4 @@
+import json
 import os
 import socket
 import subprocess
@@ -99,3 +100,12 @@ def test_a_run_on_two_ranks_learns_what_one_rank_learns_with_the_same_steps(two_
     for row, other in zip(found.read_metrics(), expected.read_metrics(), strict=True):
         for key in other.keys() & {"loss", "grad_norm", "loss_answer", "eval_loss", "eval_accuracy_answer"}:
             assert row[key] == pytest.approx(other[key], rel=1e-3)
+
+
+def test_ranks_go_back_together_where_one_of_them_meets_a_nan(two_ranks):
+    first, second = left(two_ranks)["guarded"]
+    assert torch.equal(first, second)
+    assert first.isfinite().all()
+    (line,) = RunFolder(two_ranks / "guarded").guard.read_text().splitlines()
+    event = json.loads(line)
+    assert (event["step"], event["reason"], event["restored_step"]) == (21, "non_finite", 10)
