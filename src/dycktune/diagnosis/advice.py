@@ -7,6 +7,7 @@ import numpy as np
 
 from dycktune.diagnosis.diagnosis import Diagnosis
 from dycktune.diagnosis.notes import lr_jumps
+from dycktune.diagnosis.settings import Settings
 from dycktune.diagnosis.view import View
 
 
@@ -65,24 +66,41 @@ def _instability(diagnosis: Diagnosis) -> Iterator[str]:
         )
     elif math.isfinite(share) and start < lr.steps[int(np.argmax(lr.values))]:
         yield (
-            f"It began inside the warm-up, at a rate of {lr.at(start):.2g}: halve the peak "
-            f"({peak:.2g} to {peak / 2:.2g}) and warm up twice as long."
+            f"It began inside the warm-up, at a rate of {lr.at(start):.2g}: lower the peak from {peak:.2g} to "
+            f"{min(peak / 2, lr.at(start) / 2):.2g}{_and_warm_up_longer(diagnosis.settings)}."
         )
     elif math.isfinite(share):
         yield (
             f"Lower the peak learning rate from {peak:.2g} to {peak / (3 if share > 0.8 else 2):.2g}: "
-            f"it stood at {100 * share:.0f} % of its peak when the loss left its minimum. A longer warm-up (0.2) helps."
+            f"it stood at {100 * share:.0f} % of its peak when the loss left its minimum"
+            f"{_and_warm_up_longer(diagnosis.settings)}."
         )
     else:
         yield "Lower the peak learning rate by half or more and warm up longer; the log holds no learning rate."
-    yield from _clipping(view, start)
+    yield from _clipping(diagnosis, start)
 
 
-def _clipping(view: View, start: float) -> Iterator[str]:
-    norm = view.curves.norm
+def _and_warm_up_longer(settings: Settings) -> str:
+    """Advice that only a run with a short warm-up, or one that does not say, can use."""
+    if settings.warmup is None:
+        return ", and warm up longer, over a fifth of the steps"
+    return f", and warm up longer (warmup {settings.warmup:.2g} to 0.2)" if settings.warmup < _WARM_UP else ""
+
+
+_WARM_UP = 0.2
+"""Share of the steps; longer ones help no more than a lower rate does."""
+
+
+def _clipping(diagnosis: Diagnosis, start: float) -> Iterator[str]:
+    norm, own = diagnosis.view.curves.norm, diagnosis.settings.max_grad_norm
     calm = norm.values[norm.steps <= start] if math.isfinite(start) else norm.values
-    if len(calm):
-        usual = float(np.median(calm))
+    usual = float(np.median(calm)) if len(calm) else math.nan
+    if own and own <= 2 * usual:
+        yield (
+            f"Gradients were clipped near their usual norm already (max_grad_norm {own:.2g}, median {usual:.2g} in "
+            "the good part): clipping harder will not help."
+        )
+    elif len(calm):
         yield f"Clip gradients at {usual:.2g} (max_grad_norm), the median norm of the good part."
     else:
         yield "Clip gradients (max_grad_norm 0.5) and log the gradient norm."
@@ -119,7 +137,7 @@ def _suspicious(diagnosis: Diagnosis) -> Iterator[str]:
 
 def _transient(diagnosis: Diagnosis) -> Iterator[str]:
     yield "The run came back by itself; no need to train again. To avoid the next one:"
-    yield from _clipping(diagnosis.view, diagnosis.deciding.first_step if diagnosis.deciding else math.nan)
+    yield from _clipping(diagnosis, diagnosis.deciding.first_step if diagnosis.deciding else math.nan)
 
 
 def _plateau(diagnosis: Diagnosis) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from dycktune.diagnosis.finding import Finding
 from dycktune.diagnosis.guarded import GuardEvent
+from dycktune.diagnosis.settings import Settings
 from dycktune.diagnosis.view import View
 
 LABELS = (
@@ -60,6 +61,7 @@ class Diagnosis:
     guarded: tuple[GuardEvent, ...]
     """What the run's guard did."""
 
+    settings: Settings
     view: View
     source: str
 

@@ -17,6 +17,7 @@ from dycktune.diagnosis.guarded import GuardEvent, guard_findings, read_events
 from dycktune.diagnosis.log import CHECKPOINT, Log, checkpoint_step, read
 from dycktune.diagnosis.log import checkpoints as checkpoints_in
 from dycktune.diagnosis.notes import notes
+from dycktune.diagnosis.settings import Settings, read_settings
 from dycktune.diagnosis.thresholds import DEFAULT, Thresholds
 from dycktune.diagnosis.view import View
 from dycktune.errors import RunError
@@ -42,7 +43,7 @@ def diagnose(source: str | Path, *, checkpoints: Path | None = None) -> Diagnosi
     """
     path = Path(source)
     home = checkpoints or _home(path)
-    return judge(read(path), checkpoints_in(home), guarded=read_events(home))
+    return judge(read(path), checkpoints_in(home), guarded=read_events(home), settings=read_settings(home))
 
 
 def judge(
@@ -50,6 +51,7 @@ def judge(
     available: Iterable[Path] = (),
     limits: Thresholds = DEFAULT,
     guarded: tuple[GuardEvent, ...] = (),
+    settings: Settings = Settings(),  # noqa: B008 - immutable
 ) -> Diagnosis:
     """Diagnose a log already read; `available` are the checkpoint folders that exist.
 
@@ -80,6 +82,7 @@ def judge(
         recommended_checkpoint=choice.path,
         advice=(),
         guarded=guarded,
+        settings=settings,
         finished=_number(log, "global_step") >= _number(log, "max_steps") > 0,
         trainer_choice=trainer,
         view=view,
