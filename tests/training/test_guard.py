@@ -93,7 +93,7 @@ def test_trouble_that_comes_again_lowers_the_rate_further_and_at_last_stops_the_
     guarded = trainer_with(tmp_path, lambda step: math.nan if step in (8, 10, 12) else 1.0)
     watcher = guard.attach(guarded, attempts=2)
     guarded.train()
-    assert [event["learning_rate_factor"] for event in events_in(tmp_path)] == [0.5, 0.125, 0.125]
+    assert [event["learning_rate_factor"] for event in events_in(tmp_path)] == [0.5, 0.0625, 0.0625]
     assert events_in(tmp_path)[-1]["action"] == "stopped"
     assert watcher.stopped
     assert guarded.state.global_step == 13

@@ -28,8 +28,12 @@ from dycktune.training.watch import Trouble, Watch
 SNAPSHOT_EVERY = 10
 """Steps between two snapshots: the most a rollback loses beside the steps it took to notice."""
 
+FIRST, SEQUEL = 1 / 2, 1 / 8
+"""Of the learning rate, by a rollback: little where the data may be at fault, and much where it soon was not enough; a
+rate far too high is found in few tries, each of which costs steps."""
+
 RECOVERED = 64
-"""Steps after which an event is no longer a sequel of the one before."""
+"""Steps after which a rollback is no sequel of the one before."""
 
 SKIPS = 64
 """Steps in a row that may be skipped for their data; data that is still out of line then is what the run now has."""
@@ -39,10 +43,10 @@ def attach(trainer: Trainer, *, attempts: int = 8, folder: Path | None = None) -
     """Guard `trainer`, from its next `train()` on.
 
     Where the loss or the gradient norm is not finite, the loss stays far above its best, or the evaluation loss rises
-    and the train loss with it, the run goes back to the last good snapshot, and its learning rate is halved; quartered,
-    divided by eight and so on where trouble soon comes again. Data and schedule go on from where they are, so the steps
-    that hurt are neither kept nor seen again. While the restored weights find the next data out of line too, it is the
-    data's fault: those steps are skipped at the rate as it is.
+    and the train loss with it, the run goes back to the last good snapshot, and its learning rate is halved; where
+    trouble soon comes again, divided by eight. Data and schedule go on from where they are, so the steps that hurt are
+    neither kept nor seen again. While the restored weights find the next data out of line too, it is the data's fault:
+    those steps are skipped at the rate as it is.
 
     Args:
         trainer: Any Trainer, not yet training. Callbacks see neither a step's loss nor the norm before clipping, so
@@ -74,9 +78,7 @@ class Progress:
     """Rollbacks left."""
     factor: float = 1.0
     """Of the learning rate, by all rollbacks together."""
-    sequels: int = 0
-    """Rollbacks in a row, each soon after the one before."""
-    last_event: int = -RECOVERED
+    last_rollback: int = -RECOVERED
     fresh: bool = False
     """Whether the next loss is measured with restored weights."""
     skipped: int = 0
@@ -200,11 +202,11 @@ class Guard(TrainerCallback):
         self._restore(self._shelf.go_back(latest))
         self.stopped = control.should_training_stop = progress.attempts == 0
         if not self.stopped:
+            factor = SEQUEL if step - progress.last_rollback < RECOVERED else FIRST
+            scale_learning_rate(self._trainer, factor)
             progress.attempts -= 1
-            progress.sequels = progress.sequels + 1 if step - progress.last_event < RECOVERED else 1
-            progress.last_event = step
-            progress.factor *= 0.5**progress.sequels
-            scale_learning_rate(self._trainer, 0.5**progress.sequels)
+            progress.factor *= factor
+            progress.last_rollback = step
         self._write("stopped" if self.stopped else "rolled back", trouble, first=self._shelf.last.step + 1)
 
     def _restore(self, snapshot: Snapshot) -> None:
