@@ -75,7 +75,8 @@ class Shelf:
         self._first = first
         self._best: Snapshot | None = None
         self._recent: deque[Snapshot] = deque(maxlen=RECENT)
-        self._tries: Counter[Snapshot] = Counter()
+        self._tries: Counter[int] = Counter()
+        """By step, so that what is dropped is also freed."""
 
     def keep(self, snapshot: Snapshot) -> None:
         """Put it with the recent ones, in the place of the oldest of them."""
@@ -93,9 +94,9 @@ class Shelf:
     def go_back(self, latest: int) -> Snapshot:
         """The newest from `latest` or before that was not gone back to too often; newer ones are dropped."""
         every = [self._first, *([self._best] if self._best else []), *self._recent]
-        sound = [s for s in every if s.step <= latest and self._tries[s] < TRIES]
+        sound = [s for s in every if s.step <= latest and self._tries[s.step] < TRIES]
         self.last = max(sound, key=lambda s: s.step, default=self._first)
-        self._tries[self.last] += 1
+        self._tries[self.last.step] += 1
         self._recent = deque((s for s in self._recent if s.step <= self.last.step), maxlen=RECENT)
         return self.last
 
