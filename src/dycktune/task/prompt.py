@@ -4,7 +4,7 @@ from dycktune.task.problem import Problem
 from dycktune.task.trace import ANSWER_MARKER, TraceStyle
 
 PROMPT_VERSION = 3
-"""Raised with every change of the wording or of a trace style; adapters and merged models record the version they were trained on."""
+"""Raised with every change of the wording or of a trace style; adapters and merged models record theirs."""
 
 _INSTRUCTION = (
     "Complete the Dyck sequence: add the missing closing brackets in reverse stack order. "
