@@ -30,6 +30,17 @@ def test_marks_and_words_are_in_the_picture(judged, seed_rows, tmp_path):
         assert words in drawn
 
 
+def test_exact_match_has_a_panel_where_it_was_logged(judged, seed_rows, tmp_path):
+    from matplotlib import rc_context
+
+    scored = [row | {"eval_exact_match": 0.5} if "eval_loss" in row else row for row in seed_rows]
+    with rc_context({"svg.fonttype": "none"}):
+        draw(judged(seed_rows), tmp_path / "plain.svg")
+        draw(judged(scored), tmp_path / "scored.svg")
+    assert "exact match" not in (tmp_path / "plain.svg").read_text()
+    assert "exact match" in (tmp_path / "scored.svg").read_text()
+
+
 def test_a_log_of_one_row_can_be_drawn(judged, tmp_path):
     draw(judged([{"step": 1, "loss": 0.0, "grad_norm": 0.0}]), tmp_path / "loss.png")
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""loss.png: train, eval and learning rate, with the good region, the onset, the deploy point and the flukes."""
+"""loss.png: train, eval, exact match and learning rate, with good region, onset, deploy point and flukes."""
 
 from pathlib import Path
 from textwrap import wrap
@@ -24,10 +24,13 @@ def draw(diagnosis: Diagnosis, path: Path) -> None:
     """Draw the run to an image file, whose suffix names the format; written beside, then renamed."""
     figure = Figure(figsize=(10, 5.6), dpi=130, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    losses, rates = figure.subplots(2, 1, sharex=True, height_ratios=[4.2, 1])
+    below = [_exact_match, _rates] if len(diagnosis.view.curves.exact_match.steps) else [_rates]
+    losses, *panels = figure.subplots(1 + len(below), 1, sharex=True, height_ratios=[4.2, *[1] * len(below)])
     _curves(losses, diagnosis.view)
     _marks(losses, diagnosis)
-    _rates(rates, diagnosis.view)
+    for draw_panel, axes in zip(below, panels, strict=True):
+        draw_panel(axes, diagnosis.view)
+    panels[-1].set_xlabel("step", color=INK)
     _titles(losses, diagnosis)
     beside = path.with_name(f".{path.name}.tmp")
     canvas.print_figure(beside, format=path.suffix.lstrip(".") or "png")
@@ -120,6 +123,13 @@ def _name(axes: Axes, text: str, step: float, value: float, color: str) -> None:
     )
 
 
+def _exact_match(axes: Axes, view: View) -> None:
+    axes.plot(*view.curves.exact_match, "o-", color=DEPLOY, linewidth=1.6, markersize=4)
+    axes.set_ylabel("exact match", color=INK, fontsize=9)
+    axes.set_ylim(-0.08, 1.08)
+    _plain(axes)
+
+
 def _rates(axes: Axes, view: View) -> None:
     if len(view.curves.lr.steps):
         axes.fill_between(*view.curves.lr, color=RATE, linewidth=0, alpha=0.7)
@@ -129,7 +139,6 @@ def _rates(axes: Axes, view: View) -> None:
         axes.text(0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", va="center", color=QUIET)
         axes.set_yticks([])
     axes.set_ylabel("learning rate", color=INK, fontsize=9)
-    axes.set_xlabel("step", color=INK)
     axes.set_ylim(bottom=0)
     _plain(axes)
 
