@@ -21,6 +21,7 @@ SMALL = {
     "optim.accumulation": "2",
     "optim.max_steps": "3",
     "eval.steps": "1",
+    "eval.exact_match": "2",
     "eval.log_steps": "1",
     "save.steps": "2",
 }
