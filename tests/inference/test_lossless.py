@@ -72,11 +72,11 @@ def stages(tmp_path_factory) -> dict[str, LoadedModel]:
             "learning_rate": 3e-3,
             "batch_size": 8,
             "accumulation": 1,
-            "max_steps": 400,
+            "max_steps": 160,
             "checkpointing": False,
         },
-        "eval": {"steps": 100, "exact_match": 0},
-        "save": {"steps": 100},
+        "eval": {"steps": 40, "exact_match": 0},
+        "save": {"steps": 40},
     }
     run = RunFolder(train(build(recipe, {}), tmp_path_factory.mktemp("runs") / "short"))
     early, *_, good = (load(str(checkpoint.path), device="cpu") for checkpoint in run.checkpoints())
