@@ -14,6 +14,7 @@ OVERRIDES = {
     "data.count": 24,
     "data.eval-count": 6,
     "data.max-length": 6,
+    "data.longer-share": 0,
     "optim.max-steps": 4,
     "eval.steps": 2,
     "eval.exact-match": 2,
@@ -87,6 +88,7 @@ def test_evaluate_says_what_the_training_data_already_held(run, capsys):
     assert main(["evaluate", str(run.path), *arguments, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     keys = ["n", "exact_match", "ci95", "format_ok", "trace_valid", "by_length", "by_depth", "first_errors"]
+    keys += ["near_ties"]
     assert list(found) == keys
 
 
