@@ -30,7 +30,8 @@ def trained(tmp_path_factory) -> RunFolder:
 
 
 @pytest.fixture
-def run(trained, tmp_path) -> RunFolder:
+def run(trained, tmp_path, monkeypatch) -> RunFolder:
+    monkeypatch.setattr(choose, "PROOF_PROMPTS", 2)
     return RunFolder(shutil.copytree(trained.path, tmp_path / "run"))
 
 
@@ -76,7 +77,7 @@ def test_the_best_is_deployed_with_the_same_texts_merged_and_unmerged(run, asked
     selection = select(run.path)
     assert selection.chosen.step == 4
     assert not asked
-    assert selection.merged_agrees.same_text == selection.merged_agrees.n == 6
+    assert selection.merged_agrees.same_text == selection.merged_agrees.n == 2
     assert load(str(run.merged)).card == load(str(run.adapter)).card is not None
     assert json.loads(run.selection.read_text())["step"] == 4
 

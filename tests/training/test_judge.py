@@ -10,7 +10,7 @@ from dycktune.runs import RunFolder
 from dycktune.training.judge import _interleaved
 from small_runs import fit_small, small_config
 
-JUDGED = small_config(eval__exact_match=4)
+JUDGED = small_config(eval__exact_match=2)
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,7 @@ def base(tmp_path) -> str:
     return str(tmp_path / "base")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["r1-distill-1.5b-lora", "r1-distill-1.5b-qlora"])
 def test_a_recipe_trains_an_adapter_end_to_end(name, base, tmp_path, monkeypatch):
     if "qlora" in name:

@@ -33,7 +33,7 @@ def test_a_run_that_learns_is_left_alone(seed, noise, last):
     assert first_trouble(learning(300, seed=seed, noise=noise, last=last)) is None
 
 
-@given(seed=SEEDS, noise=st.floats(0.0, 0.3), rise=st.floats(3.0, 100.0), start=st.integers(20, 200))
+@given(seed=SEEDS, noise=st.floats(0.0, 0.3), rise=st.floats(5.0, 100.0), start=st.integers(20, 200))
 def test_a_lasting_rise_is_seen_within_three_dozen_steps_and_not_before(seed, noise, rise, start):
     losses = learning(start, seed=seed, noise=noise)
     level = min(2.0, np.median(losses[-8:]) + 0.1)
