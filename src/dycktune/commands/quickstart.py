@@ -25,7 +25,7 @@ BASE_PROBLEMS = 30
 SHOWN = "([]{<()"
 """The sequence completed in full at the end."""
 SHOWN_LENGTH = 5
-"""Brackets of the training problem shown."""
+"""Brackets of the training problem shown, some of them closing."""
 
 
 def quickstart(*, out: Path | None = None, benchmark: Path | None = None) -> int:
@@ -85,7 +85,11 @@ def _data(config: "Config") -> set[str]:
         lengths = [len(prefix) for prefix in prefixes]
         print(f"{len(train)} training problems of {min(lengths)} to {max(lengths)} brackets,")
         print(f"{len(evaluation)} for evaluation, {len(shared)} prefixes in both. One of them:\n")
-        shown = next(example for example in train if len(example.prefix or "") == SHOWN_LENGTH)
+        shown = next(
+            example
+            for example in train
+            if len(example.prefix or "") == SHOWN_LENGTH and set(example.prefix or "") & set(")]}>")
+        )
         print(_indented(f"{shown.prompt[-1]['content']}\n\n{shown.completion}"))
     return prefixes
 
