@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from dycktune.models.tiny.vocabulary import MAX_NUMBER, position_token
 
 _STEP = re.compile(r"^# Step [0-9]+: add '", re.MULTILINE)
+_FIRST_NUMBER = re.compile(r"# Thought ([0-9]+):")
 
 
 def has_positions(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -27,17 +28,20 @@ def number_brackets(text: str, tokenizer: PreTrainedTokenizerBase, *, marker: st
     """`text` with position tokens.
 
     They stand before each item after its last `marker`, before the marker, before each step and before what the
-    step adds. Items are parted by single spaces; the steps add the last ones, one each. Decoded without special
-    tokens, the result is `text` again. A text without `marker` is not changed.
+    step adds. Items are parted by single spaces; the steps add the last ones, one each. The first item has the
+    number that the trace's first line names, 1 where it names none. Decoded without special tokens, the result is
+    `text` again. A text without `marker` is not changed.
     """
     start = text.rfind(marker)
     if start < 0 or not has_positions(tokenizer):
         return text
     reasoning, items = text[:start], text[start + len(marker) :].split(" ")
-    places = count(len(items) - len(_STEP.findall(reasoning)) + 1)
+    named = _FIRST_NUMBER.match(text)
+    first = int(named[1]) if named else 1
+    places = count(first + len(items) - len(_STEP.findall(reasoning)))
     numbered = _STEP.sub(lambda step: r"{0}{1}{0}".format(_token(next(places)), step[0]), reasoning)
-    answer = " ".join(_token(i) + item for i, item in enumerate(items, start=1))
-    return numbered + _token(len(items) + 1) + marker + answer
+    answer = " ".join(_token(i) + item for i, item in enumerate(items, start=first))
+    return numbered + _token(first + len(items)) + marker + answer
 
 
 def _token(position: int) -> str:

@@ -71,6 +71,9 @@ class DataSection:
     """Longest of those."""
     max_depth: Count | None = None
     """Most brackets open at once; no limit where it is left out."""
+    highest_number: Count | None = None
+    """Half of the training problems count their brackets from a random number on, up to this one, so that numbers of
+    longer problems are met too; all count from 1 where it is left out."""
     pairs: Annotated[int, Range(1, len(PAIRS))] = 4
     """Bracket pairs in use."""
     style: Annotated[str, OneOf(tuple(STYLES))] = "compact"
@@ -131,6 +134,8 @@ class OptimSection:
     """Passes over the data; not used where `max_steps` is given."""
     max_steps: Count | None = None
     """Optimizer steps, in place of `epochs`."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the forward pass; `auto` is bfloat16 where the device multiplies it at full speed."""
     checkpointing: bool = True
     """Recompute activations in the backward pass: less memory, about a third more time."""
     seed: int = 0

@@ -1,5 +1,7 @@
 """The examples a recipe names."""
 
+import random
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
@@ -63,7 +65,7 @@ def generate(data: DataSection, split: str, count: int) -> list[Example]:
         lengths = {"min_length": data.max_length + 1, "max_length": data.longer_length}
         corpora.append(Corpus(replace(spec, count=longer, **lengths)))
     style = style_named(data.style)
-    return [
+    examples = [
         Example(
             prompt=messages(problem, style),
             completion=render(problem, style),
@@ -73,3 +75,26 @@ def generate(data: DataSection, split: str, count: int) -> list[Example]:
         )
         for number, problem in enumerate(chain.from_iterable(corpora), start=1)
     ]
+    if split == "train" and data.highest_number is not None:
+        return [_renumbered(example, data) for example in examples]
+    return examples
+
+
+_PLACE = re.compile(r"(?<!# Step )\b[0-9]+")
+"""Numbers that name a place in the sequence; steps are counted from 1 wherever that begins."""
+
+
+def _renumbered(example: Example, data: DataSection) -> Example:
+    """The example with its places counted from elsewhere: half of all, so that any number up to the highest is met."""
+    rng = random.Random(f"{data.seed}/{example.prefix}")
+    highest = max(map(int, _PLACE.findall(example.completion)))
+    room = (data.highest_number or 0) - highest
+    if room <= 0 or rng.random() < 0.5:
+        return example
+    by = int(rng.random() * room)
+    prompt = [turn | {"content": _moved(turn["content"], by)} for turn in example.prompt]
+    return replace(example, prompt=prompt, completion=_moved(example.completion, by))
+
+
+def _moved(text: str, by: int) -> str:
+    return _PLACE.sub(lambda place: str(int(place[0]) + by), text)

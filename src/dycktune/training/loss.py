@@ -38,28 +38,51 @@ class Targets(NamedTuple):
         exact = torch.float32 if weights.device.type == "mps" else torch.float64
         return weights.masked_fill(labels == IGNORED, 0).sum(dtype=exact)
 
+    def learnt(self) -> "Learnt":
+        """The tokens that are learnt, one after the other."""
+        labels_BT, weights_BT, answer_BT = self.shifted()
+        places = (labels_BT != IGNORED).flatten().nonzero()[:, 0]
+        return Learnt(
+            places=places,
+            labels=labels_BT.flatten()[places],
+            weights=weights_BT.flatten()[places].float(),
+            rows=places // labels_BT.shape[1],
+            parts=answer_BT.flatten()[places].long(),
+        )
 
-class TokenLosses(NamedTuple):
-    """The learnt tokens of a batch: (N,) tensors, fp32 where they are real numbers."""
 
-    nll: Tensor
-    """Negative log-likelihood, with its graph."""
+class Learnt(NamedTuple):
+    """The learnt tokens of a batch: (N,) tensors."""
+
+    places: Tensor
+    """Of the positions that predict them, in the flattened (B, T - 1) positions that predict anything."""
+    labels: Tensor
     weights: Tensor
-    correct: Tensor
-    """Whether the likeliest token is the right one."""
+    """fp32."""
     rows: Tensor
     """The row each token stands in."""
     parts: Tensor
     """0 reasoning, 1 answer."""
 
-    @property
-    def weighted(self) -> Tensor:
-        """Σ w·nll, a scalar with its graph; 0 and still connected where nothing is learnt."""
-        return (self.weights * self.nll).sum()
+
+class TokenLosses(NamedTuple):
+    """What a model made of the learnt tokens of a batch: (N,) tensors, fp32 where they are real numbers."""
+
+    weighted: Tensor
+    """Σ w·nll, a scalar with its graph; 0 and still connected where nothing is learnt."""
+    nll: Tensor
+    """Negative log-likelihood; no way for gradients."""
+    weights: Tensor
+    correct: Tensor
+    """Whether no token is likelier than the right one."""
+    rows: Tensor
+    """The row each token stands in."""
+    parts: Tensor
+    """0 reasoning, 1 answer."""
 
     def sums(self, batch: int) -> Tensor:
         """(B, P, Q) sums of a batch of B rows, without a graph: Σ w·nll, Σ w, Σ nll, tokens right, tokens."""
-        nll = self.nll.detach()
+        nll = self.nll
         quantities_NQ = torch.stack(
             [self.weights * nll, self.weights, nll, self.correct.to(nll), torch.ones_like(nll)], dim=-1
         )
@@ -70,16 +93,17 @@ class TokenLosses(NamedTuple):
 
 def token_losses(logits_BTV: Tensor, targets: Targets) -> TokenLosses:
     """Cross-entropy of every learnt token, in fp32 whatever the logits' precision: the reference path."""
-    labels, weights, answer = targets.shifted()
-    learnt_BT = labels != IGNORED
-    logits_NV = logits_BTV[:, :-1][learnt_BT].float()
-    labels_N = labels[learnt_BT]
+    learnt = targets.learnt()
+    logits_NV = logits_BTV[:, :-1].flatten(0, 1)[learnt.places].float()
+    nll = functional.cross_entropy(logits_NV, learnt.labels, reduction="none")
+    chosen = logits_NV.detach().gather(1, learnt.labels[:, None])[:, 0]
     return TokenLosses(
-        nll=functional.cross_entropy(logits_NV, labels_N, reduction="none"),
-        weights=weights[learnt_BT].float(),
-        correct=logits_NV.detach().argmax(dim=-1) == labels_N,
-        rows=learnt_BT.nonzero()[:, 0],
-        parts=answer[learnt_BT].long(),
+        weighted=(learnt.weights * nll).sum(),
+        nll=nll.detach(),
+        weights=learnt.weights,
+        correct=chosen == logits_NV.detach().amax(dim=-1),
+        rows=learnt.rows,
+        parts=learnt.parts,
     )
 
 

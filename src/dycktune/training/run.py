@@ -108,6 +108,15 @@ def training_arguments(config: Config, run: RunFolder) -> TrainingArguments:
     )
 
 
+def in_bfloat16(precision: str) -> bool:
+    """Whether the forward pass is computed in bfloat16."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if torch.accelerator.is_available():
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
+
+
 class Rows(Dataset):
     """Tokenised examples as the collator takes them; labels and weights are made when they are asked for."""
 
@@ -154,6 +163,7 @@ def _fit(
         processing_class=tokenizer,
         data_collator=DataCollatorWithWeights(cast("int | None", tokenizer.pad_token_id) or 0),
         card=card,
+        bfloat16=in_bfloat16(config.optim.precision),
         judge=_judge(config, tokenizer, card, examples, run),
         callbacks=[Recorder(run, report)],
     )

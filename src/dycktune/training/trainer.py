@@ -13,6 +13,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from dycktune.data.tokens import IGNORED
 from dycktune.models.card import ModelCard
 from dycktune.training.collator import DataCollatorWithWeights
+from dycktune.training.head import TiledHead, tiled_head
 from dycktune.training.judge import Judge
 from dycktune.training.loss import EPSILON, Targets, TokenLosses, summary, token_losses
 from dycktune.training.sampler import LengthGroupedOrder
@@ -38,6 +39,7 @@ class WeightedLossTrainer(Trainer):
         data_collator: DataCollatorWithWeights | None = None,
         card: ModelCard | None = None,
         judge: Judge | None = None,
+        bfloat16: bool = False,
         **kwargs: Any,
     ):
         """Build the trainer.
@@ -47,6 +49,8 @@ class WeightedLossTrainer(Trainer):
             data_collator: Gives `labels`, `label_weights` and `answer_mask`.
             card: Written into each checkpoint as `dycktune.json`.
             judge: Adds what it scores to every evaluation.
+            bfloat16: Whether losses are computed under autocast to bfloat16. Trainer's own `bf16` would also change
+                how the judge decodes.
             **kwargs: Trainer's own; `args.remove_unused_columns` must be False.
         """
         super().__init__(
@@ -57,7 +61,8 @@ class WeightedLossTrainer(Trainer):
         )
         # Older transformers divide the loss by the accumulation steps where this is False.
         self.model_accepts_loss_kwargs = True
-        self._card, self._judge = card, judge
+        self._card, self._judge, self._bfloat16 = card, judge, bfloat16
+        self._head = tiled_head(self.accelerator.unwrap_model(self.model))  # pyright: ignore[reportArgumentType]
         self._window: Tensor | None = None
 
     def compute_loss(
@@ -68,7 +73,7 @@ class WeightedLossTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """This rank's share of the step's loss; the mean of the ranks' gradients is the step's gradient."""
-        outputs, tokens = _forward(model, inputs)
+        outputs, tokens = self._judged(model, inputs)
         if model.training:
             self._remember(tokens.sums(len(inputs["labels"])).sum(dim=0))
         if num_items_in_batch is None:
@@ -84,7 +89,7 @@ class WeightedLossTrainer(Trainer):
         """Each row's sums in the place of logits, so that Trainer gathers them and drops padded rows."""
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad():
-            _, tokens = _forward(model, inputs)
+            _, tokens = self._judged(model, inputs)
         sums_BPQ = tokens.sums(len(inputs["labels"]))
         return None, sums_BPQ, sums_BPQ[:, 0, 0]
 
@@ -132,6 +137,10 @@ class WeightedLossTrainer(Trainer):
         self.add_callback(_EpochOrder(order))
         return order
 
+    def _judged(self, model: nn.Module, inputs: Mapping[str, Any]) -> tuple[Any, TokenLosses]:
+        with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self._bfloat16):
+            return _forward(model, inputs, self._head)
+
     def _remember(self, sums_PQ: Tensor) -> None:
         self._window = sums_PQ if self._window is None else self._window + sums_PQ
 
@@ -146,7 +155,7 @@ class _EpochOrder(TrainerCallback):
         self._order.set_epoch(int(state.epoch or 0))
 
 
-def _forward(model: nn.Module, inputs: Mapping[str, Any]) -> tuple[Any, TokenLosses]:
+def _forward(model: nn.Module, inputs: Mapping[str, Any], head: TiledHead | None) -> tuple[Any, TokenLosses]:
     """Run the wrapped model, never an inner module: that would bypass data-parallel synchronisation.
 
     Rows are padded on the right, where causal attention never looks, so no mask is given: kernels without one
@@ -156,8 +165,14 @@ def _forward(model: nn.Module, inputs: Mapping[str, Any]) -> tuple[Any, TokenLos
     length = targets.labels.shape[1]
     learnt = (targets.labels[:, 1:] != IGNORED).any(dim=0).nonzero()
     first = int(learnt[0]) if len(learnt) else length - 1
-    outputs = model(input_ids=inputs["input_ids"], use_cache=False, logits_to_keep=length - first)
-    return outputs, token_losses(outputs.logits, Targets(*(tensor[:, first:] for tensor in targets)))
+    kept = Targets(*(tensor[:, first:] for tensor in targets))
+    asked = {"input_ids": inputs["input_ids"], "use_cache": False, "logits_to_keep": length - first}
+    if head is None:
+        outputs = model(**asked)
+        return outputs, token_losses(outputs.logits, kept)
+    with head.judging(kept):
+        outputs = model(**asked)
+    return outputs, head.losses(outputs.logits)
 
 
 def _targets(batch: Mapping[str, Any]) -> Targets:
