@@ -24,10 +24,7 @@ class Problem:
         prefix = without_spaces(text)
         if not prefix:
             raise SequenceError("the sequence is empty; give at least one opening bracket, such as '(['")
-        stack: tuple[int, ...] = ()
-        for reading in read(prefix, alphabet):
-            stack = reading.stack
-        if not stack:
+        if not read(prefix, alphabet).tops[-1]:
             raise SequenceError(
                 f"{prefix!r} is already balanced at position {len(prefix)}: nothing is open, "
                 "so there is nothing to complete"
@@ -35,14 +32,20 @@ class Problem:
         return cls(prefix)
 
     @cached_property
-    def readings(self) -> tuple[Reading, ...]:
-        """The state after each symbol of the prefix."""
-        return tuple(read(self.prefix))
+    def reading(self) -> Reading:
+        """What is open after each symbol of the prefix."""
+        return read(self.prefix)
+
+    @property
+    def left_open(self) -> list[int]:
+        """Positions of the brackets open at the end, last opened first."""
+        return self.reading.stack(self.reading.tops[-1])
 
     @cached_property
     def closing(self) -> str:
         """The unique minimal completion: the closers of what is open, last opened first."""
-        return "".join(EVERY.closer_of[self.prefix[i - 1]] for i in reversed(self.readings[-1].stack))
+        closer_of, prefix = EVERY.closer_of, self.prefix
+        return "".join([closer_of[prefix[position - 1]] for position in self.left_open])
 
     @property
     def full(self) -> str:
@@ -57,7 +60,10 @@ class Problem:
     @cached_property
     def depth(self) -> int:
         """The most brackets open at once while reading the prefix."""
-        return max(len(reading.stack) for reading in self.readings)
+        heights = {0: 0}
+        for opener, below in self.reading.below.items():
+            heights[opener] = heights[below] + 1
+        return max(heights.values())
 
     @property
     def alphabet(self) -> Alphabet:
