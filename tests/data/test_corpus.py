@@ -29,7 +29,7 @@ def specs(draw: st.DrawFn, **fixed: object) -> CorpusSpec:
         "seed": draw(seeds),
         "split": draw(splits),
         "min_length": low,
-        "max_length": max(high, 7),
+        "max_length": max(high, 8),
         "pairs": draw(st.integers(2, 8)),
         "max_depth": draw(st.one_of(st.none(), st.integers(4, 30))),
     }
