@@ -18,7 +18,9 @@ def test_an_alphabet_outside_one_to_eight_pairs_is_refused(count):
 
 def test_reading_keeps_the_positions_of_what_is_open():
     reading = read("([]{")
-    assert [reading.stack(top) for top in reading.tops] == [[1], [2, 1], [1], [4, 1]]
+    assert reading.tops == [1, 2, 1, 4]
+    assert reading.below == {1: 0, 2: 1, 4: 1}
+    assert reading.left_open == [4, 1]
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ def test_parsing_reads_a_prefix_with_or_without_spaces(problem):
 
 @given(problems())
 def test_depth_is_the_most_brackets_open_at_once(problem):
-    reading = problem.reading
-    assert problem.depth == max(len(reading.stack(top)) for top in reading.tops)
+    begun = [problem.prefix[:end] for end in range(1, problem.length + 1)]
+    assert problem.depth == max(len(reading.left_open) for reading in map(read, begun))
 
 
 @given(problems())

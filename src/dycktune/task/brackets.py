@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import NamedTuple
 
 from dycktune.errors import SequenceError
@@ -54,14 +55,10 @@ class Reading(NamedTuple):
     """The bracket on top of the stack after each symbol; one entry a symbol."""
     below: dict[int, int]
     """What each opener stands on, in the order of the sequence."""
-
-    def stack(self, top: int) -> list[int]:
-        """The open brackets from `top` down, the floor left out."""
-        stack = []
-        while top:
-            stack.append(top)
-            top = self.below[top]
-        return stack
+    left_open: list[int]
+    """What is open at the end, last opened first."""
+    closing: str
+    """The closers that it needs."""
 
 
 def read(sequence: str, alphabet: Alphabet = EVERY) -> Reading:
@@ -81,7 +78,12 @@ def read(sequence: str, alphabet: Alphabet = EVERY) -> Reading:
         else:
             raise SequenceError(_refusal(sequence, position, top, alphabet))
         tops.append(top)
-    return Reading(tops, below)
+    left_open = []
+    while top:
+        left_open.append(top)
+        top = below[top]
+    closing = "".join([closer_of[sequence[opener - 1]] for opener in left_open])
+    return Reading(tops, below, left_open, closing)
 
 
 def _refusal(sequence: str, position: int, top: int, alphabet: Alphabet) -> str:
@@ -100,6 +102,14 @@ def _refusal(sequence: str, position: int, top: int, alphabet: Alphabet) -> str:
         f"{symbol!r} at position {position} meets the open {opener!r} of position {top}, "
         f"which only {alphabet.closer_of[opener]!r} can close; no completion exists"
     )
+
+
+def depth_of(sequence: str) -> int:
+    """The most brackets open at once in a sequence that can be read."""
+    return max(accumulate(map(_RISE.__getitem__, sequence)))
+
+
+_RISE = {symbol: rise for pair in PAIRS for symbol, rise in zip(pair, (1, -1), strict=True)}
 
 
 def without_spaces(text: str) -> str:

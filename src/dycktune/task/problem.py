@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from dycktune.errors import SequenceError
-from dycktune.task.brackets import ASCII, EVERY, PAIRS, Alphabet, Reading, read, without_spaces
+from dycktune.task.brackets import ASCII, EVERY, PAIRS, Alphabet, Reading, depth_of, read, without_spaces
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,9 @@ class Problem:
         return read(self.prefix)
 
     @property
-    def left_open(self) -> list[int]:
-        """Positions of the brackets open at the end, last opened first."""
-        return self.reading.stack(self.reading.tops[-1])
-
-    @cached_property
     def closing(self) -> str:
         """The unique minimal completion: the closers of what is open, last opened first."""
-        closer_of, prefix = EVERY.closer_of, self.prefix
-        return "".join([closer_of[prefix[position - 1]] for position in self.left_open])
+        return self.reading.closing
 
     @property
     def full(self) -> str:
@@ -57,13 +51,10 @@ class Problem:
         """Number of brackets in the prefix."""
         return len(self.prefix)
 
-    @cached_property
+    @property
     def depth(self) -> int:
         """The most brackets open at once while reading the prefix."""
-        heights = {0: 0}
-        for opener, below in self.reading.below.items():
-            heights[opener] = heights[below] + 1
-        return max(heights.values())
+        return depth_of(self.prefix)
 
     @property
     def alphabet(self) -> Alphabet:

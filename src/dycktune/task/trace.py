@@ -70,9 +70,9 @@ def spaced(brackets: Sequence[str]) -> str:
 
 
 @lru_cache(maxsize=128)
-def _heads(thoughts: int) -> list[str]:
+def _heads(thoughts: int) -> tuple[str, ...]:
     """How each of so many Thought lines begins."""
-    return [f"# Thought {number}: " for number in range(1, thoughts + 1)]
+    return tuple(f"# Thought {number}: " for number in range(1, thoughts + 1))
 
 
 _STEP = re.compile(rf"# Step (?P<number>{_NUMBER}): add '(?P<closer>{_BRACKET})'")
@@ -102,8 +102,11 @@ class StackStyle:
         openers, stack, told = EVERY.closer_of, "", []
         for head, symbol in zip(_heads(problem.length), problem.prefix, strict=True):
             stack = f" {symbol}{stack}" if symbol in openers else stack[2:]
-            state = f"stack, top first:{stack}" if stack else "stack empty"
-            told.append(f"{head}read {symbol}; {state}")
+            told.append(
+                f"{head}read {symbol}; stack, top first:{stack}"
+                if stack
+                else f"{head}read {symbol}; stack empty"
+            )
         return Reasoning(told, spaced(problem.closing))
 
 
@@ -139,18 +142,18 @@ class CompactStyle:
 
     def reasoning(self, problem: Problem) -> Reasoning:
         """A line a symbol and one for the end, then the links down to the floor."""
-        tops, below = problem.reading
+        reading, openers = problem.reading, EVERY.closer_of
         named = f"^{problem.prefix}"
-        shown = {top: f"{top}{named[top]} over {under}" for top, under in ({0: 0} | below).items()}
+        shown = {top: f"{top}{named[top]} over {under}" for top, under in ({0: 0} | reading.below).items()}
         *heads, last = _heads(problem.length + 1)
         told = [
-            f"{head}{symbol} {'puts' if symbol in EVERY.closer_of else 'leaves'} {shown[top]}"
-            for head, symbol, top in zip(heads, problem.prefix, tops, strict=True)
+            f"{head}{symbol} {'puts' if symbol in openers else 'leaves'} {shown[top]}"
+            for head, symbol, top in zip(heads, problem.prefix, reading.tops, strict=True)
         ]
-        told.append(f"{last}$ keeps {shown[tops[-1]]}")
+        told.append(f"{last}$ keeps {shown[reading.tops[-1]]}")
         needs = [
             f"{shown[opener]} needs {place}{closer}"
-            for place, opener, closer in zip(count(problem.length + 1), problem.left_open, problem.closing)
+            for place, opener, closer in zip(count(problem.length + 1), reading.left_open, reading.closing)
         ]
         return Reasoning(told, f"{'; '.join(needs)}, end {len(problem.full) + 1}$")
 
