@@ -39,6 +39,20 @@ def test_workers_and_runs_write_the_same_bytes(tmp_path):
     assert all(other == first for other in others)
 
 
+@pytest.mark.parametrize(
+    ("style", "digest"),
+    [
+        ("stack", "6908a6014cf6c352b463131615fb0a71614d87404c232caf8adeceb0f0781e2d"),
+        ("compact", "6afa3c6891125bddbc3e3b2cce09c5c575ca01358b24ab651f1ff27365d697ee"),
+    ],
+)
+def test_the_bytes_of_a_file_never_change_within_a_version_of_stream_and_prompt(style, digest, tmp_path):
+    out = tmp_path / "rows.jsonl"
+    given = ["--count", "400", "--pairs", "8", "--max-length", "60", "--split", "test", "--seed", "9"]
+    main(["generate", str(out), "--style", style, *given])
+    assert manifest_of(out)["sha256"] == digest
+
+
 def test_shards_hold_the_whole_between_them(tmp_path):
     common = ["--count", "90", "--style", "stack"]
     main(["generate", str(tmp_path / "whole.jsonl"), *common])

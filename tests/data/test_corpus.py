@@ -29,7 +29,7 @@ def specs(draw: st.DrawFn, **fixed: object) -> CorpusSpec:
         "seed": draw(seeds),
         "split": draw(splits),
         "min_length": low,
-        "max_length": max(high, 7),
+        "max_length": max(high, 8),
         "pairs": draw(st.integers(2, 8)),
         "max_depth": draw(st.one_of(st.none(), st.integers(4, 30))),
     }
@@ -93,6 +93,14 @@ def test_the_rows_are_the_same_for_any_number_of_workers():
     corpus, shard = Corpus(spec), Shard(2, 3)
     assert list(corpus.rows(workers=2)) == list(corpus.rows())
     assert list(corpus.rows(workers=2, shard=shard)) == list(corpus.rows(shard=shard))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_batches_hold_the_rows_as_they_are_encoded_where_they_are_made(workers):
+    corpus = Corpus(CorpusSpec(count=1200, max_length=12))
+    batches = list(corpus.batches(tuple, workers=workers))
+    assert {type(batch) for batch in batches} == {tuple}
+    assert [row for batch in batches for row in batch] == list(corpus.rows())
 
 
 def test_an_iteration_that_is_given_up_leaves_no_worker_waiting():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dycktune.data.files import read_rows, write_rows
+from dycktune.data.files import encoder, read_rows, write_batches, write_rows
 from dycktune.errors import DataError
 
 ENDINGS = ["jsonl", "parquet"]
@@ -42,6 +42,22 @@ def test_the_same_rows_are_the_same_bytes_whose_digest_is_returned(ending, tmp_p
     digests = {write_rows(tmp_path / f"{name}.{ending}", made) for name in "ab"}
     assert digests == {hashlib.sha256((tmp_path / f"a.{ending}").read_bytes()).hexdigest()}
     assert len(list(read_rows(tmp_path / f"a.{ending}"))) == 2500
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@given(rows=rows)
+def test_batches_encoded_elsewhere_make_the_same_file(ending, rows, tmp_path_factory):
+    whole, parts = (tmp_path_factory.mktemp("rows") / f"{name}.{ending}" for name in ("whole", "parts"))
+    encode = encoder(parts)
+    assert write_rows(whole, rows) == write_batches(parts, [encode(rows[:1]), encode(rows[1:])])
+
+
+@given(rows=rows)
+def test_a_jsonl_line_is_the_standard_library_s(rows, tmp_path_factory):
+    path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
+    write_rows(path, rows)
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    assert path.read_bytes() == "".join(lines).encode()
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

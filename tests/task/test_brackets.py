@@ -17,7 +17,10 @@ def test_an_alphabet_outside_one_to_eight_pairs_is_refused(count):
 
 
 def test_reading_keeps_the_positions_of_what_is_open():
-    assert [reading.stack for reading in read("([]{")] == [(1,), (1, 2), (1,), (1, 4)]
+    reading = read("([]{")
+    assert reading.tops == [1, 2, 1, 4]
+    assert reading.below == {1: 0, 2: 1, 4: 1}
+    assert reading.left_open == [4, 1]
 
 
 @pytest.mark.parametrize(
@@ -25,7 +28,7 @@ def test_reading_keeps_the_positions_of_what_is_open():
 )
 def test_an_unreadable_sequence_is_refused_at_its_position(sequence, position):
     with pytest.raises(SequenceError, match=f"position {position}"):
-        list(read(sequence, ASCII))
+        read(sequence, ASCII)
 
 
 @given(problems())

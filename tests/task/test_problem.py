@@ -9,9 +9,9 @@ from strategies import problems
 
 @given(problems())
 def test_the_closing_balances_the_prefix_and_nothing_shorter_does(problem):
-    stacks = [reading.stack for reading in read(problem.full)]
-    assert stacks[-1] == ()
-    assert all(stacks[problem.length - 1 : -1])
+    tops = read(problem.full).tops
+    assert not tops[-1]
+    assert all(tops[problem.length - 1 : -1])
 
 
 @given(problems())
@@ -21,7 +21,8 @@ def test_parsing_reads_a_prefix_with_or_without_spaces(problem):
 
 @given(problems())
 def test_depth_is_the_most_brackets_open_at_once(problem):
-    assert problem.depth == max(len(reading.stack) for reading in read(problem.prefix))
+    begun = [problem.prefix[:end] for end in range(1, problem.length + 1)]
+    assert problem.depth == max(len(reading.left_open) for reading in map(read, begun))
 
 
 @given(problems())

@@ -27,6 +27,13 @@ def test_an_item_does_not_depend_on_what_else_is_taken(order):
     assert [stream.item(index) for index in order] == [in_turn[index] for index in order]
 
 
+@given(st.lists(st.integers(0, 10**6), max_size=20))
+@settings(max_examples=30)
+def test_prefixes_taken_together_are_those_of_the_items_taken_alone(indices):
+    stream = Stream(space=Space(max_length=16), split="test", seed=3)
+    assert list(stream.prefixes(indices)) == [stream.item(index).prefix for index in indices]
+
+
 def test_neighbouring_seeds_share_no_more_than_chance_would():
     space = Space(min_length=20, max_length=40)
     first, second = (

@@ -4,27 +4,62 @@ import pytest
 from hypothesis import given
 
 from dycktune.errors import ConfigError
+from dycktune.task.brackets import EVERY
 from dycktune.task.problem import Problem
-from dycktune.task.trace import ANSWER_MARKER, STYLES, render, style_named
+from dycktune.task.trace import ANSWER_MARKER, STYLES, lines_of, render, style_named
 from strategies import problems, styles
 
 
 @given(problems(), styles)
 def test_every_line_of_a_trace_matches_the_grammar_of_its_kind(problem, style):
-    for line in style.lines(problem):
+    for line in lines_of(problem, style):
         assert style.grammar[line.kind].fullmatch(line.text)
 
 
 @given(problems(), styles)
+def test_a_rendered_trace_is_its_lines(problem, style):
+    assert render(problem, style).split("\n") == [line.text for line in lines_of(problem, style)]
+
+
+@given(problems(max_length=60))
+def test_a_thought_of_the_stack_style_restates_all_that_is_open(problem):
+    stack, thoughts = "", []
+    for number, symbol in enumerate(problem.prefix, start=1):
+        stack = symbol + stack if symbol in EVERY.openers else stack[1:]
+        state = f"stack, top first: {' '.join(stack)}" if stack else "stack empty"
+        thoughts.append(f"# Thought {number}: read {symbol}; {state}")
+    assert STYLES["stack"].reasoning(problem).thoughts == thoughts
+
+
+@given(problems(max_length=60))
+def test_a_thought_of_the_compact_style_names_the_top_and_what_lies_below(problem):
+    named, stack, thoughts = f"^{problem.prefix}$", [0, 0], []
+    for number, symbol in enumerate(named[1:], start=1):
+        move = "puts" if symbol in EVERY.openers else "keeps" if symbol == "$" else "leaves"
+        stack += [number] if move == "puts" else []
+        stack = stack[:-1] if move == "leaves" else stack
+        thoughts.append(f"# Thought {number}: {symbol} {move} {stack[-1]}{named[stack[-1]]} over {stack[-2]}")
+    assert STYLES["compact"].reasoning(problem).thoughts == thoughts
+
+
+@pytest.mark.parametrize(
+    ("style", "closers"),
+    [("stack", "} ) ]"), ("compact", "5{ over 2 needs 6}; 2( over 1 needs 7); 1[ over 0 needs 8], end 9$")],
+)
+def test_the_closing_line_goes_from_the_top_down(style, closers):
+    assert STYLES[style].reasoning(Problem("[(<>{")).closers == closers
+
+
+@given(problems(), styles)
 def test_the_kinds_come_in_the_grammar_s_order_and_all_of_them_come(problem, style):
-    kinds = [line.kind for line in style.lines(problem)]
+    kinds = [line.kind for line in lines_of(problem, style)]
     assert list(dict.fromkeys(kinds)) == list(style.grammar)
     assert kinds == sorted(kinds, key=list(style.grammar).index)
 
 
 @given(problems(), styles)
 def test_a_trace_has_a_thought_a_symbol_a_step_a_closer_and_ends_in_the_answer(problem, style):
-    kinds = [line.kind for line in style.lines(problem)]
+    kinds = [line.kind for line in lines_of(problem, style)]
     shown = style.sequence(problem.prefix)
     assert kinds.count("thought") == problem.length + shown.count("$")
     assert kinds.count("step") == len(problem.closing)
@@ -33,7 +68,7 @@ def test_a_trace_has_a_thought_a_symbol_a_step_a_closer_and_ends_in_the_answer(p
 
 @given(problems(max_length=60))
 def test_a_compact_thought_never_grows_beyond_its_numbers(problem):
-    thoughts = [line.text for line in STYLES["compact"].lines(problem) if line.kind == "thought"]
+    thoughts = [line.text for line in lines_of(problem, STYLES["compact"]) if line.kind == "thought"]
     fixed = len("# Thought : ( leaves ( over ")
     assert max(map(len, thoughts)) <= fixed + 3 * len(str(problem.length))
 
@@ -47,7 +82,7 @@ def test_a_compact_trace_names_a_position_with_one_symbol_only(problem):
 
 
 def test_the_stack_is_told_top_first_as_the_wording_says():
-    line = STYLES["stack"].lines(Problem("([{"))[2].text
+    line = lines_of(Problem("([{"), STYLES["stack"])[2].text
     assert "top first" in line
     assert line.endswith("{ [ (")
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from dycktune.errors import SequenceError
 from dycktune.task.brackets import EVERY, PAIRS
 from dycktune.task.problem import Problem
-from dycktune.task.trace import ANSWER_MARKER, STYLES, render
+from dycktune.task.trace import ANSWER_MARKER, STYLES, lines_of, render
 from dycktune.task.verify import evenly_spaced, verify
 from strategies import problems, styles
 
@@ -95,7 +95,7 @@ def test_any_change_of_one_line_is_the_first_wrong_step(problem, style, data):
     verdict = verify(problem, "\n".join([*lines[:at], new, *lines[at + 1 :]]))
     assert verdict.first_wrong_step is not None
     assert verdict.first_wrong_step.line == at + 1
-    assert verdict.first_wrong_step.name == style.lines(problem)[at].name
+    assert verdict.first_wrong_step.name == lines_of(problem, style)[at].name
     assert not verdict.trace_valid
 
 
@@ -106,7 +106,7 @@ def test_a_trace_cut_short_misses_its_next_step(problem, style, data):
     assume(kept > problem.length)
     step = verify(problem, "\n".join(lines[:kept])).first_wrong_step
     assert step is not None
-    assert (step.kind, step.name, step.line) == ("missing", style.lines(problem)[kept].name, kept + 1)
+    assert (step.kind, step.name, step.line) == ("missing", lines_of(problem, style)[kept].name, kept + 1)
 
 
 @given(problems(max_length=12), styles, st.data())

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -55,7 +55,7 @@ def generate(
         Write only part I of N, as I/N; all parts together are the whole.
     """
     from dycktune.data.corpus import Corpus, CorpusSpec, Shard, Tally
-    from dycktune.data.files import write_rows
+    from dycktune.data.files import encoder, write_batches
     from dycktune.data.manifest import Manifest
 
     spec = CorpusSpec(
@@ -71,8 +71,8 @@ def generate(
     part = Shard.parse(shard) if shard else None
     tally = Tally()
     with _progress(count) as show:
-        rows = Corpus(spec).rows(workers=workers, shard=part, tally=tally)
-        digest = write_rows(out, _shown(rows, lambda: show(tally.drawn.total())))
+        batches = Corpus(spec).batches(encoder(out), workers=workers, shard=part, tally=tally)
+        digest = write_batches(out, _shown(batches, lambda: show(tally.drawn.total())))
     manifest = Manifest(spec=spec, shard=part, sha256=digest, tally=tally)
     print(_summary(out, manifest, manifest.write(out)))
     return 0
@@ -91,10 +91,10 @@ def _progress(total: int) -> "Iterator[Callable[[int], None]]":
         yield lambda done: bar.update(task, completed=done)
 
 
-def _shown(rows: "Iterator[dict]", show: "Callable[[], None]") -> "Iterator[dict]":
-    for row in rows:
+def _shown(batches: "Iterator[Any]", show: "Callable[[], None]") -> "Iterator[Any]":
+    for batch in batches:
         show()
-        yield row
+        yield batch
 
 
 def _summary(out: Path, manifest: "Manifest", manifest_path: Path) -> str:

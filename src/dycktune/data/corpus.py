@@ -1,16 +1,16 @@
 """A corpus: the first N distinct problems of the endless stream, and the rows a trainer reads."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import accumulate, islice
+from itertools import chain, islice
 from itertools import count as count_from
-from typing import Any
+from typing import Any, TypeVar
 
 from dycktune.data.workers import OrderedMap, ordered_map
 from dycktune.errors import ConfigError, CorpusError
-from dycktune.task.brackets import EVERY
+from dycktune.task.brackets import depth_of
 from dycktune.task.problem import Problem
 from dycktune.task.prompt import messages
 from dycktune.task.sampling import SPLITS, Space, held, shard_of
@@ -19,6 +19,8 @@ from dycktune.task.trace import TraceStyle, render, style_named
 
 Row = dict[str, Any]
 """A problem as a trainer reads it: `{"messages": [user, assistant], "problem": {"prefix": …}}`."""
+
+Batch = TypeVar("Batch")
 
 _CHUNK = 512
 """Items of the stream, or rows, that a worker makes at a time."""
@@ -140,25 +142,38 @@ class Corpus:
     ) -> Iterator[Problem]:
         """The problems, or one shard's, the same for any number of worker processes; counted in `tally`."""
         with ordered_map(_checked(workers)) as spread:
-            yield from self._problems(spread, shard, tally or Tally())
+            yield from map(Problem, self._prefixes(spread, shard, tally or Tally()))
 
     def rows(
         self, *, workers: int = 1, shard: Shard | None = None, tally: Tally | None = None
     ) -> Iterator[Row]:
         """The problems as rows, with prompt and correct trace."""
-        render_all = partial(_rows, style_named(self.spec.style))
-        with ordered_map(_checked(workers)) as spread:
-            problems = self._problems(spread, shard, tally or Tally())
-            for rows in spread(render_all, _chunks(problems)):
-                yield from rows
+        yield from chain.from_iterable(self.batches(list, workers=workers, shard=shard, tally=tally))
 
-    def _problems(self, spread: OrderedMap, shard: Shard | None, tally: Tally) -> Iterator[Problem]:
+    def batches(
+        self,
+        encode: Callable[[Iterable[Row]], Batch],
+        *,
+        workers: int = 1,
+        shard: Shard | None = None,
+        tally: Tally | None = None,
+    ) -> Iterator[Batch]:
+        """The rows, some hundreds at a time, as `encode`, a function that can be pickled, makes of them.
+
+        It runs where the rows are made: text passes between processes faster than rows do.
+        """
+        encoded = partial(_encoded, encode, style_named(self.spec.style))
+        with ordered_map(_checked(workers)) as spread:
+            prefixes = self._prefixes(spread, shard, tally or Tally())
+            yield from spread(encoded, _chunks(prefixes))
+
+    def _prefixes(self, spread: OrderedMap, shard: Shard | None, tally: Tally) -> Iterator[str]:
         for prefix in self._distinct(spread):
             tally.drawn[len(prefix)] += 1
             if shard is None or shard_of(prefix, shard.of) == shard.index:
                 tally.lengths[len(prefix)] += 1
-                tally.depths[_depth(prefix)] += 1
-                yield Problem(prefix)
+                tally.depths[depth_of(prefix)] += 1
+                yield prefix
 
     def _distinct(self, spread: OrderedMap) -> Iterator[str]:
         seen: set[str] = set()
@@ -209,17 +224,13 @@ def _indices(size: int) -> Iterator[range]:
 
 
 def _draw(stream: Stream, indices: range) -> list[str]:
-    return [stream.item(index).prefix for index in indices]
+    return list(stream.prefixes(indices))
 
 
-def _depth(prefix: str) -> int:
-    return max(accumulate(1 if symbol in EVERY.closer_of else -1 for symbol in prefix))
-
-
-def _chunks(problems: Iterator[Problem]) -> Iterator[list[Problem]]:
-    while chunk := list(islice(problems, _CHUNK)):
+def _chunks(prefixes: Iterator[str]) -> Iterator[list[str]]:
+    while chunk := list(islice(prefixes, _CHUNK)):
         yield chunk
 
 
-def _rows(style: TraceStyle, problems: Iterable[Problem]) -> list[Row]:
-    return [problem_row(problem, style) for problem in problems]
+def _encoded(encode: Callable[[Iterable[Row]], Batch], style: TraceStyle, prefixes: Iterable[str]) -> Batch:
+    return encode(problem_row(Problem(prefix), style) for prefix in prefixes)

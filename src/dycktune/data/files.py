@@ -5,14 +5,16 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from importlib import import_module
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dycktune.errors import DataError
 
 _BATCH = 1000
-"""Parquet rows held in memory at once."""
+"""Rows held in memory at once."""
+
+_JSON = json.JSONEncoder(ensure_ascii=False, check_circular=False)
 
 
 class LocatedRow(NamedTuple):
@@ -37,7 +39,23 @@ def read_rows(path: Path) -> Iterator[LocatedRow]:
 
 
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> str:
-    """Write rows beside `path`, then rename; its folder is made. Returns the file's SHA-256, in hex.
+    """Write rows as `write_batches` does; encodes them too."""
+    encode, rows = encoder(path), iter(rows)
+    chunks = iter(lambda: list(islice(rows, _BATCH)), [])
+    return write_batches(path, map(encode, chunks))
+
+
+def encoder(path: Path) -> Callable[[Iterable[dict[str, Any]]], Any]:
+    """What makes a batch for `write_batches` out of rows, in any process.
+
+    Raises:
+        DataError: no format has this file's ending.
+    """
+    return _format(path).encode
+
+
+def write_batches(path: Path, batches: Iterable[Any]) -> str:
+    """Write encoded rows beside `path`, then rename; its folder is made. Returns the file's SHA-256, in hex.
 
     Raises:
         DataError: the file cannot be written.
@@ -46,7 +64,7 @@ def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> str:
     beside = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        writing(beside, rows)
+        writing(beside, batches)
         with beside.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         beside.replace(path)
@@ -75,10 +93,13 @@ def _parsed(line: bytes, source: str) -> Any:
         raise DataError(f"{source}: not JSON ({error}); write one JSON row a line") from error
 
 
-def _write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+def _encode_jsonl(rows: Iterable[dict[str, Any]]) -> bytes:
+    return "".join([f"{_JSON.encode(row)}\n" for row in rows]).encode()
+
+
+def _write_jsonl(path: Path, batches: Iterable[bytes]) -> None:
+    with path.open("wb") as file:
+        file.writelines(batches)
 
 
 def _read_parquet(path: Path) -> Iterator[LocatedRow]:
@@ -100,9 +121,9 @@ def _without_nulls(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None}
 
 
-def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+def _write_parquet(path: Path, batches: Iterable[list[dict[str, Any]]]) -> None:
     arrow = _pyarrow()
-    rows = iter(rows)
+    rows = chain.from_iterable(batches)
     first = arrow.Table.from_pylist(list(islice(rows, _BATCH)))
     with arrow.parquet.ParquetWriter(path, first.schema) as file:
         file.write_table(first)
@@ -122,12 +143,13 @@ def _pyarrow() -> Any:
 
 class _Format(NamedTuple):
     read: Callable[[Path], Iterator[LocatedRow]]
-    write: Callable[[Path, Iterable[dict[str, Any]]], None]
+    encode: Callable[[Iterable[dict[str, Any]]], Any]
+    write: Callable[[Path, Iterable[Any]], None]
 
 
 _FORMATS = {
-    ".jsonl": _Format(_read_jsonl, _write_jsonl),
-    ".parquet": _Format(_read_parquet, _write_parquet),
+    ".jsonl": _Format(_read_jsonl, _encode_jsonl, _write_jsonl),
+    ".parquet": _Format(_read_parquet, list, _write_parquet),
 }
 
 

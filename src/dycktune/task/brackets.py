@@ -1,8 +1,8 @@
 """Bracket alphabets and what follows from a string of brackets alone."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import NamedTuple
 
 from dycktune.errors import SequenceError
@@ -46,47 +46,70 @@ EVERY = Alphabet(PAIRS)
 
 
 class Reading(NamedTuple):
-    """What is open after one symbol of a sequence."""
+    """What is open after each symbol of a sequence, as links down the stack.
 
-    position: int
-    """Of the symbol, from 1."""
-    symbol: str
-    stack: tuple[int, ...]
-    """Positions of the brackets still open, bottom first."""
+    Positions count from 1; 0 is the floor, on which the first open bracket stands.
+    """
+
+    tops: list[int]
+    """The bracket on top of the stack after each symbol; one entry a symbol."""
+    below: dict[int, int]
+    """What each opener stands on, in the order of the sequence."""
+    left_open: list[int]
+    """What is open at the end, last opened first."""
+    closing: str
+    """The closers that it needs."""
 
 
-def read(sequence: str, alphabet: Alphabet = EVERY) -> Iterator[Reading]:
-    """Read `sequence` symbol by symbol, keeping the stack of open brackets.
+def read(sequence: str, alphabet: Alphabet = EVERY) -> Reading:
+    """Read `sequence` symbol by symbol, in time linear in its length.
 
     Raises:
         SequenceError: at a foreign character, or a closer that does not match the open bracket it meets.
     """
-    stack: tuple[int, ...] = ()
+    closer_of = alphabet.closer_of
+    tops, below, top = [], {}, 0
     for position, symbol in enumerate(sequence, start=1):
-        if symbol not in alphabet.symbols:
-            known = " ".join(alphabet.pairs)
-            raise SequenceError(
-                f"character {symbol!r} at position {position} is not a bracket; use only {known}"
-            )
-        opens = symbol in alphabet.closer_of
-        stack = (*stack, position) if opens else _close(sequence, stack, position, alphabet)
-        yield Reading(position, symbol, stack)
+        if symbol in closer_of:
+            below[position] = top
+            top = position
+        elif top and symbol == closer_of[sequence[top - 1]]:
+            top = below[top]
+        else:
+            raise SequenceError(_refusal(sequence, position, top, alphabet))
+        tops.append(top)
+    left_open = []
+    while top:
+        left_open.append(top)
+        top = below[top]
+    closing = "".join([closer_of[sequence[opener - 1]] for opener in left_open])
+    return Reading(tops, below, left_open, closing)
 
 
-def _close(sequence: str, stack: tuple[int, ...], position: int, alphabet: Alphabet) -> tuple[int, ...]:
+def _refusal(sequence: str, position: int, top: int, alphabet: Alphabet) -> str:
+    """Why the symbol at `position` cannot stand there, with `top` the bracket it meets."""
     symbol = sequence[position - 1]
-    if not stack:
-        raise SequenceError(
+    if symbol not in alphabet.symbols:
+        known = " ".join(alphabet.pairs)
+        return f"character {symbol!r} at position {position} is not a bracket; use only {known}"
+    if not top:
+        return (
             f"{symbol!r} at position {position} closes nothing: no bracket is open there; "
             "no completion exists, remove it or open a bracket before it"
         )
-    opener = sequence[stack[-1] - 1]
-    if alphabet.closer_of[opener] != symbol:
-        raise SequenceError(
-            f"{symbol!r} at position {position} meets the open {opener!r} of position {stack[-1]}, "
-            f"which only {alphabet.closer_of[opener]!r} can close; no completion exists"
-        )
-    return stack[:-1]
+    opener = sequence[top - 1]
+    return (
+        f"{symbol!r} at position {position} meets the open {opener!r} of position {top}, "
+        f"which only {alphabet.closer_of[opener]!r} can close; no completion exists"
+    )
+
+
+def depth_of(sequence: str) -> int:
+    """The most brackets open at once in a sequence that can be read."""
+    return max(accumulate(map(_RISE.__getitem__, sequence)))
+
+
+_RISE = {symbol: rise for pair in PAIRS for symbol, rise in zip(pair, (1, -1), strict=True)}
 
 
 def without_spaces(text: str) -> str:

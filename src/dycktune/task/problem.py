@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from dycktune.errors import SequenceError
-from dycktune.task.brackets import ASCII, EVERY, PAIRS, Alphabet, Reading, read, without_spaces
+from dycktune.task.brackets import ASCII, EVERY, PAIRS, Alphabet, Reading, depth_of, read, without_spaces
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,7 @@ class Problem:
         prefix = without_spaces(text)
         if not prefix:
             raise SequenceError("the sequence is empty; give at least one opening bracket, such as '(['")
-        stack: tuple[int, ...] = ()
-        for reading in read(prefix, alphabet):
-            stack = reading.stack
-        if not stack:
+        if not read(prefix, alphabet).tops[-1]:
             raise SequenceError(
                 f"{prefix!r} is already balanced at position {len(prefix)}: nothing is open, "
                 "so there is nothing to complete"
@@ -35,14 +32,14 @@ class Problem:
         return cls(prefix)
 
     @cached_property
-    def readings(self) -> tuple[Reading, ...]:
-        """The state after each symbol of the prefix."""
-        return tuple(read(self.prefix))
+    def reading(self) -> Reading:
+        """What is open after each symbol of the prefix."""
+        return read(self.prefix)
 
-    @cached_property
+    @property
     def closing(self) -> str:
         """The unique minimal completion: the closers of what is open, last opened first."""
-        return "".join(EVERY.closer_of[self.prefix[i - 1]] for i in reversed(self.readings[-1].stack))
+        return self.reading.closing
 
     @property
     def full(self) -> str:
@@ -54,10 +51,10 @@ class Problem:
         """Number of brackets in the prefix."""
         return len(self.prefix)
 
-    @cached_property
+    @property
     def depth(self) -> int:
         """The most brackets open at once while reading the prefix."""
-        return max(len(reading.stack) for reading in self.readings)
+        return depth_of(self.prefix)
 
     @property
     def alphabet(self) -> Alphabet:

@@ -82,7 +82,7 @@ class Space:
         """Lengths that have a prefix at all: at depth 1 only odd ones do."""
         return tuple(n for n in range(self.min_length, self.max_length + 1) if self.ceiling > 1 or n % 2)
 
-    @property
+    @cached_property
     def alphabet(self) -> Alphabet:
         """The pairs in use."""
         return Alphabet.of(self.pairs)
@@ -131,22 +131,25 @@ def _walk(rng: random.Random, length: int, end: int, ceiling: int) -> list[bool]
 
 def _leg(rng: random.Random, length: int, start: int, end: int, ceiling: int) -> list[bool]:
     """Steps between two heights, ups and downs shuffled as far as floor and ceiling let them."""
-    ups, height, steps = (length + end - start) // 2, start, []
+    random, ups, height, steps = rng.random, (length + end - start) // 2, start, []
     for left in range(length, 0, -1):
-        up = height == 0 or (height < ceiling and rng.random() * left < ups)
-        ups -= up
-        height += 1 if up else -1
-        steps.append(up)
+        if height == 0 or (height < ceiling and random() * left < ups):
+            ups -= 1
+            height += 1
+            steps.append(True)
+        else:
+            height -= 1
+            steps.append(False)
     return steps
 
 
 def _brackets(rng: random.Random, opens: Sequence[bool], pairs: Sequence[str]) -> str:
-    symbols, due = [], []
+    random, count, symbols, due = rng.random, len(pairs), [], []
     for is_open in opens:
         if is_open:
-            opener, closer = pairs[below(rng, len(pairs))]
-            symbols.append(opener)
-            due.append(closer)
+            pair = pairs[int(random() * count)]
+            symbols.append(pair[0])
+            due.append(pair[1])
         else:
             symbols.append(due.pop())
     return "".join(symbols)

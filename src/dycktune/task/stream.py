@@ -3,6 +3,7 @@
 import hashlib
 import random
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -38,14 +39,25 @@ class Stream:
         Raises:
             CorpusError: the split holds no prefix of this space.
         """
+        return Problem(next(self.prefixes([index])))
+
+    def prefixes(self, indices: Iterable[int]) -> Iterator[str]:
+        """The prefixes of the items of `indices`, in their order. Raises as `item` does."""
+        # Seeding a generator again takes half the time of making another.
+        rng = random.Random()
+        for index in indices:
+            rng.seed(self._seed(index))
+            yield self._prefix(index, rng)
+
+    def _prefix(self, index: int, rng: random.Random) -> str:
         turn, place = divmod(index, len(self.space.lengths))
         length = _order(self, turn)[place]
         if turn < _drawn(self, length):
-            return Problem(self._draw(self.rng(index), length))
+            return self._draw(rng, length)
         listed = _listed(self, length)
         if turn - _drawn(self, length) < len(listed):
-            return Problem(listed[turn - _drawn(self, length)])
-        return Problem(self._spill_over(self.rng(index), turn))
+            return listed[turn - _drawn(self, length)]
+        return self._spill_over(rng, turn)
 
     def _spill_over(self, rng: random.Random, turn: int) -> str:
         lengths = _open_lengths(self, turn)
@@ -62,7 +74,10 @@ class Stream:
 
     def rng(self, key: object) -> random.Random:
         """Random numbers that are this stream's and `key`'s own."""
-        return random.Random(int.from_bytes(self.hashed(key)))
+        return random.Random(self._seed(key))
+
+    def _seed(self, key: object) -> int:
+        return int.from_bytes(self.hashed(key))
 
     def hashed(self, key: object) -> bytes:
         """16 bytes that follow from version, split, seed and `key` alone."""

@@ -7,9 +7,12 @@ rendering, the verifier and the prompt all take it from here, so they cannot dis
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import lru_cache
+from itertools import chain, count
+from typing import NamedTuple, Protocol
 
 from dycktune.errors import ConfigError
+from dycktune.task.brackets import EVERY
 from dycktune.task.problem import Problem
 
 ANSWER_MARKER = "FINAL ANSWER: "
@@ -30,6 +33,15 @@ class Line:
     text: str
 
 
+class Reasoning(NamedTuple):
+    """What the correct trace says before its steps."""
+
+    thoughts: list[str]
+    """The lines up to the closing one."""
+    closers: str
+    """What stands behind the closing line's marker."""
+
+
 class TraceStyle(Protocol):
     """How one style writes a trace."""
 
@@ -47,8 +59,8 @@ class TraceStyle(Protocol):
         """How the prompt shows the prefix."""
         ...
 
-    def lines(self, problem: Problem) -> list[Line]:
-        """The correct trace."""
+    def reasoning(self, problem: Problem) -> Reasoning:
+        """How the correct trace of `problem` comes to its closers."""
         ...
 
 
@@ -57,15 +69,10 @@ def spaced(brackets: Sequence[str]) -> str:
     return " ".join(brackets)
 
 
-def _steps(problem: Problem) -> list[Line]:
-    return [
-        Line("step", f"Step {k}", f"# Step {k}: add '{closer}'")
-        for k, closer in enumerate(problem.closing, start=1)
-    ]
-
-
-def _answer(problem: Problem) -> Line:
-    return Line("answer", "final answer", ANSWER_MARKER + spaced(problem.full))
+@lru_cache(maxsize=128)
+def _heads(thoughts: int) -> tuple[str, ...]:
+    """How each of so many Thought lines begins."""
+    return tuple(f"# Thought {number}: " for number in range(1, thoughts + 1))
 
 
 _STEP = re.compile(rf"# Step (?P<number>{_NUMBER}): add '(?P<closer>{_BRACKET})'")
@@ -90,17 +97,17 @@ class StackStyle:
         """The brackets, spaced."""
         return spaced(prefix)
 
-    def lines(self, problem: Problem) -> list[Line]:
-        """The correct trace of `problem`."""
-        thoughts = []
-        for number, symbol, stack in problem.readings:
-            top_first = spaced([problem.prefix[i - 1] for i in reversed(stack)])
-            state = f"stack, top first: {top_first}" if stack else "stack empty"
-            thoughts.append(
-                Line("thought", f"Thought {number}", f"# Thought {number}: read {symbol}; {state}")
+    def reasoning(self, problem: Problem) -> Reasoning:
+        """A line a symbol, then the closers, spaced."""
+        openers, stack, told = EVERY.closer_of, "", []
+        for head, symbol in zip(_heads(problem.length), problem.prefix, strict=True):
+            stack = f" {symbol}{stack}" if symbol in openers else stack[2:]
+            told.append(
+                f"{head}read {symbol}; stack, top first:{stack}"
+                if stack
+                else f"{head}read {symbol}; stack empty"
             )
-        closing = Line("closing", "closing line", CLOSING_MARKER + spaced(problem.closing))
-        return [*thoughts, closing, *_steps(problem), _answer(problem)]
+        return Reasoning(told, spaced(problem.closing))
 
 
 _ENTRY = rf"{_NUMBER}{_BRACKET} over {_NUMBER} needs {_NUMBER}{_BRACKET}"
@@ -133,30 +140,22 @@ class CompactStyle:
         """Floor, brackets and end, each behind its position."""
         return " ".join(f"{i}{symbol}" for i, symbol in enumerate(f"^{prefix}$"))
 
-    def lines(self, problem: Problem) -> list[Line]:
-        """The correct trace of `problem`."""
-        thoughts, height = [], 0
-        for number, symbol, stack in problem.readings:
-            move = "puts" if len(stack) > height else "leaves"
-            text = f"# Thought {number}: {symbol} {move} {_top(problem, stack)}"
-            thoughts.append(Line("thought", f"Thought {number}", text))
-            height = len(stack)
-        end, final = problem.length + 1, problem.readings[-1].stack
-        kept = f"# Thought {end}: $ keeps {_top(problem, final)}"
-        thoughts.append(Line("thought", f"Thought {end}", kept))
-        entries = [
-            f"{_top(problem, final[: len(final) - k])} needs {end + k}{closer}"
-            for k, closer in enumerate(problem.closing)
+    def reasoning(self, problem: Problem) -> Reasoning:
+        """A line a symbol and one for the end, then the links down to the floor."""
+        reading, openers = problem.reading, EVERY.closer_of
+        named = f"^{problem.prefix}"
+        shown = {top: f"{top}{named[top]} over {under}" for top, under in ({0: 0} | reading.below).items()}
+        *heads, last = _heads(problem.length + 1)
+        told = [
+            f"{head}{symbol} {'puts' if symbol in openers else 'leaves'} {shown[top]}"
+            for head, symbol, top in zip(heads, problem.prefix, reading.tops, strict=True)
         ]
-        ended = f", end {len(problem.full) + 1}$"
-        closing = Line("closing", "closing line", CLOSING_MARKER + "; ".join(entries) + ended)
-        return [*thoughts, closing, *_steps(problem), _answer(problem)]
-
-
-def _top(problem: Problem, stack: tuple[int, ...]) -> str:
-    """`4{ over 1`; on the floor, where nothing is open, `0^ over 0`."""
-    below, top = (0, 0, *stack)[-2:]
-    return f"{top}{f'^{problem.prefix}'[top]} over {below}"
+        told.append(f"{last}$ keeps {shown[reading.tops[-1]]}")
+        needs = [
+            f"{shown[opener]} needs {place}{closer}"
+            for place, opener, closer in zip(count(problem.length + 1), reading.left_open, reading.closing)
+        ]
+        return Reasoning(told, f"{'; '.join(needs)}, end {len(problem.full) + 1}$")
 
 
 STYLES: dict[str, TraceStyle] = {style.name: style for style in (StackStyle(), CompactStyle())}
@@ -169,6 +168,34 @@ def style_named(name: str) -> TraceStyle:
     return STYLES[name]
 
 
+def lines_of(problem: Problem, style: TraceStyle) -> list[Line]:
+    """The correct trace, line by line."""
+    return [
+        Line(kind, _NAMES[kind].format(number), text)
+        for kind, texts in _texts(problem, style).items()
+        for number, text in enumerate(texts, start=1)
+    ]
+
+
 def render(problem: Problem, style: TraceStyle) -> str:
     """The correct trace as text, final answer included, lines joined by newlines."""
-    return "\n".join(line.text for line in style.lines(problem))
+    return "\n".join(chain.from_iterable(_texts(problem, style).values()))
+
+
+_NAMES = {
+    "thought": "Thought {}",
+    "closing": "closing line",
+    "step": "Step {}",
+    "answer": "final answer",
+}
+
+
+def _texts(problem: Problem, style: TraceStyle) -> dict[str, list[str]]:
+    """What the lines of each kind say, in their order."""
+    thoughts, closers = style.reasoning(problem)
+    return {
+        "thought": thoughts,
+        "closing": [CLOSING_MARKER + closers],
+        "step": [f"# Step {k}: add '{closer}'" for k, closer in enumerate(problem.closing, start=1)],
+        "answer": [ANSWER_MARKER + spaced(problem.full)],
+    }

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from dycktune.task.brackets import PAIRS, without_spaces
 from dycktune.task.problem import Problem
-from dycktune.task.trace import ANSWER_MARKER, STYLES, Line, TraceStyle
+from dycktune.task.trace import ANSWER_MARKER, STYLES, Line, TraceStyle, lines_of
 
 _BRACKETS = re.escape("".join(PAIRS))
 _BETWEEN = re.compile(rf"(?<=[{_BRACKETS}])\s*(?=[{_BRACKETS}0-9])")
@@ -98,7 +98,7 @@ def verify(problem: Problem | str, text: str) -> Verdict:
     correct = answer == problem.full
     style, said = _recognise(text)
     format_ok = style is not None and _format_held(said, style)
-    wrong = _first_wrong(said, style.lines(problem), style) if style else None
+    wrong = _first_wrong(said, lines_of(problem, style), style) if style else None
     return Verdict(
         correct=correct,
         answer=answer,
