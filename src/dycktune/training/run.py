@@ -20,7 +20,7 @@ from dycktune.data.rows import Example
 from dycktune.data.tokens import LossWeights, TokenizedExample, tokenize
 from dycktune.errors import RunError
 from dycktune.models.card import ModelCard
-from dycktune.models.loading import load_base
+from dycktune.models.loading import in_bfloat16, load_base
 from dycktune.runs import RunFolder, begin, provenance, write_json
 from dycktune.training import recipe
 from dycktune.training.adapter import with_adapter
@@ -106,15 +106,6 @@ def training_arguments(config: Config, run: RunFolder) -> TrainingArguments:
         disable_tqdm=True,
         dataloader_pin_memory=torch.accelerator.is_available(),
     )
-
-
-def in_bfloat16(precision: str) -> bool:
-    """Whether the forward pass is computed in bfloat16."""
-    if precision != "auto":
-        return precision == "bfloat16"
-    if torch.accelerator.is_available():
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
 
 
 class Rows(Dataset):

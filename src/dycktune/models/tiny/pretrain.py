@@ -15,17 +15,25 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from dycktune.models.loading import in_bfloat16
 from dycktune.models.tiny.procedural import Page, draw_page
 from dycktune.models.tiny.vocabulary import END, PAD, build_tokenizer
 
 MAX_LENGTH = 16384
 """Positions the model accepts: a 400-bracket tower with its whole trace fits."""
 
+FARTHEST = 4_000
+"""The longest gap between two sections of a page."""
+
+LONGEST, LONG_SHARE = 390, 0.05
+"""Symbols that a long page lists at most, and how many of the pages are long once short ones are known."""
+
 
 class Batch(NamedTuple):
     """Padded pages. B pages, T positions, N learnt tokens."""
 
     ids_BT: Tensor
+    positions_BT: Tensor
     learnt_N: Tensor
     """Flat indices into B x (T - 1) of the positions whose next token is learnt."""
     targets_N: Tensor
@@ -69,15 +77,31 @@ class PieceIds:
         return self._known[piece]
 
 
-def _collate(pages: list[Page], ids: PieceIds, pad: int) -> Batch:
+def _positions(page: Page, rng: random.Random) -> Tensor:
+    """The page's positions, as if a text of random length stood between some of its sections.
+
+    So it is met from afar what a longer page would hold in between, at the price of a short one.
+    """
+    gaps_T = torch.zeros(len(page.pieces), dtype=torch.long)
+    for border in page.borders:
+        if rng.random() < 0.4:
+            gaps_T[border] = int(FARTHEST ** rng.random())
+    positions_T = torch.arange(len(page.pieces)) + gaps_T.cumsum(0)
+    # What would lie beyond the last position has no gaps.
+    return positions_T if positions_T[-1] < MAX_LENGTH else torch.arange(len(page.pieces))
+
+
+def _collate(pages: list[Page], ids: PieceIds, pad: int, rng: random.Random) -> Batch:
     longest = max(len(page.pieces) for page in pages)
     ids_BT = torch.full((len(pages), longest), pad)
+    positions_BT = torch.zeros((len(pages), longest), dtype=torch.long)
     learnt_BT = torch.zeros((len(pages), longest), dtype=torch.bool)
     for row, page in enumerate(pages):
         ids_BT[row, : len(page.pieces)] = torch.tensor([ids(piece) for piece in page.pieces])
+        positions_BT[row, : len(page.pieces)] = _positions(page, rng)
         learnt_BT[row, : len(page.learnt)] = torch.tensor(page.learnt)
     learnt_N = learnt_BT[:, 1:].flatten().nonzero().squeeze(1)
-    return Batch(ids_BT, learnt_N, ids_BT[:, 1:].flatten()[learnt_N])
+    return Batch(ids_BT, positions_BT, learnt_N, ids_BT[:, 1:].flatten()[learnt_N])
 
 
 def batches(
@@ -87,7 +111,8 @@ def batches(
     step = 0
     while True:
         longest = _longest(1.0 if grown else step / steps)
-        pages = sorted((draw_page(rng, longest) for _ in range(192)), key=lambda page: len(page.pieces))
+        reach = [LONGEST if grown and rng.random() < LONG_SHARE else longest for _ in range(192)]
+        pages = sorted((draw_page(rng, symbols) for symbols in reach), key=lambda page: len(page.pieces))
         chunks: list[list[Page]] = [[]]
         for page in pages:
             if (len(chunks[-1]) + 1) * len(page.pieces) > tokens and chunks[-1]:
@@ -95,7 +120,7 @@ def batches(
             chunks[-1].append(page)
         rng.shuffle(chunks)
         for chunk in chunks:
-            yield _collate(chunk, ids, pad)
+            yield _collate(chunk, ids, pad, rng)
             step += 1
             if step == steps:
                 return
@@ -116,8 +141,10 @@ def _gone_on_from(start: Path, tokenizer: PreTrainedTokenizerFast) -> LlamaForCa
 
 
 def _logits(model: LlamaForCausalLM, batch: Batch) -> Tensor:
-    hidden_BTH = model.model(batch.ids_BT).last_hidden_state[:, :-1]
-    return model.lm_head(hidden_BTH.flatten(0, 1)[batch.learnt_N]).float()
+    """(N, V) logits of the learnt tokens, in bfloat16's precision where the processor multiplies it at full speed."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16("auto")):
+        hidden_BTH = model.model(batch.ids_BT, position_ids=batch.positions_BT).last_hidden_state[:, :-1]
+        return model.lm_head(hidden_BTH.flatten(0, 1)[batch.learnt_N]).float()
 
 
 def _optimizers(model: LlamaForCausalLM, rate: float) -> list[torch.optim.Optimizer]:
@@ -178,7 +205,7 @@ def pretrain(
         seen += batch.ids_BT.numel()
         correct += int((logits_NV.argmax(-1) == batch.targets_N).sum())
         learnt += len(batch.targets_N)
-        if step % 100 == 0:
+        if step % 50 == 0:
             speed = round(seen / (time.time() - started))
             row = {"step": step, "accuracy": round(correct / learnt, 5), "tokens": seen}
             print(json.dumps({**row, "tokens_per_second": speed}), flush=True)

@@ -28,6 +28,8 @@ class Page:
 
     pieces: list[str] = field(default_factory=list)
     learnt: list[bool] = field(default_factory=list)
+    borders: list[int] = field(default_factory=list)
+    """Where a section ends, and much could stand between it and the next."""
 
     def given(self, *pieces: str) -> None:
         """Append pieces that were drawn by chance; they carry no loss."""
@@ -40,6 +42,10 @@ class Page:
     def write(self, *pieces: str, known: bool) -> None:
         """Append pieces that follow from the page so far if `known`."""
         self._append(pieces, learnt=known)
+
+    def end_section(self) -> None:
+        """Let what comes next be a section of its own."""
+        self.borders.append(len(self.pieces))
 
     def _append(self, pieces: Sequence[str], *, learnt: bool) -> None:
         kept = [piece for piece in pieces if piece]
@@ -86,8 +92,7 @@ def _draw_symbols(rng: random.Random, count: int, *, marks: Sequence[str]) -> li
 
 def _draw_facts(rng: random.Random, longest: int) -> Facts:
     listed = rng.randint(3, longest)
-    # Log-uniform: every number is met, the small ones often.
-    start = 0 if rng.random() < 0.6 else min(int(MAX_NUMBER ** rng.random()), MAX_NUMBER - 2 * listed)
+    start = 0 if rng.random() < 0.4 else int((MAX_NUMBER - 2 * listed) * rng.random())
     reach = rng.choice((1, 2, 4, listed))
     link = {n: rng.randrange(max(start, n - reach), n) for n in range(start + 1, start + listed - 1)}
     first, last = rng.sample(_SYMBOLS, 2)
@@ -206,6 +211,7 @@ def _walk(page: Page, facts: Facts, rng: random.Random) -> None:
     page.given(ended)
     page.learn(number_piece(facts.end + len(chain)), mark, "\n")
     if rng.random() < 0.9:
+        page.end_section()
         _quoted(page, facts, rng)
 
 
@@ -276,7 +282,10 @@ def draw_page(rng: random.Random, longest: int) -> Page:
     sections = [_records, *rng.sample(_MIDDLE, rng.choice((0, 0, 1, 2)))]
     rng.shuffle(sections)
     for section in sections:
+        page.end_section()
         section(page, facts, rng)
+    page.end_section()
     _walk(page, facts, rng)
+    page.end_section()
     _restatement(page, facts, rng)
     return page
