@@ -12,7 +12,7 @@ SMALL = {"hidden": 32, "layers": 1, "rate": 1e-3, "tokens": 512, "seed": 0}
 def start(tmp_path, monkeypatch):
     """A model that was built when the words had other ids."""
     with monkeypatch.context() as before:
-        before.setattr(vocabulary, "COMMON_WORDS", vocabulary.COMMON_WORDS[:0:-1])
+        before.setattr(vocabulary, "COMMON_WORDS", vocabulary.COMMON_WORDS[::-1])
         pretrain.pretrain(tmp_path / "start", start=None, steps=1, **SMALL)
     return tmp_path / "start"
 

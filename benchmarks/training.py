@@ -1,0 +1,255 @@
+"""Training speed beside the ecosystem's ways, in one run: the same base, adapter, rows, batch and optimizer.
+
+    python benchmarks/training.py [--steps 8] [--repeats 3] [--max-length 24]
+
+Peers: TRL's SFTTrainer (padded, padding-free, packed) and the script most tutorials show (every row padded to one
+length, full logits). All weights are 1, as no peer has others, so that all see the same loss; each way's loss after
+the same steps in the same order is printed beside its speed. Tokens are those of the rows: padding does not count.
+"""
+
+import argparse
+import gc
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import torch
+import transformers
+import trl
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments, set_seed
+
+from dycktune.data.tokens import IGNORED, LossWeights, tokenize
+from dycktune.models.loading import in_bfloat16, load_base
+from dycktune.training import recipe
+from dycktune.training.adapter import with_adapter
+from dycktune.training.config import Config
+from dycktune.training.examples import train_examples
+from dycktune.training.run import Rows
+from dycktune.training.trainer import WeightedLossTrainer
+
+RECIPE = Path(__file__).parents[1] / "recipes" / "quickstart.toml"
+BATCH = 8
+WARM = 2
+"""Steps before the clock starts."""
+Row = dict[str, Any]
+
+
+class Way(NamedTuple):
+    """One way to train."""
+
+    name: str
+    build: Callable[[Config, Sequence[Row], TrainingArguments], Trainer]
+
+
+class Clock(TrainerCallback):
+    """Seconds of the steps after the warm ones."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start after the last warm step, stop after the last."""
+        if state.global_step == WARM:
+            self._started = time.perf_counter()
+        if state.global_step == state.max_steps:
+            self.seconds = time.perf_counter() - self._started
+
+
+def ours(*, bfloat16: bool) -> Callable[..., Trainer]:
+    """This project's trainer, rows in their given order."""
+
+    class InOrder(WeightedLossTrainer):
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            return torch.utils.data.SequentialSampler(train_dataset or self.train_dataset)
+
+    def build(config: Config, rows: Sequence[Row], arguments: TrainingArguments) -> Trainer:
+        model = with_adapter(base(config), config.lora)
+        return InOrder(model=model, args=arguments, train_dataset=rows, bfloat16=bfloat16)
+
+    return build
+
+
+def trl_trainer(**settings: Any) -> Callable[..., Trainer]:
+    """TRL's SFTTrainer over rows that are ids already."""
+
+    class InOrder(trl.SFTTrainer):
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            return torch.utils.data.SequentialSampler(train_dataset or self.train_dataset)
+
+    def build(config: Config, rows: Sequence[Row], arguments: TrainingArguments) -> Trainer:
+        data = Dataset.from_list(
+            [{key: row[key].tolist() for key in ("input_ids", "labels")} for row in rows]
+        )
+        longest = max(len(row["input_ids"]) for row in rows)
+        packing = {"max_length": longest} if settings.get("packing") else {"max_length": None}
+        kept = {name: value for name, value in arguments.to_dict().items() if name in COMMON}
+        own = trl.SFTConfig(**kept, **settings, **packing, gradient_checkpointing=False)
+        model, tokenizer = load_base(config.model.base, dtype="float32")
+        return InOrder(
+            model=model,
+            args=own,
+            train_dataset=data,
+            processing_class=tokenizer,
+            peft_config=LoraConfig(
+                r=config.lora.r,
+                lora_alpha=config.lora.alpha,  # pyright: ignore[reportArgumentType]
+                lora_dropout=config.lora.dropout,
+                target_modules="all-linear",
+                task_type="CAUSAL_LM",
+            ),
+        )
+
+    return build
+
+
+def padded_to_one_length(config: Config, rows: Sequence[Row], arguments: TrainingArguments) -> Trainer:
+    """The usual script: PEFT's own model, every row padded to the longest of all, labels for the model's own loss."""
+    longest = max(len(row["input_ids"]) for row in rows)
+
+    def collate(batch: Sequence[Row]) -> dict[str, torch.Tensor]:
+        ids, labels = (
+            torch.stack(
+                [
+                    torch.nn.functional.pad(
+                        torch.as_tensor(row[key]).long(), (0, longest - len(row[key])), value=v
+                    )
+                    for row in batch
+                ]
+            )
+            for key, v in (("input_ids", 0), ("labels", IGNORED))
+        )
+        mask = torch.stack([(torch.arange(longest) < len(row["input_ids"])).long() for row in batch])
+        return {"input_ids": ids, "labels": labels, "attention_mask": mask}
+
+    class InOrder(Trainer):
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            return torch.utils.data.SequentialSampler(train_dataset or self.train_dataset)
+
+    model = with_adapter(base(config), config.lora)
+    for module in model.modules():
+        vars(module).pop("forward", None)
+    return InOrder(model=model, args=arguments, train_dataset=rows, data_collator=collate)
+
+
+def base(config: Config) -> PreTrainedModel:
+    """The recipe's base in float32."""
+    return load_base(config.model.base, dtype="float32")[0]
+
+
+COMMON = (
+    "output_dir", "per_device_train_batch_size", "max_steps", "learning_rate", "lr_scheduler_type", "warmup_steps",
+    "max_grad_norm", "seed", "save_strategy", "report_to", "disable_tqdm", "logging_steps", "dataloader_pin_memory",
+)  # fmt: skip
+
+WAYS = (
+    Way("dycktune, bfloat16 where the CPU has it", ours(bfloat16=in_bfloat16("auto"))),
+    Way("dycktune, float32", ours(bfloat16=False)),
+    Way("TRL SFTTrainer", trl_trainer(bf16=False)),
+    Way("TRL SFTTrainer, bf16", trl_trainer(bf16=True)),
+    Way("TRL SFTTrainer, padding-free", trl_trainer(bf16=False, padding_free=True)),
+    Way("TRL SFTTrainer, packing", trl_trainer(bf16=False, packing=True)),
+    Way("usual script, padded to the longest row", padded_to_one_length),
+)
+
+
+class Measured(NamedTuple):
+    """One training."""
+
+    rate: float
+    """Tokens of rows a second."""
+    loss: float
+    """Of the last step."""
+
+
+def measure(way: Way, config: Config, rows: Sequence[Row], steps: int) -> Measured:
+    """Train `steps` steps after the warm ones, from the same start."""
+    set_seed(0)
+    with TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder,
+            per_device_train_batch_size=BATCH,
+            max_steps=WARM + steps,
+            learning_rate=config.optim.learning_rate,
+            lr_scheduler_type="constant",
+            max_grad_norm=config.optim.max_grad_norm,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            logging_steps=1,
+            remove_unused_columns=False,
+            dataloader_pin_memory=False,
+        )
+        trainer, clock = way.build(config, rows, arguments), Clock()
+        trainer.remove_callback(transformers.PrinterCallback)
+        trainer.add_callback(clock)
+        trainer.train()
+    losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+    seen = sum(tokens_of(trainer, step) for step in range(WARM, WARM + steps))
+    del trainer
+    gc.collect()
+    return Measured(seen / clock.seconds, losses[-1])
+
+
+def tokens_of(trainer: Trainer, step: int) -> int:
+    """Tokens of the rows of a step; a packed row holds several."""
+    data: Any = trainer.train_dataset
+    return sum(len(data[i]["input_ids"]) for i in range(step * BATCH, (step + 1) * BATCH))
+
+
+def rows_of(config: Config, count: int) -> list[Row]:
+    """Rows sorted by length in stretches, as length-grouped sampling would give them, at random between."""
+    _, tokenizer = load_base(config.model.base, dtype="float32")
+    tokenized = tokenize(train_examples(config), tokenizer, weights=LossWeights(answer=1.0))
+    rows = [Rows(tokenized)[i] for i in range(count)]
+    batches = [
+        sorted(rows, key=lambda row: len(row["input_ids"]))[i : i + BATCH] for i in range(0, count, BATCH)
+    ]
+    order = torch.randperm(len(batches), generator=torch.Generator().manual_seed(0)).tolist()
+    return [row for i in order for row in batches[i]]
+
+
+def main() -> None:
+    """Print the machine and the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--max-length", type=int, default=24)
+    options = parser.parse_args()
+    # Packing puts several rows in one, so there must be more than the steps of the others need.
+    count = 4 * BATCH * (WARM + options.steps)
+    short = {"data.count": str(count), "data.max_length": str(options.max_length), "data.longer_share": "0"}
+    config = recipe.load(RECIPE, short)
+    rows = rows_of(config, count)
+    lengths = [len(row["input_ids"]) for row in rows]
+    print(
+        f"{os.cpu_count()} CPU cores ({platform.machine()}), {torch.get_num_threads()} threads, Python "
+        f"{platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}, trl "
+        f"{trl.__version__}; prefixes of 2-{options.max_length} brackets, rows of {statistics.mean(lengths):.0f} tokens "
+        f"({min(lengths)}-{max(lengths)}), {BATCH} a step; median (range) of {options.repeats} runs of {options.steps} steps.\n"
+    )
+    print("| way | tokens/s | of TRL's best | last loss |\n|---|---|---|---|")
+    # Repeats go round and round, so that a slow spell of the machine meets all ways alike.
+    found = {way.name: [] for way in WAYS}
+    for _ in range(options.repeats):
+        for way in WAYS:
+            found[way.name].append(measure(way, config, rows, options.steps))
+    rates = {name: statistics.median(m.rate for m in measured) for name, measured in found.items()}
+    best = max(rate for name, rate in rates.items() if name.startswith("TRL"))
+    for name, measured in found.items():
+        spread = f"{min(m.rate for m in measured):.0f}-{max(m.rate for m in measured):.0f}"
+        print(
+            f"| {name} | {rates[name]:.0f} ({spread}) | {rates[name] / best:.2f}× | {measured[0].loss:.3f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
