@@ -1,10 +1,12 @@
 """Drafted greedy decoding against `model.generate(do_sample=False)`, in one run.
 
-Usage: decode.py [RUN] [--problems 1000] [--sample 128] [--repeats 3]
+Usage: decode.py [RUN] [--problems 1000] [--sample 160] [--repeats 3]
 
 RUN is a run folder with a selected model; where there is none, the quickstart recipe is trained into it. Both ways
-decode the same prompts, their texts are checked equal before a time counts, and `generate` gets rows sorted by length
-in the batch size that suits it best. Prints a Markdown table.
+decode the same prompts, and no time counts before their texts have been found equal. `generate` gets rows sorted by
+length, in the batch size that suits it best. Since all problems would take it too long, it is timed on batches taken
+at even distances from the sorted ones: a sample of every length. An evaluation is timed whole: prompts, decoding, the
+rows that are decoded again with `generate`, verdicts. Prints a Markdown table.
 """
 
 import argparse
@@ -21,9 +23,10 @@ import transformers
 from transformers import AutoModelForCausalLM
 
 from dycktune.data.corpus import Corpus, CorpusSpec
-from dycktune.inference.completion import Asker
+from dycktune.evaluation.evaluate import SAMPLE, evaluate
+from dycktune.inference.completion import Completion, complete
 from dycktune.inference.greedy import decode
-from dycktune.inference.plain import Prompt, Reply
+from dycktune.inference.plain import Prompt
 from dycktune.models.chat import stop_ids
 from dycktune.models.loading import LoadedModel, load
 from dycktune.runs import RunFolder
@@ -32,9 +35,11 @@ from dycktune.task.problem import Problem
 from dycktune.training import recipe
 from dycktune.training.run import train
 
-BATCH_SIZES = (1, 8, 16, 32, 64, 128)
+BATCH_SIZES = (1, 8, 16, 32, 64)
+TRIED = 64
+"""Rows on which `generate` tries a batch size; a sixteenth of it one by one."""
 FEW = 16
-"""Problems on which `generate` is tried one by one, and a random model is asked."""
+"""Problems a random model is asked; an early checkpoint gets twice as many."""
 SINGLE = "([]{<()[{}](<"
 """The one sequence whose latency is measured."""
 
@@ -52,75 +57,87 @@ class Timing(NamedTuple):
 
 def timed(work: Callable[[], object], repeats: int) -> Timing:
     """How long `work` takes, run `repeats` times."""
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - started)
+    seconds = [_seconds(work) for _ in range(repeats)]
     return Timing(statistics.median(seconds), min(seconds), max(seconds))
 
 
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+Batches = list[list[Completion]]
+
+
+def spread(rows: Sequence[Completion], size: int, count: int) -> Batches:
+    """About `count` of the rows, sorted by length, in batches of `size` from the whole range."""
+    ordered = sorted(rows, key=lambda row: len(row.prompt.ids) + row.prompt.limit)
+    batches = [ordered[start : start + size] for start in range(0, len(ordered), size)]
+    step = max(1, len(rows) // max(size, count))
+    return batches[step // 2 :: step]
+
+
+def generate(loaded: LoadedModel, batches: Batches) -> None:
+    """The peer; near ties aside, which a batch decides by its shape, it must write what was drafted."""
+    for batch in batches:
+        written = _generate(loaded, [row.prompt for row in batch])
+        for row, ids in zip(batch, written, strict=True):
+            assert row.reply.alone or row.reply.ids == ids, f"{row.reply} differs from {ids}"
+
+
 @torch.inference_mode()
-def generate(loaded: LoadedModel, prompts: Sequence[Prompt], size: int) -> list[list[int]]:
-    """The peer: what `model.generate` writes to prompts sorted by length, `size` at once, stop tokens cut off."""
+def _generate(loaded: LoadedModel, batch: Sequence[Prompt]) -> list[list[int]]:
+    """What `model.generate` writes to a batch, stop tokens cut off."""
     stops = stop_ids(loaded.tokenizer, loaded.model.generation_config)
-    replies = []
-    for start in range(0, len(prompts), size):
-        batch = prompts[start : start + size]
-        longest = max(len(prompt.ids) for prompt in batch)
-        padding = [longest - len(prompt.ids) for prompt in batch]
-        ids_BT = torch.tensor([[stops[0]] * n + p.ids for n, p in zip(padding, batch, strict=True)])
-        mask_BT = torch.tensor([[0] * n + [1] * len(p.ids) for n, p in zip(padding, batch, strict=True)])
-        written_BT = loaded.model.generate(
-            ids_BT,
-            attention_mask=mask_BT,
-            do_sample=False,
-            max_new_tokens=max(prompt.limit for prompt in batch),
-            eos_token_id=stops,
-            pad_token_id=stops[0],
-        )
-        rows = (row[: p.limit] for row, p in zip(written_BT[:, longest:].tolist(), batch, strict=True))
-        replies += [row[: next((i for i, t in enumerate(row) if t in stops), len(row))] for row in rows]
-    return replies
+    longest = max(len(prompt.ids) for prompt in batch)
+    padding = [longest - len(prompt.ids) for prompt in batch]
+    ids_BT = torch.tensor([[stops[0]] * n + p.ids for n, p in zip(padding, batch, strict=True)])
+    mask_BT = torch.tensor([[0] * n + [1] * len(p.ids) for n, p in zip(padding, batch, strict=True)])
+    written_BT = loaded.model.generate(
+        ids_BT,
+        attention_mask=mask_BT,
+        do_sample=False,
+        max_new_tokens=max(prompt.limit for prompt in batch),
+        eos_token_id=stops,
+        pad_token_id=stops[0],
+    )
+    rows = (row[: p.limit] for row, p in zip(written_BT[:, longest:].tolist(), batch, strict=True))
+    return [row[: next((i for i, t in enumerate(row) if t in stops), len(row))] for row in rows]
 
 
-def refuse_different(replies: Sequence[Reply], plain: Sequence[list[int]]) -> None:
-    """Near ties aside, which a batch decides by its shape, both ways must have written the same."""
-    for reply, ids in zip(replies, plain, strict=True):
-        assert reply.alone or reply.ids == ids, f"{reply} differs from {ids}"
-
-
-def throughput(name: str, loaded: LoadedModel, prompts: list[Prompt], repeats: int) -> None:
-    """A line of the table for each batch size of `generate`, and one for the drafted way at the best of them."""
-    replies = decode(loaded, prompts)
+def throughput(name: str, loaded: LoadedModel, rows: list[Completion], sample: int, repeats: int) -> float:
+    """Lines for `generate` at each batch size, for the best of them, and for drafting. Returns the best's rows/s."""
     rates = {}
-    for size in (size for size in BATCH_SIZES if size <= len(prompts)):
-        step = max(1, len(prompts) // FEW) if size == 1 else 1
-        started = time.perf_counter()
-        written = generate(loaded, prompts[::step], size)
-        rates[size] = len(written) / (time.perf_counter() - started)
-        refuse_different(replies[::step], written)
-        print(
-            f"| {name} | `generate`, batch {size} | {len(written)} | {rates[size]:.2f} rows/s | |", flush=True
-        )
+    for size in (size for size in BATCH_SIZES if size <= len(rows)):
+        tried = spread(rows, size, TRIED if size > 1 else TRIED // 16)
+        count = sum(map(len, tried))
+        rates[size] = count / _seconds(lambda tried=tried: generate(loaded, tried))
+        print(f"| {name} | `generate`, batch {size} | {count} | {rates[size]:.2f} rows/s | |", flush=True)
     best = max(rates, key=lambda size: rates[size])
-    plain = timed(lambda: generate(loaded, prompts, best), repeats)
-    drafted = timed(lambda: decode(loaded, prompts), repeats)
-    ties = sum(reply.alone for reply in replies)
-    said = f"**{plain.median / drafted.median:.1f}×**"
-    print(f"| {name} | `generate`, batch {best} | {len(prompts)} | {plain} | 1× |")
-    print(f"| {name} | drafted, {ties} near ties | {len(prompts)} | {drafted} | {said} |", flush=True)
+    batches = spread(rows, best, sample)
+    sampled = [row.prompt for batch in batches for row in batch]
+    plain = timed(lambda: generate(loaded, batches), repeats)
+    drafted = timed(lambda: decode(loaded, sampled), repeats)
+    ties = sum(row.reply.alone for batch in batches for row in batch)
+    report(name, f"`generate`, batch {best}", len(sampled), plain)
+    report(name, f"drafted, {ties} near ties", len(sampled), drafted, plain.median / drafted.median)
+    return len(sampled) / plain.median
 
 
 def latency(loaded: LoadedModel, repeats: int) -> None:
     """The lines of one sequence alone."""
-    prompts = [Asker(loaded)(Problem(SINGLE))]
-    refuse_different(decode(loaded, prompts), generate(loaded, prompts, 1))
-    plain = timed(lambda: generate(loaded, prompts, 1), repeats)
-    drafted = timed(lambda: decode(loaded, prompts), 5 * repeats)
-    print(f"| tuned | `generate`, one sequence | 1 | {plain} | 1× |")
-    said = f"**{plain.median / drafted.median:.1f}×**"
-    print(f"| tuned | drafted, one sequence | 1 | {drafted} | {said} |", flush=True)
+    rows = complete(loaded, [Problem(SINGLE)])
+    plain = timed(lambda: generate(loaded, [rows]), repeats)
+    drafted = timed(lambda: decode(loaded, [rows[0].prompt]), 5 * repeats)
+    report("tuned", "`generate`, one sequence", 1, plain)
+    report("tuned", "drafted, one sequence", 1, drafted, plain.median / drafted.median)
+
+
+def report(name: str, way: str, rows: int, timing: Timing, faster: float = 1.0) -> None:
+    """A line of the table."""
+    rate = f", {rows / timing.median:.1f} rows/s" if rows > 1 else ""
+    print(f"| {name} | {way} | {rows} | {timing}{rate} | **{faster:.1f}×** |", flush=True)
 
 
 def randomised(loaded: LoadedModel) -> LoadedModel:
@@ -131,10 +148,9 @@ def randomised(loaded: LoadedModel) -> LoadedModel:
     return LoadedModel(model=model, tokenizer=loaded.tokenizer, card=loaded.card, reference="random")
 
 
-def prompts_of(loaded: LoadedModel, count: int) -> list[Prompt]:
-    """Test problems as prompts, the shortest first."""
-    problems = Corpus(CorpusSpec(count=count, split="test", min_length=2, max_length=40))
-    return sorted(map(Asker(loaded), problems), key=lambda prompt: len(prompt.ids) + prompt.limit)
+def problems(count: int) -> list[Problem]:
+    """Test problems."""
+    return list(Corpus(CorpusSpec(count=count, split="test", min_length=2, max_length=40)))
 
 
 def main() -> None:
@@ -144,7 +160,7 @@ def main() -> None:
     )
     parser.add_argument("run", type=Path, nargs="?", default=Path("runs/benchmark"))
     parser.add_argument("--problems", type=int, default=1000)
-    parser.add_argument("--sample", type=int, default=128)
+    parser.add_argument("--sample", type=int, default=160)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     run = RunFolder(options.run)
@@ -159,15 +175,15 @@ def main() -> None:
     print("| model | way | rows | time or rate | faster |\n|---|---|---|---|---|")
     tuned = load(str(run.merged), device="cpu")
     latency(tuned, options.repeats)
-    throughput("tuned", tuned, prompts_of(tuned, options.sample), options.repeats)
-    many = prompts_of(tuned, options.problems)
-    print(
-        f"| tuned | drafted | {len(many)} | {timed(lambda: decode(tuned, many), options.repeats)} | |",
-        flush=True,
-    )
-    early = load(str(run.checkpoints()[0].path), device="cpu")
-    throughput(f"step {run.checkpoints()[0].step}", early, prompts_of(early, FEW * 2), options.repeats)
-    throughput("random", randomised(tuned), prompts_of(tuned, FEW), options.repeats)
+    asked = problems(options.problems)
+    rate = throughput("tuned", tuned, complete(tuned, asked), options.sample, options.repeats)
+    whole = timed(lambda: evaluate(tuned, asked), options.repeats)
+    way = f"evaluation, {SAMPLE} rows decoded again"
+    report("tuned", way, len(asked), whole, len(asked) / whole.median / rate)
+    first = run.checkpoints()[0]
+    early, untrained = load(str(first.path), device="cpu"), randomised(tuned)
+    for name, loaded, few in ((f"step {first.step}", early, 2 * FEW), ("random", untrained, FEW)):
+        throughput(name, loaded, complete(loaded, problems(few)), few, options.repeats)
 
 
 if __name__ == "__main__":

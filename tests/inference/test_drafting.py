@@ -41,19 +41,40 @@ def test_a_draft_goes_on_from_the_wrong_stack_that_was_written(askers):
     assert "add '>'" in drafted
 
 
+@given(problems(max_length=6, pairs=4), st.data())
+@settings(max_examples=30)
+def test_a_draft_resumed_from_any_wrong_reply_is_one_begun_there(askers, problem, data):
+    """Told and right stretches by turns, as a model that follows the draft and errs writes them."""
+    ask = data.draw(st.sampled_from(askers))
+    draft, written = ask(problem).draft, []
+    for kept, wrong in data.draw(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 400)), max_size=6)):
+        drafted = draft(written, 80)
+        assert list(drafted) == list(ask(problem).draft(written, 80))
+        written += [*drafted[:kept], draft.correct[wrong % len(draft.correct)]]
+
+
+def test_a_draft_used_before_begins_anew(askers):
+    draft = askers[0](Problem("([")).draft
+    wrong = askers[0](Problem("(<")).draft.correct[:40]
+    assert draft(wrong, 10) != draft.correct[40:50]
+    assert draft([], 500) == draft.correct
+
+
 def test_no_draft_goes_on_from_what_is_no_trace(askers):
     prompt = askers[0](Problem("(["))
-    assert prompt.draft(prompt.ids, 100) == ()
+    assert not prompt.draft(prompt.ids, 100)
 
 
 @given(st.lists(st.integers(0, 3), max_size=12), st.lists(st.integers(0, 3), max_size=30), st.data())
-def test_a_look_up_is_what_followed_the_last_three_tokens_at_the_last_place_before(prompt, reply, data):
+def test_a_look_up_is_what_followed_the_last_three_tokens_at_the_last_place_before_over_and_over(
+    prompt, reply, data
+):
     look_up, room = LookUp(prompt), data.draw(st.integers(1, 8))
     written = 0
     while True:
         text = prompt + reply[:written]
         places = [end for end in range(3, len(text)) if text[end - 3 : end] == text[-3:]]
-        expected = text[places[-1] :][:room] if places else []
+        expected = (text[places[-1] :] * room)[:room] if places else []
         assert list(look_up(reply[:written], room)) == expected
         if written == len(reply):
             return

@@ -64,13 +64,35 @@ def test_a_reply_is_the_argmax_of_a_forward_pass_at_every_step(loaded, rows):
         assert logits_TV[len(row.ids) - 1 : -1].argmax(-1).tolist() == written
 
 
-def test_a_right_draft_takes_one_forward_pass(loaded, monkeypatch):
-    row = half_right(loaded, Prompt(ids=[11, 12], limit=10), [])
-    passes = []
-    forward = loaded.model.forward
-    monkeypatch.setattr(loaded.model, "forward", lambda **inputs: passes.append(1) or forward(**inputs))
-    assert len(decode(loaded, [row])[0].ids) == 10
-    assert len(passes) == 1
+@pytest.fixture
+def passes(loaded, monkeypatch) -> list[int]:
+    """The model writes 21, 22, 20 over and over; a list that grows with each of its forward passes."""
+    counted, forward = [], loaded.model.forward
+
+    def circling(*args, position_ids, **inputs):
+        counted.append(1)
+        output = forward(*args, position_ids=position_ids, **inputs)
+        following_BQ1 = 20 + (position_ids[:, -output.logits.shape[1] :, None] % 3)
+        output.logits = torch.zeros_like(output.logits).scatter_(-1, following_BQ1, 9.0)
+        return output
+
+    monkeypatch.setattr(loaded.model, "forward", circling)
+    return counted
+
+
+CIRCLE = tuple(20 + (i % 3) for i in range(1, 301))
+
+
+def test_a_right_draft_takes_one_forward_pass_however_long(loaded, passes):
+    (reply,) = decode(loaded, [Prompt(ids=[11, 12], limit=300, draft=Told(CIRCLE))])
+    assert (tuple(reply.ids), len(passes)) == (CIRCLE, 1)
+
+
+def test_a_row_that_goes_round_in_a_circle_takes_few_passes_without_a_draft(loaded, passes):
+    """Prompt look-up drafts it ever farther."""
+    (reply,) = decode(loaded, [Prompt(ids=[11, 12], limit=300)])
+    assert tuple(reply.ids) == CIRCLE
+    assert len(passes) < 20
 
 
 @given(prompts, st.integers(1, 200), st.integers(1, 100))

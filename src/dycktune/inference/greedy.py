@@ -37,11 +37,14 @@ LOGITS_AT_ONCE = {"cpu": 80_000_000, "other": 1_000_000_000}
 """Drafted tokens times vocabulary of one pass, by kind of device: 320 MB in float32, 2 GB in bfloat16. Longer drafts
 are checked in several passes."""
 
-WIDTHS = (4, 16, 64, 256, 1024)
-"""How many tokens of a draft a pass checks. A row's trust starts high and follows its success."""
+TRUST = 2048
+"""The most tokens of a row's draft that a pass checks: the first one so many, then a few times what came true."""
 
-PROBE_EVERY = 4
-"""A row that has lost all trust in drafts tries the fewest tokens once in so many passes."""
+PROBE, PROBE_EVERY = 4, 4
+"""Rows that have lost all trust in drafts try so many tokens once in so many passes."""
+
+OVERHEAD = {"cpu": 32, "other": 4_096}
+"""What a pass costs whatever it reads, in tokens, by kind of device (measured on a CPU: 3 ms, 0.1 ms a token)."""
 
 
 @dataclass
@@ -54,16 +57,14 @@ class _Row:
     decided: int = 0
     """Tokens up to the last near tie, which only decoding alone can tell for certain."""
     finished: bool = False
-    trust: int = WIDTHS[-1]
-    passes: int = 0
+    trust: int = TRUST
 
     def __post_init__(self) -> None:
         self._look_up = LookUp(self.prompt.ids)
 
-    def guess(self, window: int) -> list[int]:
-        """At most `window` likely tokens."""
-        wanted = WIDTHS[0] if self.passes % PROBE_EVERY == 0 else 0
-        room = min(window, self.trust or wanted, self.prompt.limit - len(self.written) - 1)
+    def guess(self, most: int, *, least: int) -> list[int]:
+        """At most `most` likely tokens, though the row may trust in no more than `least`."""
+        room = min(most, max(self.trust, least), self.prompt.limit - len(self.written) - 1)
         if room <= 0:
             return []
         drafted = self.prompt.draft(self.written, room) if self.prompt.draft else ()
@@ -84,15 +85,15 @@ class _Row:
         near = [i for i, margin in enumerate(margins, start=1) if not margin >= self.near]
         self.decided = len(self.written) + near[-1] if near else self.decided
         self.written += gained if end is None else gained[:end]
-        self.finished, self.passes = end is not None, self.passes + 1
+        self.finished = end is not None
         self._trust_by(right, len(guess))
         return right
 
     def _trust_by(self, right: int, guessed: int) -> None:
-        if guessed and right == guessed:
-            self.trust = min(WIDTHS[-1], max(self.trust, WIDTHS[0]) * 4)
-        elif right < self.trust // 4:
-            self.trust = self.trust // 4 if self.trust > WIDTHS[0] else 0
+        if right < guessed:
+            self.trust = max(2 * right, min(self.trust // 4, 4 * PROBE))
+        else:
+            self.trust = min(TRUST, max(self.trust, 4 * guessed))
 
     @property
     def done(self) -> bool:
@@ -166,7 +167,7 @@ class _Batch:
 
     def __init__(self, loaded: LoadedModel, stops: list[int], rows: list[_Row]) -> None:
         self.rows = rows
-        self._loaded, self._stops = loaded, stops
+        self._loaded, self._stops, self._passes = loaded, stops, 0
         self.cache = RaggedCache(len(rows))
 
     def join(self, other: "_Batch") -> None:
@@ -180,8 +181,13 @@ class _Batch:
     @torch.inference_mode()
     def step(self) -> None:
         """One pass: each row gets at least one token, and those that are done leave."""
-        window = LOGITS_AT_ONCE[kind(self._loaded)] // (len(self._loaded.tokenizer) * len(self.rows))
-        guesses = _levelled([row.guess(window) for row in self.rows])
+        device = kind(self._loaded)
+        most = LOGITS_AT_ONCE[device] // (len(self._loaded.tokenizer) * len(self.rows))
+        least = 0 if self._passes % PROBE_EVERY else PROBE
+        guesses = [row.guess(most, least=least) for row in self.rows]
+        if self.cache.lengths[0]:  # rows that begin together are of similar length
+            guesses = _levelled(guesses, OVERHEAD[device])
+        self._passes += 1
         read = [len(row.fresh) for row in self.rows]
         tops = self._forward([row.fresh + guess for row, guess in zip(self.rows, guesses, strict=True)], read)
         gained = [
@@ -212,15 +218,19 @@ class _Batch:
         return [_Top(ids[b][span], margins[b][span]) for b, span in enumerate(spans)]
 
 
-def _levelled(guesses: list[list[int]]) -> list[list[int]]:
-    """The guesses, the longest cut so far that a third of the pass is no padding.
+def _levelled(guesses: list[list[int]], overhead: int) -> list[list[int]]:
+    """The guesses, the longest cut to the width at which a pass is likely to gain most for what it costs.
 
     A row whose draft is long has time, since the others need more passes than it does.
     """
-    rows = len(guesses)
-    width = max(
-        w for w in (0, *WIDTHS) if (1 + w) * rows <= 3 * (rows + sum(min(len(guess), w) for guess in guesses))
-    )
+    rows, lengths = len(guesses), [len(guess) for guess in guesses]
+
+    def worth(width: int) -> float:
+        # Half of a guess comes true, where the rows' trust is right.
+        gain = sum(1 + min(length, width) / 2 for length in lengths)
+        return gain / (overhead + rows * (1 + width))
+
+    width = max({0, *lengths}, key=worth)
     return [guess[:width] for guess in guesses]
 
 

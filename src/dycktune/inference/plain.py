@@ -20,7 +20,10 @@ class Draft(Protocol):
     """Guesses how a reply goes on."""
 
     def __call__(self, written: Sequence[int], room: int, /) -> Sequence[int]:
-        """At most `room` likely ids behind those written so far, stop token included; none for no guess."""
+        """At most `room` likely ids behind those written so far, stop token included; none for no guess.
+
+        A reply's first call has nothing written, and from call to call there is only more.
+        """
         ...
 
 

@@ -1,12 +1,14 @@
 """How a trace is likely to go on from what has been written of it.
 
-A style's trace is told as a conversation: a coroutine names each piece that comes next and what it should be, and is
-sent what really stands there. So it goes on from what the text says, a wrong stack included. A draft makes
-decoding fast; it never decides what is decoded.
+A line is told as a conversation: a coroutine names each piece that comes next and what it should be, and is sent what
+really stands there. So a trace goes on from what its text says, a wrong stack included. A draft makes decoding fast;
+it never decides what is decoded.
 """
 
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Generator
+from copy import copy
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dycktune.task.brackets import EVERY
@@ -40,34 +42,56 @@ class _Piece(NamedTuple):
         if self.number:
             digits = _DIGITS.match(text, start)
             return digits[0] if digits else None
-        return text[start] if self.symbol else None
+        return text[start] if self.symbol and text[start] != "\n" else None
 
 
-_Trace = Generator[_Piece, str, None]
+_Pieces = Generator[_Piece, str, None]
 
 
-def continuation(problem: Problem, style: str, written: str, *, limit: int) -> str | None:
-    """How a trace in `style` that begins with `written` goes on, at most about `limit` characters.
+class Telling:
+    """A trace of which some lines have been heard, and how it goes on from there.
 
-    Returns:
-        The rest of the trace; what is wrong in `written` is gone on from as if it were right. None where
-        `written` is not such a trace's beginning, or the style has no drafts.
+    What is wrong in them is gone on from as if it were right.
     """
-    if style not in _TRACES:
-        return None
-    trace = _TRACES[style](problem)
-    told, length = "", len(written)
-    piece = next(trace)
-    while len(told) < length + limit:
-        value = piece.read(written, len(told)) if len(told) < length else piece.likely
-        if value is None:
-            return None
-        told += value
-        try:
-            piece = trace.send(value)
-        except StopIteration:
-            break
-    return told[length:] if told.startswith(written) else None
+
+    def __init__(self, problem: Problem, style: str, *, answer: str = ANSWER_MARKER) -> None:
+        """Prepare to hear a trace in `style`, whose final answer stands behind the text `answer`."""
+        self._trace = _TRACES[style](problem=problem, answer=answer)
+        self.lost = False
+        """Whether what was written is no such trace's beginning; it never becomes one again."""
+
+    def hear(self, text: str) -> int:
+        """Take in the whole lines with which `text` begins; how many characters they are."""
+        heard = 0
+        while "\n" in text[heard:] and not self.lost:
+            trace = copy(self._trace)
+            line = self._tell(trace.line(), text[heard:])
+            if line is None or not line.endswith("\n") or heard + len(line) > len(text):
+                break
+            self._trace, heard = trace, heard + len(line)
+        return heard
+
+    def rest(self, begun: str, *, limit: int) -> str | None:
+        """How the trace goes on behind the lines heard and `begun`, about `limit` characters; None where it is lost."""
+        told = None if self.lost else self._tell(copy(self._trace).lines(), begun, limit=limit)
+        return None if told is None else told[len(begun) :]
+
+    def _tell(self, pieces: _Pieces, text: str, *, limit: int = 0) -> str | None:
+        """The pieces that `text` begins with, and likely ones for about `limit` characters behind it."""
+        told, length = "", len(text)
+        piece = next(pieces, None)
+        while piece and len(told) < length + limit:
+            value = piece.read(text, len(told)) if len(told) < length else piece.likely
+            if value is None:
+                break
+            told += value
+            try:
+                piece = pieces.send(value)
+            except StopIteration:
+                piece = None
+        # Behind a whole line the next one may stand, behind the final answer nothing.
+        self.lost = len(told) < length and (piece is not None or not told.endswith("\n"))
+        return None if self.lost else told
 
 
 def _number(value: int) -> _Piece:
@@ -78,20 +102,80 @@ def _symbol(value: str) -> _Piece:
     return _Piece(value, symbol=True)
 
 
-def _stack(problem: Problem) -> _Trace:
-    number, stack = 0, ""
-    while (yield _head(_THOUGHT if number < problem.length else CLOSING_MARKER)) == _THOUGHT:
-        number = int((yield _number(number + 1)))
-        yield _Piece(": read ")
-        symbol = yield _symbol(problem.prefix[number - 1] if 1 <= number <= problem.length else "(")
-        stack = symbol + stack if symbol in EVERY.closer_of else stack[1:]
-        empty, listed = "; stack empty\n", "; stack, top first: "
-        if (yield _Piece(listed if stack else empty, others=(empty, listed))) == listed:
-            stack = yield from _list_of(stack or "(")
+@dataclass(kw_only=True)
+class _Trace:
+    """What the lines so far say. Its values are replaced, never changed, so that a shallow copy stands alone."""
+
+    problem: Problem
+    answer: str
+    number: int = 0
+    """Of the last thought."""
+    closers: str | None = None
+    """What the closing line says, once there is one."""
+    steps: int = 0
+    ended: bool = False
+
+    @property
+    def thoughts(self) -> int:
+        """How many are likely."""
+        return self.problem.length
+
+    def lines(self) -> _Pieces:
+        while not self.ended:
+            yield from self.line()
+
+    def line(self) -> _Pieces:
+        if self.closers is not None:
+            yield from self._step_or_answer(self.closers)
+            return
+        head = _THOUGHT if self.number < self.thoughts else CLOSING_MARKER
+        if (yield _Piece(head, others=(_THOUGHT, CLOSING_MARKER))) == _THOUGHT:
+            self.number = int((yield _number(self.number + 1)))
+            yield from self.thought()
         else:
-            stack = ""
-    closing = "".join(EVERY.closer_of.get(symbol, ")") for symbol in stack)
-    yield from _ending(problem, (yield from _list_of(closing or ")")))
+            self.closers = yield from self.closing()
+
+    def thought(self) -> _Pieces:
+        """Behind its number."""
+        raise NotImplementedError
+
+    def closing(self) -> Generator[_Piece, str, str]:
+        """Behind its marker. Returns the closers."""
+        raise NotImplementedError
+
+    def _step_or_answer(self, closers: str) -> _Pieces:
+        head = _STEP if self.steps < len(closers) else self.answer
+        if (yield _Piece(head, others=(_STEP, self.answer))) == _STEP:
+            self.steps = k = int((yield _number(self.steps + 1)))
+            yield _Piece(": add '")
+            yield _symbol(closers[k - 1] if 1 <= k <= len(closers) else ")")
+            yield _Piece("'\n")
+            return
+        full = self.problem.prefix + closers
+        for place, symbol in enumerate(full, start=1):
+            yield _symbol(symbol)
+            if place < len(full):
+                yield _Piece(" ")
+        self.ended = True
+
+
+@dataclass(kw_only=True)
+class _StackTrace(_Trace):
+    stack: str = ""
+    """Top first."""
+
+    def thought(self) -> _Pieces:
+        yield _Piece(": read ")
+        shown = self.problem.prefix[self.number - 1 : self.number] if self.number else ""
+        symbol = yield _symbol(shown or "(")
+        stack = symbol + self.stack if symbol in EVERY.closer_of else self.stack[1:]
+        empty, listed = "; stack empty\n", "; stack, top first: "
+        told = yield _Piece(listed if stack else empty, others=(empty, listed))
+        self.stack = (yield from _list_of(stack or "(")) if told == listed else ""
+
+    def closing(self) -> Generator[_Piece, str, str]:
+        closers = "".join(EVERY.closer_of.get(symbol, ")") for symbol in self.stack)
+        return (yield from _list_of(closers or ")"))
 
 
 def _list_of(symbols: str) -> Generator[_Piece, str, str]:
@@ -103,24 +187,53 @@ def _list_of(symbols: str) -> Generator[_Piece, str, str]:
             return told
 
 
-def _compact(problem: Problem) -> _Trace:
-    shown = dict(enumerate(f"^{problem.prefix}$"))
-    number, top, below, over = 0, 0, 0, {0: 0}
-    while (yield _head(_THOUGHT if number <= problem.length else CLOSING_MARKER)) == _THOUGHT:
-        number = int((yield _number(number + 1)))
+@dataclass(kw_only=True)
+class _CompactTrace(_Trace):
+    top: int = 0
+    below: int = 0
+    over: dict[int, int] = field(default_factory=lambda: {0: 0})
+    """What each bracket stands on."""
+
+    @property
+    def thoughts(self) -> int:
+        return self.problem.length + 1
+
+    def thought(self) -> _Pieces:
         yield _Piece(": ")
-        symbol = yield _symbol(shown.get(number, "$"))
+        symbol = yield _symbol(self._shown(self.number) or "$")
         move = yield _Piece(_move(symbol), others=_MOVES)
-        due = {" puts ": (number, top), " leaves ": (below, over.get(below, 0)), " keeps ": (top, below)}[
-            move
-        ]
-        top = int((yield _number(due[0])))
-        yield _symbol(shown.get(top, "("))
+        top, below = {
+            " puts ": (self.number, self.top),
+            " leaves ": (self.below, self.over.get(self.below, 0)),
+            " keeps ": (self.top, self.below),
+        }[move]
+        self.top = int((yield _number(top)))
+        yield _symbol(self._shown(self.top) or "(")
         yield _Piece(" over ")
-        below = int((yield _number(due[1] if top == due[0] else over.get(top, due[1]))))
-        over[top] = below
+        self.below = int((yield _number(below if self.top == top else self.over.get(self.top, below))))
+        self.over = {**self.over, self.top: self.below}
         yield _Piece("\n")
-    yield from _ending(problem, (yield from _links(shown, over, top, problem.length + 1)))
+
+    def closing(self) -> Generator[_Piece, str, str]:
+        """Down the links from the top."""
+        closers, top, at = "", self.top, self.problem.length + 1
+        while True:
+            top = int((yield _number(top)))
+            opener = yield _symbol(self._shown(top) or "(")
+            yield _Piece(" over ")
+            below = int((yield _number(self.over.get(top, 0))))
+            yield _Piece(" needs ")
+            at = int((yield _number(at))) + 1
+            closers += yield _symbol(EVERY.closer_of.get(opener, ")"))
+            if (yield _Piece("; " if below else ", end ", others=("; ", ", end "))) != "; ":
+                yield _number(at)
+                yield _Piece("$\n")
+                return closers
+            top = below
+
+    def _shown(self, number: int) -> str:
+        """The prompt's symbol at a position; empty where it shows none."""
+        return f"^{self.problem.prefix}$"[number : number + 1]
 
 
 _MOVES = (" puts ", " leaves ", " keeps ")
@@ -132,43 +245,4 @@ def _move(symbol: str) -> str:
     return " puts " if symbol in EVERY.closer_of else " leaves "
 
 
-def _links(shown: dict[int, str], over: dict[int, int], top: int, at: int) -> Generator[_Piece, str, str]:
-    """The closing line behind its marker: down the links from `top`. Returns the closers."""
-    closers = ""
-    while True:
-        top = int((yield _number(top)))
-        opener = yield _symbol(shown.get(top, "("))
-        yield _Piece(" over ")
-        below = int((yield _number(over.get(top, 0))))
-        yield _Piece(" needs ")
-        at = int((yield _number(at))) + 1
-        closers += yield _symbol(EVERY.closer_of.get(opener, ")"))
-        if (yield _Piece("; " if below else ", end ", others=("; ", ", end "))) != "; ":
-            yield _number(at)
-            yield _Piece("$\n")
-            return closers
-        top = below
-
-
-def _ending(problem: Problem, closers: str) -> _Trace:
-    """Steps and answer of either style."""
-    k = 0
-    while (
-        yield _Piece(_STEP if k < len(closers) else ANSWER_MARKER, others=(_STEP, ANSWER_MARKER))
-    ) == _STEP:
-        k = int((yield _number(k + 1)))
-        yield _Piece(": add '")
-        yield _symbol(closers[k - 1] if 1 <= k <= len(closers) else ")")
-        yield _Piece("'\n")
-    full = problem.prefix + closers
-    for place, symbol in enumerate(full, start=1):
-        yield _symbol(symbol)
-        if place < len(full):
-            yield _Piece(" ")
-
-
-def _head(likely: str) -> _Piece:
-    return _Piece(likely, others=(_THOUGHT, CLOSING_MARKER))
-
-
-_TRACES: dict[str, Callable[[Problem], _Trace]] = {"stack": _stack, "compact": _compact}
+_TRACES: dict[str, type[_Trace]] = {"stack": _StackTrace, "compact": _CompactTrace}
