@@ -56,6 +56,7 @@ class Clock(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start after the last warm step, stop after the last."""
+        del args, control
         if state.global_step == WARM:
             self._started = time.perf_counter()
         if state.global_step == state.max_steps:
@@ -145,7 +146,7 @@ def base(config: Config) -> PreTrainedModel:
 
 COMMON = (
     "output_dir", "per_device_train_batch_size", "max_steps", "learning_rate", "lr_scheduler_type", "warmup_steps",
-    "max_grad_norm", "seed", "save_strategy", "report_to", "disable_tqdm", "logging_steps", "dataloader_pin_memory",
+    "max_grad_norm", "seed", "save_strategy", "report_to", "disable_tqdm", "logging_steps", "dataloader_pin_memory", "use_cpu", "use_cpu",
 )  # fmt: skip
 
 WAYS = (
@@ -185,6 +186,7 @@ def measure(way: Way, config: Config, rows: Sequence[Row], steps: int) -> Measur
             logging_steps=1,
             remove_unused_columns=False,
             dataloader_pin_memory=False,
+            use_cpu=True,
         )
         trainer, clock = way.build(config, rows, arguments), Clock()
         trainer.remove_callback(transformers.PrinterCallback)
@@ -232,9 +234,10 @@ def main() -> None:
     lengths = [len(row["input_ids"]) for row in rows]
     print(
         f"{os.cpu_count()} CPU cores ({platform.machine()}), {torch.get_num_threads()} threads, Python "
-        f"{platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}, trl "
-        f"{trl.__version__}; prefixes of 2-{options.max_length} brackets, rows of {statistics.mean(lengths):.0f} tokens "
-        f"({min(lengths)}-{max(lengths)}), {BATCH} a step; median (range) of {options.repeats} runs of {options.steps} steps.\n"
+        f"{platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}, "
+        f"trl {trl.__version__}; prefixes of 2-{options.max_length} brackets, rows of "
+        f"{statistics.mean(lengths):.0f} tokens ({min(lengths)}-{max(lengths)}), {BATCH} a step; median (range) "
+        f"of {options.repeats} runs of {options.steps} steps.\n"
     )
     print("| way | tokens/s | of TRL's best | last loss |\n|---|---|---|---|")
     # Repeats go round and round, so that a slow spell of the machine meets all ways alike.
