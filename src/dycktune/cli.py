@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
 
+from dycktune import ranks
 from dycktune.errors import DycktuneError
 
 COMMANDS = {
@@ -47,11 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of a pipe, such as head, has seen enough.
         sys.stderr.close()
         return 0
+    ranks.leave()
     return status if isinstance(status, int) else 0
 
 
 def _complain(message: str) -> int:
-    print(f"dycktune: {' '.join(message.split())}", file=sys.stderr)
+    who = f"dycktune, rank {ranks.rank()}" if ranks.count() > 1 else "dycktune"
+    print(f"{who}: {' '.join(message.split())}", file=sys.stderr)
     return 2
 
 
