@@ -66,3 +66,11 @@ def test_a_rank_stops_where_another_failed(second_of_three, monkeypatch):
     monkeypatch.setattr(ranks, "_exchange", lambda mine: [(7, None), mine, failed])
     with pytest.raises(RunError, match="rank 2 failed: the disk went away"):
         ranks.gathered(lambda: 5)
+
+
+def test_only_the_loss_of_another_rank_is_told_as_such(monkeypatch):
+    gone, own = RuntimeError("Connection closed by peer [127.0.0.1]:33433"), RuntimeError("out of memory")
+    assert not ranks.lost(gone)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert ranks.lost(gone)
+    assert not ranks.lost(own)

@@ -42,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(f"{error} (see: dycktune {_command(arguments)}--help)")
     except DycktuneError as error:
         return _complain(str(error))
+    except RuntimeError as error:
+        if not ranks.lost(error):
+            raise
+        return _complain("stopped, as another rank is gone; that rank or the launcher says why")
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -67,4 +71,4 @@ def run() -> None:
     """Entry point of the `dycktune` script."""
     # What libraries tell their callers' authors is noise to a user; tests still see it.
     warnings.simplefilter("ignore")
-    sys.exit(main())
+    sys.exit(ranks.reported(main)())

@@ -47,6 +47,20 @@ def leave() -> None:
         torch.distributed.destroy_process_group()
 
 
+def reported(main: Callable[[], T]) -> Callable[[], T]:
+    """`main`, of which torchrun's summary then tells the error that ended it; without a launch, `main` itself."""
+    if count() == 1:
+        return main
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    return record(main)  # pyright: ignore[reportReturnType]
+
+
+def lost(error: Exception) -> bool:
+    """Whether an error says no more than that another rank is gone."""
+    return count() > 1 and any(sign in str(error) for sign in _GONE)
+
+
 def share(items: Sequence[T]) -> Sequence[T]:
     """This rank's part: one in so many, since neighbours are alike in length and so in work."""
     return items[rank() :: count()]
@@ -83,6 +97,9 @@ def by_first(work: Callable[[], T]) -> T:
     """What `work` gives on the first rank, which alone does it, on every rank; raises as `gathered` does."""
     return gathered(lambda: work() if rank() == 0 else None)[0]  # pyright: ignore[reportReturnType]
 
+
+_GONE = ("closed by peer", "reset by peer", "remote process exit")
+"""What gloo says, and NCCL."""
 
 _Outcome = tuple[T | None, str | None]
 """A result, or what went wrong."""
