@@ -44,19 +44,22 @@ steps = 8
 ROWS = 8
 
 
-def launch(ranks: int, *command: str, **environment: str) -> subprocess.CompletedProcess:
+def launch(ranks: int, *command: str) -> subprocess.CompletedProcess:
     """Run `command`, a script or `-m module` and its arguments, on so many ranks; both outputs are in `stdout`."""
+    return _run("torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", *command)
+
+
+def launch_by_accelerate(ranks: int, config: Path, *command: str) -> subprocess.CompletedProcess:
+    """As `launch`, with `accelerate launch` and one of its configuration files."""
+    options = ("--config_file", str(config), "--num_processes", str(ranks), "--main_process_port", "0")
+    return _run("accelerate.commands.launch", *options, *command)
+
+
+def _run(module: str, *arguments: str) -> subprocess.CompletedProcess:
     path = os.pathsep.join(filter(None, sys.path))
     return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            f"--nproc-per-node={ranks}",
-            *command,
-        ],
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment},
+        [sys.executable, "-m", module, *arguments],
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

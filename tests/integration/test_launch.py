@@ -5,14 +5,17 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from dycktune.cli import main
 from dycktune.runs import RunFolder
-from launches import ROWS, launch, write_project
+from launches import ROWS, launch, launch_by_accelerate, write_project
 
 pytestmark = pytest.mark.slow
 
-DYING = str(Path(__file__).with_name("dying_program.py"))
+DYING, SHARDED = (str(Path(__file__).with_name(f"{name}_program.py")) for name in ("dying", "sharded"))
+FSDP2 = Path(__file__).parents[2] / "recipes" / "launch" / "eight-gpus-fsdp2.yaml"
 FLOATS = ("loss", "grad_norm", "loss_answer", "eval_loss", "eval_loss_answer")
 
 
@@ -44,8 +47,9 @@ def launched(request, project) -> tuple[RunFolder, str]:
     return RunFolder(project / f"on-{request.param}"), done.stdout
 
 
-def test_the_loss_curve_is_that_of_one_process(launched, one):
-    rows, expected = (list(run.read_metrics()) for run in (launched[0], one))
+def assert_same_curve(run: RunFolder, reference: RunFolder) -> None:
+    """Row by row, to the rounding of float32."""
+    rows, expected = (list(folder.read_metrics()) for folder in (run, reference))
     assert [row["step"] for row in rows] == [row["step"] for row in expected]
     for row, other in zip(rows, expected, strict=True):
         assert row.keys() == other.keys()
@@ -53,13 +57,18 @@ def test_the_loss_curve_is_that_of_one_process(launched, one):
             assert row[key] == pytest.approx(other[key], rel=1e-4)
 
 
+def wrong_answers(run: RunFolder) -> dict[int, list[int]]:
+    return {step: row["wrong"] for step, row in run.read_scores().items()}
+
+
+def test_the_loss_curve_is_that_of_one_process(launched, one):
+    assert_same_curve(launched[0], one)
+
+
 def test_every_checkpoint_answers_the_same_problems_right(launched, one):
     """Some are answered right and some wrong, so that an order put together wrongly would show."""
-    found, expected = (run.read_scores() for run in (launched[0], one))
-    assert 0 < len(expected[24]["wrong"]) < ROWS
-    assert {step: row["wrong"] for step, row in found.items()} == {
-        step: row["wrong"] for step, row in expected.items()
-    }
+    assert 0 < len(wrong_answers(one)[24]) < ROWS
+    assert wrong_answers(launched[0]) == wrong_answers(one)
     assert json.loads(launched[0].selection.read_text())["step"] == 24
 
 
@@ -104,3 +113,23 @@ def test_a_launch_ends_within_a_minute_of_a_rank_that_dies(project, how, said):
     assert done.returncode != 0
     assert said in done.stdout
     assert not RunFolder(out).finished
+
+
+def test_a_model_sharded_by_fsdp2_learns_resumes_and_is_saved_as_a_whole_one(project, one, tmp_path):
+    """Half the questions are left to select, which loads the checkpoints whole on every rank."""
+    run, notes = RunFolder(tmp_path / "run"), tmp_path / "notes.json"
+    command = [*train_command(project, 2), "--guard.enabled", "false", "--eval.exact-match", str(ROWS // 2)]
+    command[command.index("--out") + 1] = str(run.path)
+    done = launch_by_accelerate(2, FSDP2, SHARDED, str(notes), *command)
+    assert done.returncode == 0, done.stdout
+    seen = json.loads(notes.read_text())
+    assert seen["status"] == 1
+    assert seen["whole"] == 0, "every parameter is a DTensor"
+    assert seen["own"] == seen["numbers"] / 2
+    assert seen["steps"] == [*range(13), *range(8, 24)]
+    assert_same_curve(run, one)
+    assert wrong_answers(run) == wrong_answers(one)
+    for checkpoint, expected in zip(run.checkpoints(), one.checkpoints(), strict=True):
+        ours, theirs = (load_file(c.path / "adapter_model.safetensors") for c in (checkpoint, expected))
+        assert ours.keys() == theirs.keys()
+        assert all(torch.allclose(ours[name], theirs[name], atol=1e-5) for name in theirs)

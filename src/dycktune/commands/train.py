@@ -45,7 +45,7 @@ def train(
     from dycktune.training.run import train as run_training
 
     run_training(chosen, run, resume=resume, report=show_metrics)
-    status = _diagnosed(run) if ranks.rank() == 0 else 0
+    status = ranks.by_first(lambda: _diagnosed(run))
     if not no_select:
         select(run)
     return status
