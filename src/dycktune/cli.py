@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
 
+from dycktune import ranks
 from dycktune.errors import DycktuneError
 
 COMMANDS = {
@@ -41,17 +42,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(f"{error} (see: dycktune {_command(arguments)}--help)")
     except DycktuneError as error:
         return _complain(str(error))
+    except RuntimeError as error:
+        if not ranks.lost(error):
+            raise
+        return _complain("stopped, as another rank is gone; that rank or the launcher says why")
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # The reader of a pipe, such as head, has seen enough.
         sys.stderr.close()
         return 0
+    ranks.leave()
     return status if isinstance(status, int) else 0
 
 
 def _complain(message: str) -> int:
-    print(f"dycktune: {' '.join(message.split())}", file=sys.stderr)
+    who = f"dycktune, rank {ranks.rank()}" if ranks.count() > 1 else "dycktune"
+    print(f"{who}: {' '.join(message.split())}", file=sys.stderr)
     return 2
 
 
@@ -64,4 +71,4 @@ def run() -> None:
     """Entry point of the `dycktune` script."""
     # What libraries tell their callers' authors is noise to a user; tests still see it.
     warnings.simplefilter("ignore")
-    sys.exit(main())
+    sys.exit(ranks.reported(main)())

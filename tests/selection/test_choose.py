@@ -40,11 +40,11 @@ def asked(monkeypatch) -> list[tuple[str, int]]:
     """Which checkpoint was asked how many problems; all are answered right."""
     seen = []
 
-    def answer(loaded, examples, *, marker):
-        seen.append((loaded.reference.rpartition("/")[2], len(examples)))
+    def answer(load, examples, *, marker):
+        seen.append((load().reference.rpartition("/")[2], len(examples)))
         return Answers((True,) * len(examples), (True,) * len(examples))
 
-    monkeypatch.setattr(choose, "answers", answer)
+    monkeypatch.setattr(choose, "answers_together", answer)
     return seen
 
 

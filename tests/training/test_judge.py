@@ -4,10 +4,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dycktune.errors import RunError
 from dycktune.evaluation.evaluate import DecodingError
 from dycktune.runs import RunFolder
-from dycktune.training.judge import _interleaved
 from small_runs import fit_small, small_config
 
 JUDGED = small_config(eval__exact_match=2)
@@ -50,33 +48,6 @@ def test_an_evaluation_that_cannot_be_trusted_stops_the_run(tmp_path, monkeypatc
     def differ(*_: object, **__: object):
         raise DecodingError("plain generate wrote another text")
 
-    monkeypatch.setattr("dycktune.training.judge.answers", differ)
+    monkeypatch.setattr("dycktune.evaluation.together.answers", differ)
     with pytest.raises(DecodingError, match="another text"):
         fit_small(tmp_path / "stopped", config=JUDGED)
-
-
-def test_a_rank_that_fails_tells_the_others_before_it_raises(tmp_path, monkeypatch):
-    """Whatever the error: a rank that only raised would leave the others waiting in the gather."""
-
-    def fail(*_: object, **__: object):
-        raise OSError("the disk went away")
-
-    told: list[object] = []
-    monkeypatch.setattr("dycktune.training.judge.answers", fail)
-    monkeypatch.setattr("dycktune.training.judge.gather_object", told.extend)
-    with pytest.raises(OSError, match="went away"):
-        fit_small(tmp_path / "stopped", config=JUDGED)
-    assert told == ["rank 0: the disk went away"]
-
-
-def test_a_rank_stops_where_another_failed(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "dycktune.training.judge.gather_object", lambda mine: [*mine, "rank 1: the disk went away"]
-    )
-    with pytest.raises(RunError, match="failed on rank 1: the disk went away"):
-        fit_small(tmp_path / "stopped", config=JUDGED)
-
-
-def test_the_shares_of_three_ranks_are_put_back_in_order():
-    examples = [True, False, False, True, True, False, True]
-    assert _interleaved([examples[rank::3] for rank in range(3)]) == examples

@@ -1,8 +1,4 @@
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +7,7 @@ from safetensors.torch import load_file
 
 from dycktune.data.tokens import LossWeights
 from dycktune.runs import RunFolder
+from launches import launch
 from small_runs import fit_small, small_config
 from weighted_rows import off, rows, run
 
@@ -23,39 +20,8 @@ PROGRAM = Path(__file__).with_name("rank_program.py")
 def two_ranks(tmp_path_factory) -> Path:
     """The folder in which two gloo ranks have trained."""
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port,
-        "ACCELERATE_USE_CPU": "true",
-    }
-    path = os.pathsep.join(filter(None, sys.path))
-    started = [
-        subprocess.Popen(
-            [sys.executable, str(PROGRAM), str(folder)],
-            env={
-                **os.environ,
-                **shared,
-                "RANK": rank,
-                "LOCAL_RANK": rank,
-                "PYTHONPATH": path,
-                "OMP_NUM_THREADS": "1",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in ("0", "1")
-    ]
-    try:
-        told = [process.communicate(timeout=300)[0] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    assert [process.returncode for process in started] == [0, 0], "\n".join(told)
+    done = launch(2, str(PROGRAM), str(folder))
+    assert done.returncode == 0, done.stdout
     return folder
 
 

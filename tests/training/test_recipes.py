@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file
 
 from dycktune.models.card import ModelCard
@@ -56,6 +57,19 @@ def test_a_recipe_trains_an_adapter_end_to_end(name, base, tmp_path, monkeypatch
     losses = [row["eval_loss"] for row in run.read_metrics() if "eval_loss" in row]
     assert len(losses) == 3
     assert all(0 < loss < 100 for loss in losses)
+
+
+@pytest.mark.parametrize("name", ["eight-gpus", "eight-gpus-fsdp2"])
+def test_the_launchers_eight_gpus_make_the_step_of_32(name):
+    """As each file's own first lines say, where the command that uses it stands."""
+    file = RECIPES / "launch" / f"{name}.yaml"
+    launched = load_config_from_file(str(file))
+    command = file.read_text().partition("recipes/r1")[2].splitlines()[0]
+    recipe_name, *options = f"r1{command}".replace("--no-select", "").split()
+    given = dict(zip((name.removeprefix("--") for name in options[::2]), options[1::2], strict=True))
+    config = recipe.load(RECIPES / recipe_name, given)
+    assert config.optim.batch_size * config.optim.accumulation * launched.num_processes == 32
+    assert not (config.guard.enabled and launched.fsdp_config)
 
 
 @pytest.mark.parametrize("name", ["r1-distill-1.5b-lora", "r1-distill-1.5b-qlora"])

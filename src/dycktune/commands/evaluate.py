@@ -54,10 +54,16 @@ def evaluate(
     if data is not None and benchmark is not None:
         raise ConfigError("--data and --benchmark exclude each other; evaluate one after the other")
     problems = _problems(data, benchmark, count=count, lengths=(min_length, max_length), seed=seed)
-    from dycktune.evaluation.evaluate import evaluate as judge
+    from dycktune import ranks
+    from dycktune.evaluation.together import evaluate_together
     from dycktune.models.loading import load
 
-    evaluation = judge(load(model), problems, on_reply=_progress(len(problems)))
+    ranks.join()
+    first = ranks.rank() == 0
+    progress = _progress(len(ranks.share(problems))) if first else None
+    evaluation = evaluate_together(lambda: load(model), problems, on_reply=progress)
+    if not first:
+        return 0
     if json:
         print(jsonlib.dumps(evaluation.to_json()))
         return 0

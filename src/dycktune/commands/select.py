@@ -14,9 +14,13 @@ def select(run: Path, *, by: Literal["exact_match", "eval_loss"] | None = None) 
     by
         What decides; the recipe's choice if left out.
     """
+    from dycktune import ranks
     from dycktune.selection import select as choose
 
-    selection = choose(run, by=by, report=print)
+    first = ranks.rank() == 0
+    selection = choose(run, by=by, report=print if first else lambda _: None)
+    if not first:
+        return 0
     print(f"\ndeploying {selection.reason()}")
     print(f"adapter: {run / 'adapter'}\nmerged:  {run / 'merged'} ({selection.merged_agrees})")
     return 0

@@ -1,13 +1,14 @@
 """`dycktune train`."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from dycktune import ranks
 from dycktune.commands.overrides import Overrides, given
+from dycktune.commands.select import select
 from dycktune.runs import RUNS
 
 
@@ -44,19 +45,18 @@ def train(
     from dycktune.training.run import train as run_training
 
     run_training(chosen, run, resume=resume, report=show_metrics)
-    # Under torchrun the other ranks have nothing left to do.
-    return _judge(run, no_select=no_select) if os.environ.get("RANK", "0") == "0" else 0
+    status = ranks.by_first(lambda: _diagnosed(run))
+    if not no_select:
+        select(run)
+    return status
 
 
-def _judge(run: Path, *, no_select: bool) -> int:
+def _diagnosed(run: Path) -> int:
     from dycktune.commands.diagnose import diagnose
-    from dycktune.commands.select import select
 
     print(f"\ntrained: {run}\n")
     status = diagnose(run)
-    if not no_select:
-        print()
-        select(run)
+    print(flush=True)
     return status
 
 

@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from dycktune import ranks
 from dycktune.data.rows import Example
 from dycktune.errors import ModelError, RunError
 from dycktune.evaluation.agreement import Agreement, agreement
-from dycktune.evaluation.answers import Answers, answers, joined, question
+from dycktune.evaluation.answers import Answers, joined, question
+from dycktune.evaluation.together import answers_together
 from dycktune.models.loading import load
 from dycktune.models.merging import merge, replace_folder
 from dycktune.runs import Checkpoint, RunFolder, read_json, write_json
@@ -77,7 +79,8 @@ class Selection:
 def select(path: Path, *, by: Criterion | None = None, report: Report = lambda _: None) -> Selection:
     """Score a run's checkpoints on its eval problems and deploy the best.
 
-    Writes scores.jsonl, selection.json, adapter/ and merged/ into the run folder.
+    Writes scores.jsonl, selection.json, adapter/ and merged/ into the run folder. The ranks of a launch share the
+    questions; the first one does the rest.
 
     Args:
         path: The run folder.
@@ -88,52 +91,68 @@ def select(path: Path, *, by: Criterion | None = None, report: Report = lambda _
         RunError: the folder is no run, or holds no whole checkpoint.
         ModelError: the merged model writes other texts than base + adapter.
     """
+    ranks.join()
     run = RunFolder(path)
+    known = ranks.by_first(lambda: _known(run))
+    config = recipe.load(run.config)
+    examples = eval_examples(config)[: config.select.count]
+    scores = [_score(checkpoint, known, config, examples, report) for checkpoint in known.checkpoints]
+    ranked = rank(scores, by or config.select.by)
+    return ranks.by_first(lambda: _deploy(run, ranked, by or config.select.by, known, examples))
+
+
+class _Known(NamedTuple):
+    """What a run folder holds before the selection."""
+
+    checkpoints: list[Checkpoint]
+    losses: dict[int, float]
+    """Evaluation losses, by step."""
+    scores: dict[int, dict[str, Any]]
+    """Answers found while training, by step."""
+
+
+def _known(run: RunFolder) -> _Known:
     checkpoints = run.checkpoints()
     if not checkpoints:
-        raise RunError(f"{path} holds no whole checkpoint; train first: dycktune train RECIPE --out {path}")
-    config = recipe.load(run.config)
-    criterion = by or config.select.by
-    examples = eval_examples(config)[: config.select.count]
-    ranked = rank(_score_all(run, checkpoints, config, examples, report), criterion)
+        raise RunError(
+            f"{run.path} holds no whole checkpoint; train first: dycktune train RECIPE --out {run.path}"
+        )
+    return _Known(checkpoints, _eval_losses(run), run.read_scores())
+
+
+def _deploy(
+    run: RunFolder, ranked: Sequence[Score], by: Criterion, known: _Known, examples: Sequence[Example]
+) -> Selection:
+    # Steps whose checkpoint is gone keep what training found.
+    rows = known.scores | {score.step: score.to_json() for score in ranked}
+    run.write_scores(rows[step] for step in sorted(rows))
     with TemporaryDirectory(prefix=".selecting-", dir=run.path) as beside:
         adapter, merged = _copy_adapter(ranked[0].path, Path(beside) / "adapter"), Path(beside) / "merged"
         merge(adapter, merged)
         agrees = _prove(adapter, merged, examples[:PROOF_PROMPTS])
         replace_folder(adapter, run.adapter)
         replace_folder(merged, run.merged)
-    selection = Selection(by=criterion, ranked=tuple(ranked), merged_agrees=agrees)
+    selection = Selection(by=by, ranked=tuple(ranked), merged_agrees=agrees)
     write_json(run.selection, selection.to_json())
     return selection
 
 
-def _score_all(
-    run: RunFolder,
-    checkpoints: Sequence[Checkpoint],
-    config: Config,
-    examples: Sequence[Example],
-    report: Report,
-) -> list[Score]:
-    losses, stored = _eval_losses(run), run.read_scores()
-    scores = []
-    for checkpoint in checkpoints:
-        found = _stored(stored.get(checkpoint.step), len(examples))
-        if missing := examples[len(found.correct) :]:
-            new = answers(load(str(checkpoint.path)), missing, marker=config.loss.marker)
-            found = joined(found, new)
-        score = Score(
-            step=checkpoint.step,
-            path=checkpoint.path,
-            correct=found.correct,
-            trace_valid=found.trace_valid,
-            eval_loss=losses.get(checkpoint.step),
-        )
-        scores.append(score)
-        report(score.summary())
-    # Steps whose checkpoint is gone keep what training found.
-    rows = stored | {score.step: score.to_json() for score in scores}
-    run.write_scores(rows[step] for step in sorted(rows))
-    return scores
+def _score(
+    checkpoint: Checkpoint, known: _Known, config: Config, examples: Sequence[Example], report: Report
+) -> Score:
+    found = _stored(known.scores.get(checkpoint.step), len(examples))
+    if missing := examples[len(found.correct) :]:
+        new = answers_together(lambda: load(str(checkpoint.path)), missing, marker=config.loss.marker)
+        found = joined(found, new)
+    score = Score(
+        step=checkpoint.step,
+        path=checkpoint.path,
+        correct=found.correct,
+        trace_valid=found.trace_valid,
+        eval_loss=known.losses.get(checkpoint.step),
+    )
+    report(score.summary())
+    return score
 
 
 def _stored(row: Mapping[str, Any] | None, count: int) -> Answers:

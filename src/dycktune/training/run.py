@@ -1,7 +1,6 @@
 """One fine-tuning run: data, base and adapter, trainer, run folder."""
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +15,7 @@ from transformers import (
     set_seed,
 )
 
+from dycktune import ranks
 from dycktune.data.rows import Example
 from dycktune.data.tokens import LossWeights, TokenizedExample, tokenize
 from dycktune.errors import RunError
@@ -103,6 +103,10 @@ def training_arguments(config: Config, run: RunFolder) -> TrainingArguments:
         load_best_model_at_end=save.load_best,
         remove_unused_columns=False,
         report_to="none",
+        # Else ranks without an accelerator would each train alone, into the same folder.
+        use_cpu=not torch.accelerator.is_available(),
+        # Every rank's loss hangs on all that is trained, be there nothing to learn in its batch.
+        ddp_find_unused_parameters=False,
         disable_tqdm=True,
         dataloader_pin_memory=torch.accelerator.is_available(),
     )
@@ -123,11 +127,9 @@ class Rows(Dataset):
 
 def _begin(out: Path, config: Config, *, resume: bool) -> RunFolder:
     """The run folder, made by the first rank alone."""
-    first = os.environ.get("RANK", "0") == "0"
-    if not first:
-        return RunFolder(out)
+    ranks.join()
     defaults = recipe.to_toml(Config())
-    return begin(out, recipe.to_toml(config), resume=resume, defaults_toml=defaults)
+    return ranks.by_first(lambda: begin(out, recipe.to_toml(config), resume=resume, defaults_toml=defaults))
 
 
 def _fit(

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.utils.data import Sampler
 from transformers import EvalPrediction, Trainer, TrainerCallback, TrainerState
 from transformers.trainer_utils import EvalLoopOutput
@@ -113,10 +115,14 @@ class WeightedLossTrainer(Trainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save without `training_args.bin`, a pickle that nothing may load, and with the model's card."""
-        super().save_model(output_dir, _internal_call)
+        folder = Path(output_dir or self.args.output_dir or ".")
+        if self.is_fsdp_enabled and isinstance(self.model, PeftModel):
+            # Trainer's own gathers the whole base as well, or nothing, by the kind of state accelerate is set to.
+            self._save(str(folder), _gathered_adapter(self.model))
+        else:
+            super().save_model(output_dir, _internal_call)
         if not self.args.should_save:
             return
-        folder = Path(output_dir or self.args.output_dir or ".")
         (folder / "training_args.bin").unlink(missing_ok=True)
         if self._card is not None:
             self._card.write(folder)
@@ -173,6 +179,12 @@ def _forward(model: nn.Module, inputs: Mapping[str, Any], head: TiledHead | None
     with head.judging(kept):
         outputs = model(**asked)
     return outputs, head.losses(outputs.logits)
+
+
+def _gathered_adapter(model: PeftModel) -> dict[str, Any]:
+    """The trained weights of a model sharded by FSDP, whole on the first rank; on the others, none."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+    return get_model_state_dict(model, options=options)
 
 
 def _targets(batch: Mapping[str, Any]) -> Targets:
