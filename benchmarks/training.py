@@ -146,7 +146,8 @@ def base(config: Config) -> PreTrainedModel:
 
 COMMON = (
     "output_dir", "per_device_train_batch_size", "max_steps", "learning_rate", "lr_scheduler_type", "warmup_steps",
-    "max_grad_norm", "seed", "save_strategy", "report_to", "disable_tqdm", "logging_steps", "dataloader_pin_memory", "use_cpu", "use_cpu",
+    "max_grad_norm", "seed", "save_strategy", "report_to", "disable_tqdm", "logging_steps", "dataloader_pin_memory",
+    "use_cpu",
 )  # fmt: skip
 
 WAYS = (

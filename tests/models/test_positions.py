@@ -65,3 +65,12 @@ def test_every_bracket_is_one_and_the_same_token_wherever_it_stands():
         ):
             assert TOKENIZER(text, add_special_tokens=False)["input_ids"].count(alone) == 1
         assert TOKENIZER(bracket * 3, add_special_tokens=False)["input_ids"] == [alone] * 3
+
+
+@given(PROBLEMS, st.integers(0, 700))
+def test_the_answer_s_positions_go_on_from_the_number_the_trace_begins_with(problem, by):
+    text = render(problem, STYLES["compact"])
+    moved = re.sub(r"(?<!# Step )\b\d+", lambda place: str(int(place[0]) + by), text)
+    written, expected = (number_brackets(t, TOKENIZER, marker=ANSWER_MARKER) for t in (moved, text))
+    places = [int(place) for place in re.findall(r"<\|(\d+)\|>", expected)]
+    assert [int(place) - by for place in re.findall(r"<\|(\d+)\|>", written)] == places

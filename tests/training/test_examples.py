@@ -1,3 +1,4 @@
+import re
 from collections import Counter
 
 from dycktune.training.config import Config, DataSection
@@ -14,3 +15,27 @@ def test_longer_problems_are_added_in_their_share_to_training_and_evaluation():
         assert len(lengths) == regular + regular // 4
     prefixes = Counter(example.prefix for example in (*train, *evaluation))
     assert prefixes.most_common(1)[0][1] == 1
+
+
+def test_half_of_the_training_problems_count_from_elsewhere_up_to_the_highest_number():
+    data = DataSection(count=200, eval_count=20, max_length=12, highest_number=500)
+    train, evaluation = load_examples(Config(data=data))
+    plain = {e.prefix: e for e in load_examples(Config(data=DataSection(count=200, max_length=12))).train}
+    moved = [example for example in train if example != plain[example.prefix]]
+    assert 70 < len(moved) < 130
+    assert all("from 0^" in example.prompt[-1]["content"] for example in evaluation)
+    starts = [int(re.search(r"from (\d+)\^", e.prompt[-1]["content"])[1]) for e in moved]
+    assert max(starts) > 300
+    for example, by in zip(moved, starts, strict=True):
+        told = (example.prompt[-1]["content"] + "\n" + example.completion, plain[example.prefix])
+        assert _back(told[0], by) == told[1].prompt[-1]["content"] + "\n" + told[1].completion
+        assert max(map(int, re.findall(r"\d+", example.completion))) <= 500
+
+
+def _back(text: str, by: int) -> str:
+    """`text` with each place counted `by` lower; steps are counted from 1 in any case."""
+    lines = [
+        line if line.startswith("# Step") else re.sub(r"\d+", lambda place: str(int(place[0]) - by), line)
+        for line in text.split("\n")
+    ]
+    return "\n".join(lines)

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from dycktune.task.problem import Problem
     from dycktune.training.config import Config
 
-TEST_PROBLEMS = 500
+TEST_PROBLEMS = 1000
 """Of up to `SHORT` brackets, the ones the headline figure is of."""
 SHORT, LONG = 40, 100
-LONG_PROBLEMS = 20
+LONG_PROBLEMS = 60
 """Of more than `SHORT` and up to `LONG` brackets."""
 BASE_PROBLEMS = 30
 """On which the untuned base is asked, of up to 16 brackets."""
@@ -88,7 +88,9 @@ def _data(config: "Config") -> set[str]:
         shown = next(
             example
             for example in train
-            if len(example.prefix or "") == SHOWN_LENGTH and set(example.prefix or "") & set(")]}>")
+            if len(example.prefix or "") == SHOWN_LENGTH
+            and set(example.prefix or "") & set(")]}>")
+            and example.completion.startswith("# Thought 1:")
         )
         print(_indented(f"{shown.prompt[-1]['content']}\n\n{shown.completion}"))
     return prefixes
