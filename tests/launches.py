@@ -31,6 +31,7 @@ learning_rate = 1e-2
 accumulation = 1
 max_steps = 24
 warmup = 0.1
+precision = "float32"
 checkpointing = false
 
 [eval]

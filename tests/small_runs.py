@@ -54,6 +54,7 @@ def small_config(**overrides: object) -> Config:
             "batch_size": 2,
             "accumulation": 2,
             "max_steps": 6,
+            "precision": "float32",
             "checkpointing": False,
         },
         "eval": {"steps": 2, "batch_size": 3, "log_steps": 1, "exact_match": 0},

@@ -71,4 +71,4 @@ def run() -> None:
     """Entry point of the `dycktune` script."""
     # What libraries tell their callers' authors is noise to a user; tests still see it.
     warnings.simplefilter("ignore")
-    sys.exit(ranks.reported(main)())
+    ranks.end(ranks.reported(main)())

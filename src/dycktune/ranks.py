@@ -4,9 +4,10 @@ A process that nobody launched is the only rank of its own launch, and none of t
 """
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from dycktune.errors import RunError
 
@@ -45,6 +46,19 @@ def leave() -> None:
 
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+def end(status: int) -> NoReturn:
+    """End this process.
+
+    A rank of a launch does so without Python's own teardown, in which threads of torch's connections were seen to
+    abort with all the work done.
+    """
+    if count() == 1:
+        sys.exit(status)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def reported(main: Callable[[], T]) -> Callable[[], T]:

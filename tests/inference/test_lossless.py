@@ -66,17 +66,17 @@ def stages(tmp_path_factory) -> dict[str, LoadedModel]:
     """A model early in training, one that has learnt short problems, and one with random weights."""
     recipe = {
         "model": {"base": BUILTIN, "dtype": "float32"},
-        "data": {"count": 1500, "eval_count": 8, "min_length": 2, "max_length": 5, "style": "compact"},
+        "data": {"count": 2000, "eval_count": 8, "min_length": 2, "max_length": 5, "style": "compact"},
         "lora": {"r": 64, "alpha": 64, "dropout": 0.0},
         "optim": {
             "learning_rate": 3e-3,
             "batch_size": 8,
             "accumulation": 1,
-            "max_steps": 160,
+            "max_steps": 240,
             "checkpointing": False,
         },
-        "eval": {"steps": 40, "exact_match": 0},
-        "save": {"steps": 40},
+        "eval": {"steps": 60, "exact_match": 0},
+        "save": {"steps": 60},
     }
     run = RunFolder(train(build(recipe, {}), tmp_path_factory.mktemp("runs") / "short"))
     early, *_, good = (load(str(checkpoint.path), device="cpu") for checkpoint in run.checkpoints())

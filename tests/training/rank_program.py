@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from dycktune import ranks
 from dycktune.data.tokens import LossWeights
 from dycktune.training import guard
 from dycktune.training.trainer import WeightedLossTrainer
@@ -47,3 +48,4 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    ranks.end(0)
