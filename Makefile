@@ -1,7 +1,7 @@
 # Everything runs in .venv, which the first target that needs it makes.
 #   make quickstart     the whole run on the built-in model
 #   make test           all tests
-#   make bench          the decoding benchmark, on the run BENCH_RUN names
+#   make bench          decoding (on the run BENCH_RUN names), training and generation beside their peers
 #   make check          format, lint, types, import layers
 # PYTHON names another interpreter (3.11 or newer). PIP_ARGS is passed to pip, for a mirror or a CPU-only torch.
 # QUICKSTART_ARGS is passed to the quickstart, such as QUICKSTART_ARGS="--benchmark bbh_dyck_languages.json".
@@ -34,8 +34,10 @@ format: .venv/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/installed
+bench: .venv/installed-dev
 	$(BIN)/python benchmarks/decode.py $(BENCH_RUN)
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/generate.py
 
 clean:
 	rm -rf .venv
