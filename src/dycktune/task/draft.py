@@ -6,6 +6,7 @@ it never decides what is decoded.
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Generator
 from copy import copy
 from dataclasses import dataclass, field
@@ -103,7 +104,7 @@ def _symbol(value: str) -> _Piece:
 
 
 @dataclass(kw_only=True)
-class _Trace:
+class _Trace(ABC):
     """What the lines so far say. Its values are replaced, never changed, so that a shallow copy stands alone."""
 
     problem: Problem
@@ -135,13 +136,13 @@ class _Trace:
         else:
             self.closers = yield from self.closing()
 
+    @abstractmethod
     def thought(self) -> _Pieces:
         """Behind its number."""
-        raise NotImplementedError
 
+    @abstractmethod
     def closing(self) -> Generator[_Piece, str, str]:
         """Behind its marker. Returns the closers."""
-        raise NotImplementedError
 
     def _step_or_answer(self, closers: str) -> _Pieces:
         head = _STEP if self.steps < len(closers) else self.answer
