@@ -7,6 +7,7 @@ from dycktune.evaluation import evaluate as module
 from dycktune.evaluation.evaluate import DecodingError, evaluate
 from dycktune.inference import greedy
 from dycktune.inference.completion import complete
+from dycktune.inference.plain import generate as plain
 from dycktune.models.loading import LoadedModel
 from dycktune.task.problem import Problem
 from small_models import make_model, make_tokenizer
@@ -45,3 +46,26 @@ def test_a_text_the_model_did_not_write_stops_the_evaluation(loaded, monkeypatch
     monkeypatch.setattr(module, "complete", from_the_draft)
     with pytest.raises(DecodingError, match="plain generate wrote another text"):
         evaluate(loaded, PROBLEMS)
+
+
+def test_a_planted_error_is_found_wherever_it_stands_in_a_short_row(loaded, monkeypatch):
+    honest = complete(loaded, PROBLEMS[:1])[0]
+    for place in range(0, len(honest.reply.ids), 7):
+        ids = list(honest.reply.ids)
+        ids[place] += 1
+        planted = replace(honest, reply=replace(honest.reply, ids=ids))
+        monkeypatch.setattr(module, "complete", lambda *_, planted=planted, **__: [planted])
+        with pytest.raises(DecodingError):
+            evaluate(loaded, PROBLEMS[:1])
+
+
+def test_of_long_rows_a_stretch_from_any_place_is_decoded_again(loaded, monkeypatch):
+    asked = []
+    monkeypatch.setattr(module, "STRETCH", 4)
+    monkeypatch.setattr(module, "generate", lambda _, prompts: asked.extend(prompts) or plain(loaded, prompts))
+    rows = evaluate(loaded, PROBLEMS * 20).completions
+    assert len(asked) == module.SAMPLE
+    assert max(prompt.limit for prompt in asked) == 4
+    starts = {len(prompt.ids) for prompt in asked}
+    assert len(starts) > 8
+    assert max(starts) > max(len(row.prompt.ids) for row in rows) + 20

@@ -28,7 +28,7 @@ def first_trouble(losses, norms=None, watch=None):
     return None
 
 
-@given(seed=SEEDS, noise=st.floats(0.0, 0.2), last=st.floats(0.0, 1.9))
+@given(seed=SEEDS, noise=st.floats(0.0, 0.25), last=st.floats(0.0, 1.9))
 def test_a_run_that_learns_is_left_alone(seed, noise, last):
     assert first_trouble(learning(300, seed=seed, noise=noise, last=last)) is None
 
@@ -62,7 +62,19 @@ def test_a_run_that_blows_up_in_its_warm_up_is_seen_though_it_was_never_good():
     losses = [2.7, 2.8, 3.1, 13, 20, 12, 11, 15, 10, 8, 7, 6, 6, 5.5, 5, 5, 4.9, 4.8, 4.7, 4.6]
     step, trouble = first_trouble(losses)
     assert step < 10
-    assert trouble.evidence["baseline"] == pytest.approx(2.7)
+    assert trouble.evidence["baseline"] == pytest.approx(2.7, rel=0.1)
+
+
+def test_one_lucky_early_loss_is_not_where_the_run_began():
+    """Noise of 0.4 in log from the first step on: false alarms in the first steps are rare, and were one in ten."""
+    fired = [first_trouble(learning(16, seed=seed, noise=0.4, last=1.0)) for seed in range(300)]
+    assert sum(found is not None for found in fired) <= 6
+
+
+@pytest.mark.parametrize("calm", [1, 2, 3, 6])
+def test_a_ruin_in_the_first_steps_is_seen_whatever_came_before_it(calm):
+    losses = [2.7, 2.8, 2.75, 2.7, 2.65, 2.6][:calm] + [13, 20, 12, 11, 15, 14, 10, 11, 12, 10, 11, 10, 12]
+    assert first_trouble(losses)[1].reason == "loss"
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def answers(
         loaded: The model.
         examples: Bracket problems and rows of any other tasks.
         marker: Begins the answer of a row that is no bracket problem.
-        sample: How many bracket problems are decoded again with plain `generate`.
+        sample: Of how many bracket problems a stretch is decoded again with plain `generate`.
 
     Raises:
         DecodingError: a row of the sample came out otherwise.

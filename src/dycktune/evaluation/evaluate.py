@@ -9,12 +9,15 @@ from typing import Any
 from dycktune.errors import DycktuneError
 from dycktune.evaluation.metrics import Proportion
 from dycktune.inference.completion import Completion, complete
-from dycktune.inference.plain import generate
+from dycktune.inference.plain import Prompt, generate
 from dycktune.models.loading import LoadedModel
 from dycktune.task.problem import Problem
 
-SAMPLE = 8
-"""Rows of every evaluation that are decoded again with plain `generate`, and must come out the same."""
+SAMPLE = 32
+"""Rows of every evaluation of which a stretch is decoded again with plain `generate`, and must come out the same."""
+
+STRETCH = 64
+"""Tokens of such a stretch; more where there are fewer rows, so that short rows are decoded again whole."""
 
 LENGTH_BANDS = ((1, 8), (9, 16), (17, 40), (41, 100), (101, 200), (201, 400))
 DEPTH_BANDS = ((1, 2), (3, 5), (6, 10), (11, 20), (21, 40), (41, 400))
@@ -100,23 +103,29 @@ def evaluate(
     sample: int = SAMPLE,
     on_reply: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Complete every problem greedily and judge each text; decode `sample` of them again with plain `generate`.
+    """Complete every problem greedily and judge each text; a stretch of `sample` of them is decoded again.
+
+    That is done with plain `generate`, from a random place of the row on. The time of it goes by the longest row, so
+    the same number of tokens checks more rows, and every place of a long one as likely, when it is not decoded whole.
 
     Raises:
         DecodingError: a sampled row, decoded again with plain `generate`, came out otherwise.
         SequenceError: a problem does not fit the model's context.
     """
     completions = complete(loaded, problems, on_reply=on_reply)
-    rng = random.Random(len(problems))
-    _check_again(loaded, rng.sample(completions, min(sample, len(completions))))
+    _check_again(loaded, completions, min(sample, len(completions)))
     return Evaluation(completions=completions)
 
 
-def _check_again(loaded: LoadedModel, sample: Sequence[Completion]) -> None:
-    """Decode the sample again in one plain batch; a row that differs there is asked once more, alone."""
-    again = generate(loaded, [first.prompt for first in sample])
-    for first, plain in zip(sample, again, strict=True):
-        if plain.ids == first.reply.ids:
+def _check_again(loaded: LoadedModel, completions: Sequence[Completion], count: int) -> None:
+    """Decode a stretch of `count` rows again in one plain batch; a row that differs there is asked once more, alone."""
+    rng = random.Random(len(completions))
+    sample = rng.sample(completions, count)
+    length = STRETCH * max(1, SAMPLE // max(1, count))
+    starts = [rng.randint(0, max(0, len(first.reply.ids) + 1 - length)) for first in sample]
+    again = generate(loaded, [_from(first, at, length) for first, at in zip(sample, starts, strict=True)])
+    for first, at, plain in zip(sample, starts, again, strict=True):
+        if plain.ids == first.reply.ids[at : at + length]:
             continue
         (alone,) = generate(loaded, [first.prompt])
         if alone.ids == first.reply.ids:
@@ -125,6 +134,12 @@ def _check_again(loaded: LoadedModel, sample: Sequence[Completion]) -> None:
             f"{first.problem.prefix!r}: plain generate wrote another text than this evaluation (margin "
             f"{alone.margin:.2g}); the figures cannot be trusted, please report this with the model"
         )
+
+
+def _from(first: Completion, start: int, length: int) -> Prompt:
+    """The row's prompt with the first `start` tokens of its reply, for the next `length` of them."""
+    prompt = first.prompt
+    return Prompt(ids=prompt.ids + first.reply.ids[:start], limit=min(length, prompt.limit - start))
 
 
 def _bands_json(shares: dict[str, Proportion]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def answers_together(
 
 
 def _sample(whole: int) -> int:
-    """This rank's part of the rows that are decoded again, rounded up."""
+    """This rank's part of the rows of which a stretch is decoded again, rounded up."""
     return -(-whole // ranks.count())
 
 

@@ -139,7 +139,8 @@ class Watch:
 
     @property
     def _start(self) -> float:
-        return math.log1p(self.limits.floor)
+        """Where the run began, in log: its lowest early loss, less the luck of being the lowest."""
+        return math.log1p(self.limits.floor) + (_LUCK * self._noise() if self._judged else 0.0)
 
     def _add(self, loss: float, norm: float | None) -> None:
         patience, memory = self.limits.patience, self.limits.memory
@@ -187,12 +188,17 @@ class Watch:
         return self.limits.sigmas * 1.25 * self._noise() * math.sqrt(2 / self.limits.patience)
 
     def _noise(self) -> float:
-        """Standard deviation of one loss before the last ones, in log: MAD of differences, which no trend inflates."""
-        before = [self._log(loss) for loss in self.losses[: -self.limits.patience]]
-        if len(before) < self.limits.patience:
-            return 0.0
-        steps = [abs(b - a) for a, b in pairwise(before)]
-        return _SIGMA_PER_MAD * median(steps) / math.sqrt(2)
+        """Standard deviation of one loss before the last ones, in log.
+
+        A young run has nothing before them. What it has may hold its ruin, early or late, so the calmer of two
+        estimates counts there: the spread of its first losses, and what all of them give.
+        """
+        losses = [self._log(loss) for loss in self.losses]
+        before = losses[: -self.limits.patience]
+        if len(before) >= self.limits.patience:
+            return _sigma(before)
+        first = [self._log(loss) for loss in self.first]
+        return min((max(first) - min(first)) / _RANGE, _sigma(losses))
 
     def _log(self, loss: float) -> float:
         return math.log(max(loss, 0.0) / min(self.first) + self.limits.floor)
@@ -205,8 +211,17 @@ class Watch:
 _FIRST = 3
 """Losses that say where a run began: batches differ."""
 
+_RANGE, _LUCK = 1.693, 0.846
+"""Of three normal values in sigmas: their expected range, and how far the lowest is expected below the mean (Tippett, 1925)."""
+
 _SIGMA_PER_MAD = 1.4826
 """For normal noise (Rousseeuw and Croux, 1993)."""
+
+
+def _sigma(values: Sequence[float]) -> float:
+    """Standard deviation from the MAD of differences, which no trend inflates; 0 for fewer than two values."""
+    steps = [abs(b - a) for a, b in pairwise(values)]
+    return _SIGMA_PER_MAD * median(steps) / math.sqrt(2) if steps else 0.0
 
 
 def _lower_quartile(values: Sequence[float]) -> float:
