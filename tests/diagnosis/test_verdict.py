@@ -105,6 +105,13 @@ def test_a_loss_that_never_moves_is_a_plateau(judged, curve):
     assert judged(curve(flat, flat)).label == "plateau_underfit"
 
 
+def test_a_loss_that_falls_slowly_to_its_end_is_no_plateau_and_one_that_wanders_is(judged, curve):
+    slow = [0.525, 0.521, 0.517, 0.513, 0.509, 0.506, 0.503]
+    assert judged(curve(slow, [value + 0.01 for value in slow])).label == "healthy"
+    wandering = [0.525, 0.521, 0.517, 0.509, 0.513, 0.506, 0.512]
+    assert judged(curve(wandering, wandering)).label == "plateau_underfit"
+
+
 def test_zero_loss_with_nan_norm_is_nan_and_with_finite_norm_is_memorised(judged, curve):
     rows = curve([], [1.0] * 10 + [0.0] * 10)
     hidden = [row | ({"grad_norm": math.nan} if row["loss"] == 0 else {}) for row in rows]

@@ -92,7 +92,9 @@ def spikes(view: View) -> Iterator[Finding]:
 
 
 def plateau(view: View) -> Iterator[Finding]:
-    """Neither train nor eval loss fell enough over the whole run to say that anything was learnt."""
+    """Neither train nor eval loss fell enough over the whole run to say that anything was learnt, nor does eval now."""
+    if _still_falls(view):
+        return
     train = view.train_smooth.values
     error = 1.25 * view.train_noise * math.sqrt(2 / view.train_width)
     gains = [float(train[0] - train[-1]) - error] if len(train) else []
@@ -110,6 +112,15 @@ def plateau(view: View) -> Iterator[Finding]:
         evidence={"largest_fall": fall},
         confidence=beyond(least, max(gains)),
     )
+
+
+def _still_falls(view: View) -> bool:
+    """Whether eval, slowly but steadily, goes down to its end: a run stopped early, or one that learns slowly."""
+    if not view.has_shape or view.best != len(view.logs) - 1:
+        return False
+    fall = float(view.logs[len(view.logs) // 2] - view.logs[-1])
+    least = max(view.limits.sigmas * view.noise, view.limits.slow_fall)
+    return fall >= least and bool((np.diff(view.logs[-4:]) < 0).all())
 
 
 def _stays_up(view: View) -> bool:

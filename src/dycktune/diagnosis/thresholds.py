@@ -66,6 +66,10 @@ class Thresholds:
     plateau: float = 0.05
     """Fall over the whole run, of train and eval alike, below which nothing was learnt."""
 
+    slow_fall: float = 0.01
+    """Fall of eval over the second half of a run, down to its last three evaluations, that is learning all the same:
+    no plateau falls by as much so steadily."""
+
     lr_jump: float = 1.5
     """Factor between two rows by which a learning rate after its peak jumps up only at a resume or a restart."""
 
