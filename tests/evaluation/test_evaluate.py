@@ -62,7 +62,9 @@ def test_a_planted_error_is_found_wherever_it_stands_in_a_short_row(loaded, monk
 def test_of_long_rows_a_stretch_from_any_place_is_decoded_again(loaded, monkeypatch):
     asked = []
     monkeypatch.setattr(module, "STRETCH", 4)
-    monkeypatch.setattr(module, "generate", lambda _, prompts: asked.extend(prompts) or plain(loaded, prompts))
+    monkeypatch.setattr(
+        module, "generate", lambda _, prompts: asked.extend(prompts) or plain(loaded, prompts)
+    )
     rows = evaluate(loaded, PROBLEMS * 20).completions
     assert len(asked) == module.SAMPLE
     assert max(prompt.limit for prompt in asked) == 4

@@ -73,7 +73,7 @@ def test_one_lucky_early_loss_is_not_where_the_run_began():
 
 @pytest.mark.parametrize("calm", [1, 2, 3, 6])
 def test_a_ruin_in_the_first_steps_is_seen_whatever_came_before_it(calm):
-    losses = [2.7, 2.8, 2.75, 2.7, 2.65, 2.6][:calm] + [13, 20, 12, 11, 15, 14, 10, 11, 12, 10, 11, 10, 12]
+    losses = [*[2.7, 2.8, 2.75, 2.7, 2.65, 2.6][:calm], 13, 20, 12, 11, 15, 14, 10, 11, 12, 10, 11, 10, 12]
     assert first_trouble(losses)[1].reason == "loss"
 
 

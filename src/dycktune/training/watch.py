@@ -212,7 +212,7 @@ _FIRST = 3
 """Losses that say where a run began: batches differ."""
 
 _RANGE, _LUCK = 1.693, 0.846
-"""Of three normal values in sigmas: their expected range, and how far the lowest is expected below the mean (Tippett, 1925)."""
+"""Of three normal values, in sigmas: their expected range, and the lowest's distance below the mean (Tippett, 1925)."""
 
 _SIGMA_PER_MAD = 1.4826
 """For normal noise (Rousseeuw and Croux, 1993)."""
