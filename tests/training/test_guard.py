@@ -85,7 +85,7 @@ def test_a_window_of_bad_data_is_skipped_at_the_rate_as_it_is(tmp_path):
     assert (first["reason"], first["action"], first["step"]) == ("loss", "rolled back", 26)
     assert [event["action"] for event in skips] == ["skipped"] * 9
     assert [event["step"] for event in skips] == list(range(27, 36))
-    assert skips[-1]["learning_rate_factor"] == 0.5
+    assert [event["learning_rate_factor"] for event in skips] == [0.125] * 3 + [1.0] * 6
     assert skips[-1]["attempts_left"] == 7
 
 

@@ -28,9 +28,12 @@ from dycktune.training.watch import Trouble, Watch
 SNAPSHOT_EVERY = 10
 """Steps between two snapshots: the most a rollback loses beside the steps it took to notice."""
 
-FIRST, SEQUEL = 1 / 2, 1 / 8
-"""Of the learning rate, by a rollback: little where the data may be at fault, and much where it soon was not enough; a
-rate far too high is found in few tries, each of which costs steps."""
+CUT, NAN_CUT = 1 / 8, 1 / 2
+"""Of the learning rate, by a rollback. Much, where a loss rose and stayed up: the half of such a rate no longer diverges,
+but learns little, and each try costs steps. Little for the first value that is no number: that may be one batch's fault."""
+
+CONVINCED = 4
+"""Steps skipped in a row after which it is the data's fault for certain, and the rollback's cut is taken back."""
 
 RECOVERED = 64
 """Steps after which a rollback is no sequel of the one before."""
@@ -43,10 +46,10 @@ def attach(trainer: Trainer, *, attempts: int = 8, folder: Path | None = None) -
     """Guard `trainer`, from its next `train()` on.
 
     Where the loss or the gradient norm is not finite, the loss stays far above its best, or the evaluation loss rises
-    and the train loss with it, the run goes back to the last good snapshot, and its learning rate is halved; where
-    trouble soon comes again, divided by eight. Data and schedule go on from where they are, so the steps that hurt are
-    neither kept nor seen again. While the restored weights find the next data out of line too, it is the data's fault:
-    those steps are skipped at the rate as it is.
+    and the train loss with it, the run goes back to the last good snapshot, and its learning rate is divided by eight
+    (halved, for the first value that is not finite). Data and schedule go on from where they are, so the steps that
+    hurt are neither kept nor seen again. While the restored weights find the next data out of line too, it is the
+    data's fault: those steps are skipped, and after a few of them the learning rate is what it was.
 
     Args:
         trainer: Any Trainer, not yet training. Callbacks see neither a step's loss nor the norm before clipping, so
@@ -78,6 +81,8 @@ class Progress:
     """Rollbacks left."""
     factor: float = 1.0
     """Of the learning rate, by all rollbacks together."""
+    last_cut: float = 1.0
+    """Of the learning rate, by the last rollback; 1 once it is taken back."""
     last_rollback: int = -RECOVERED
     fresh: bool = False
     """Whether the next loss is measured with restored weights."""
@@ -195,6 +200,8 @@ class Guard(TrainerCallback):
     def _skip(self, trouble: Trouble) -> None:
         self._progress.skipped += 1
         self._restore(self._shelf.last)
+        if self._progress.skipped == CONVINCED:
+            self._scale(1 / self._progress.last_cut)
         self._write("skipped", trouble, first=self._trainer.state.global_step)
 
     def _roll_back(self, trouble: Trouble, control: TrainerControl, *, latest: int) -> None:
@@ -202,12 +209,16 @@ class Guard(TrainerCallback):
         self._restore(self._shelf.go_back(latest))
         self.stopped = control.should_training_stop = progress.attempts == 0
         if not self.stopped:
-            factor = SEQUEL if step - progress.last_rollback < RECOVERED else FIRST
-            scale_learning_rate(self._trainer, factor)
+            sequel = step - progress.last_rollback < RECOVERED
+            self._scale(NAN_CUT if trouble.reason == "non_finite" and not sequel else CUT)
             progress.attempts -= 1
-            progress.factor *= factor
             progress.last_rollback = step
         self._write("stopped" if self.stopped else "rolled back", trouble, first=self._shelf.last.step + 1)
+
+    def _scale(self, factor: float) -> None:
+        scale_learning_rate(self._trainer, factor)
+        self._progress.factor *= factor
+        self._progress.last_cut = factor if factor < 1 else 1.0
 
     def _restore(self, snapshot: Snapshot) -> None:
         # Where the run began is known for good; the first snapshot was taken before that.
