@@ -29,8 +29,9 @@ SNAPSHOT_EVERY = 10
 """Steps between two snapshots: the most a rollback loses beside the steps it took to notice."""
 
 CUT, NAN_CUT = 1 / 8, 1 / 2
-"""Of the learning rate, by a rollback. Much, where a loss rose and stayed up: the half of such a rate no longer diverges,
-but learns little, and each try costs steps. Little for the first value that is no number: that may be one batch's fault."""
+"""Of the learning rate, by a rollback. Much, where a loss rose and stayed up: half of such a rate may no longer
+diverge and still learn little, and each try costs steps. Little for the first value that is no number: that may be one
+batch's fault."""
 
 CONVINCED = 4
 """Steps skipped in a row after which it is the data's fault for certain, and the rollback's cut is taken back."""
