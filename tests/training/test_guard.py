@@ -62,18 +62,23 @@ def test_a_nan_ruins_a_run_and_costs_a_guarded_one_a_few_steps(with_a_nan):
     assert weights(guarded).isfinite().all()
     (event,) = events_in(Path(guarded.args.output_dir))
     assert (event["step"], event["action"], event["reason"]) == (26, "rolled back", "non_finite")
-    assert (event["restored_step"], event["abandoned"]) == (10, [11, 26])
-    assert (event["learning_rate_factor"], event["attempts_left"]) == (0.5, 7)
+    assert (event["restored_step"], event["abandoned"]) == (20, [21, 26])
+    assert (event["learning_rate_factor"], event["attempts_left"]) == (1.0, 7)
     losses = logged(guarded, "loss")
     assert [i for i, loss in enumerate(losses) if math.isnan(loss)] == [25]
     assert losses[-1] < losses[10]
 
 
-def test_the_learning_rate_is_halved_and_its_schedule_keeps_its_shape(with_a_nan):
+def test_one_nan_leaves_the_rate_as_it_is_and_a_second_cuts_it_and_keeps_the_schedule_s_shape(tmp_path):
     """The first step of the warm-up has none, and a row tells the rate the schedule gave at the step before."""
-    plain, guarded = (np.array(logged(trainer, "learning_rate")[1:]) for trainer in with_a_nan)
-    assert guarded[:26] / plain[:26] == pytest.approx(1.0)
-    assert guarded[26:] / plain[26:] == pytest.approx(0.5)
+    plain = trainer_with(tmp_path / "plain")
+    guarded = trainer_with(tmp_path / "guarded", not_a_number_at(15, 25))
+    guard.attach(guarded)
+    plain.train()
+    guarded.train()
+    rates, ours = (np.array(logged(trainer, "learning_rate")[1:]) for trainer in (plain, guarded))
+    assert ours[:26] / rates[:26] == pytest.approx(1.0)
+    assert ours[26:] / rates[26:] == pytest.approx(guard.CUT)
 
 
 def test_a_window_of_bad_data_is_skipped_at_the_rate_as_it_is(tmp_path):
@@ -93,7 +98,7 @@ def test_trouble_that_comes_again_lowers_the_rate_further_and_at_last_stops_the_
     guarded = trainer_with(tmp_path, lambda step: math.nan if step in (8, 10, 12) else 1.0)
     watcher = guard.attach(guarded, attempts=2)
     guarded.train()
-    assert [event["learning_rate_factor"] for event in events_in(tmp_path)] == [0.5, 0.0625, 0.0625]
+    assert [event["learning_rate_factor"] for event in events_in(tmp_path)] == [1.0, 0.125, 0.125]
     assert events_in(tmp_path)[-1]["action"] == "stopped"
     assert watcher.stopped
     assert guarded.state.global_step == 13
@@ -167,12 +172,12 @@ GUARDED = small_config(optim__max_steps=16, save__steps=4, eval__steps=4)
 
 
 @contextmanager
-def nan_in_recipes_runs(step: int) -> Iterator[None]:
-    """While it lasts, a run's loss is NaN at `step`, counted from 0."""
+def nan_in_recipes_runs(*steps: int) -> Iterator[None]:
+    """While it lasts, a run's loss is NaN at `steps`, counted from 0."""
     compute_loss = WeightedLossTrainer.compute_loss
 
     def spoilt(self, *args, **kwargs):
-        return compute_loss(self, *args, **kwargs) * not_a_number_at(step)(self.state.global_step)
+        return compute_loss(self, *args, **kwargs) * not_a_number_at(*steps)(self.state.global_step)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(WeightedLossTrainer, "compute_loss", spoilt)
@@ -189,7 +194,7 @@ def killed_at(step: int) -> Callable[[dict], None]:
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
-    with nan_in_recipes_runs(5):
+    with nan_in_recipes_runs(5, 7):
         return fit_small(tmp_path_factory.mktemp("guard") / "run", config=GUARDED)
 
 
@@ -198,7 +203,7 @@ def adapter(out: Path) -> dict[str, torch.Tensor]:
 
 
 def test_a_recipe_s_run_is_guarded_unless_it_says_otherwise(saved, tmp_path):
-    assert [event["step"] for event in events_in(saved)] == [6]
+    assert [event["step"] for event in events_in(saved)] == [6, 8]
     assert all(tensor.isfinite().all() for tensor in adapter(saved).values())
     with nan_in_recipes_runs(5):
         fit_small(tmp_path / "off", config=replace(GUARDED, guard=GuardSection(enabled=False)))
@@ -206,7 +211,7 @@ def test_a_recipe_s_run_is_guarded_unless_it_says_otherwise(saved, tmp_path):
 
 
 def test_a_run_killed_after_a_rollback_resumes_to_the_weights_and_rates_of_one_that_was_not(saved, tmp_path):
-    with nan_in_recipes_runs(5), pytest.raises(KeyboardInterrupt):
+    with nan_in_recipes_runs(5, 7), pytest.raises(KeyboardInterrupt):
         fit_small(tmp_path / "run", config=GUARDED, report=killed_at(15))
     with RunFolder(tmp_path / "run").guard.open("a") as file:
         file.write(json.dumps({"step": 15}) + "\n")
@@ -215,7 +220,7 @@ def test_a_run_killed_after_a_rollback_resumes_to_the_weights_and_rates_of_one_t
     states = [json.loads(RunFolder(out).trainer_state.read_text()) for out in (saved, tmp_path / "run")]
     kept = [state["stateful_callbacks"]["dycktune_guard"] for state in states]
     assert kept[0] == kept[1]
-    assert (kept[0]["attempts"], kept[0]["factor"]) == (7, 0.5)
+    assert (kept[0]["attempts"], kept[0]["factor"]) == (6, guard.CUT)
     ours, theirs = adapter(tmp_path / "run"), adapter(saved)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 

@@ -28,10 +28,9 @@ from dycktune.training.watch import Trouble, Watch
 SNAPSHOT_EVERY = 10
 """Steps between two snapshots: the most a rollback loses beside the steps it took to notice."""
 
-CUT, NAN_CUT = 1 / 8, 1 / 2
-"""Of the learning rate, by a rollback. Much, where a loss rose and stayed up: half of such a rate may no longer
-diverge and still learn little, and each try costs steps. Little for the first value that is no number: that may be one
-batch's fault."""
+CUT = 1 / 8
+"""Of the learning rate, by a rollback: half of a rate that lost the run may no longer diverge and still learn little,
+and each try costs steps."""
 
 CONVINCED = 4
 """Steps skipped in a row after which it is the data's fault for certain, and the rollback's cut is taken back."""
@@ -47,10 +46,11 @@ def attach(trainer: Trainer, *, attempts: int = 8, folder: Path | None = None) -
     """Guard `trainer`, from its next `train()` on.
 
     Where the loss or the gradient norm is not finite, the loss stays far above its best, or the evaluation loss rises
-    and the train loss with it, the run goes back to the last good snapshot, and its learning rate is divided by eight
-    (halved, for the first value that is not finite). Data and schedule go on from where they are, so the steps that
-    hurt are neither kept nor seen again. While the restored weights find the next data out of line too, it is the
-    data's fault: those steps are skipped, and after a few of them the learning rate is what it was.
+    and the train loss with it, the run goes back to the last good snapshot, and its learning rate is divided by eight.
+    Data and schedule go on from where they are, so the steps that hurt are neither kept nor seen again. A first value
+    that is not finite may be one batch's fault and leaves the rate as it is; soon after another rollback it does not.
+    While the restored weights find the next data out of line too, it is the data's fault: those steps are skipped, and
+    after a few of them the learning rate is what it was.
 
     Args:
         trainer: Any Trainer, not yet training. Callbacks see neither a step's loss nor the norm before clipping, so
@@ -137,7 +137,9 @@ class Guard(TrainerCallback):
         if spoilt := self._spoilt_data(loss):
             self._skip(spoilt)
         elif trouble := self._watch.step(loss, norm):
-            self._roll_back(trouble, control, latest=state.global_step - self._watch.limits.patience)
+            # A rise is seen late; what is no number at once.
+            late = 1 if trouble.reason == "non_finite" else self._watch.limits.patience
+            self._roll_back(trouble, control, latest=state.global_step - late)
         elif state.global_step % SNAPSHOT_EVERY == 0 and self._watch.calm:
             self._shelf.keep(self._snapshot())
         # A row of its own for what was abandoned, which a reader of the log can then set aside.
@@ -211,7 +213,7 @@ class Guard(TrainerCallback):
         self.stopped = control.should_training_stop = progress.attempts == 0
         if not self.stopped:
             sequel = step - progress.last_rollback < RECOVERED
-            self._scale(NAN_CUT if trouble.reason == "non_finite" and not sequel else CUT)
+            self._scale(1.0 if trouble.reason == "non_finite" and not sequel else CUT)
             progress.attempts -= 1
             progress.last_rollback = step
         self._write("stopped" if self.stopped else "rolled back", trouble, first=self._shelf.last.step + 1)
