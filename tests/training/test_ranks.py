@@ -74,4 +74,4 @@ def test_ranks_go_back_together_where_one_of_them_meets_a_nan(two_ranks):
     assert first.isfinite().all()
     (line,) = RunFolder(two_ranks / "guarded").guard.read_text().splitlines()
     event = json.loads(line)
-    assert (event["step"], event["reason"], event["restored_step"]) == (21, "non_finite", 10)
+    assert (event["step"], event["reason"], event["restored_step"]) == (21, "non_finite", 20)
