@@ -33,7 +33,8 @@ CUT = 1 / 8
 and each try costs steps."""
 
 CONVINCED = 4
-"""Steps skipped in a row after which it is the data's fault for certain, and the rollback's cut is taken back."""
+"""Steps skipped in a row after which it is the data's fault, and the rollback's cut is taken back. Not that of a
+sequel: weights that were restored too late also find sound data out of line, and the rate that did it would return."""
 
 RECOVERED = 64
 """Steps after which a rollback is no sequel of the one before."""
@@ -83,7 +84,7 @@ class Progress:
     factor: float = 1.0
     """Of the learning rate, by all rollbacks together."""
     last_cut: float = 1.0
-    """Of the learning rate, by the last rollback; 1 once it is taken back."""
+    """Of the learning rate, by the last rollback; 1 where it will not be taken back, or has been."""
     last_rollback: int = -RECOVERED
     fresh: bool = False
     """Whether the next loss is measured with restored weights."""
@@ -205,6 +206,7 @@ class Guard(TrainerCallback):
         self._restore(self._shelf.last)
         if self._progress.skipped == CONVINCED:
             self._scale(1 / self._progress.last_cut)
+            self._progress.last_cut = 1.0
         self._write("skipped", trouble, first=self._trainer.state.global_step)
 
     def _roll_back(self, trouble: Trouble, control: TrainerControl, *, latest: int) -> None:
@@ -213,7 +215,9 @@ class Guard(TrainerCallback):
         self.stopped = control.should_training_stop = progress.attempts == 0
         if not self.stopped:
             sequel = step - progress.last_rollback < RECOVERED
-            self._scale(1.0 if trouble.reason == "non_finite" and not sequel else CUT)
+            cut = 1.0 if trouble.reason == "non_finite" and not sequel else CUT
+            self._scale(cut)
+            progress.last_cut = 1.0 if sequel else cut
             progress.attempts -= 1
             progress.last_rollback = step
         self._write("stopped" if self.stopped else "rolled back", trouble, first=self._shelf.last.step + 1)
@@ -221,7 +225,6 @@ class Guard(TrainerCallback):
     def _scale(self, factor: float) -> None:
         scale_learning_rate(self._trainer, factor)
         self._progress.factor *= factor
-        self._progress.last_cut = factor if factor < 1 else 1.0
 
     def _restore(self, snapshot: Snapshot) -> None:
         # Where the run began is known for good; the first snapshot was taken before that.
