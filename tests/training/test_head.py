@@ -18,6 +18,7 @@ B, K, H, V = 3, 9, 8, 29
 def tile(request, monkeypatch):
     """Tiles of one token, of a few, and of all."""
     monkeypatch.setitem(head_module.TILE, "cpu", request.param)
+    monkeypatch.setattr(head_module, "LEAST_ROWS", 1)
 
 
 def case(*, learnt: float = 0.6, bias: bool = True) -> tuple[torch.Tensor, nn.Linear, Targets]:

@@ -22,6 +22,9 @@ from dycktune.training.loss import Targets, TokenLosses, token_losses
 TILE = {"cpu": 1_000_000, "other": 64_000_000}
 """Logits of one tile, by kind of device: what stays in a processor's cache; 256 MB of a GPU's memory."""
 
+LEAST_ROWS = 256
+"""Tokens of a tile at the least, whatever the vocabulary: a product with fewer waits for the head's weights to be read."""
+
 
 class TiledHead:
     """A model's frozen output head, which gives the weighted loss in the place of logits while it is `judging`.
@@ -125,7 +128,7 @@ class _Tiled(torch.autograd.Function):
         nll_N = hidden_NH.new_empty(len(hidden_NH), dtype=torch.float32)
         correct_N = torch.empty_like(nll_N, dtype=torch.bool)
         kind = "cpu" if hidden_NH.device.type == "cpu" else "other"
-        rows = max(1, TILE[kind] // len(weight_VH))
+        rows = max(LEAST_ROWS, TILE[kind] // len(weight_VH))
         for start in range(0, len(hidden_NH), rows):
             tile = slice(start, start + rows)
             labels_N1 = learnt.labels[tile, None]
