@@ -23,7 +23,7 @@ TILE = {"cpu": 1_000_000, "other": 64_000_000}
 """Logits of one tile, by kind of device: what stays in a processor's cache; 256 MB of a GPU's memory."""
 
 LEAST_ROWS = 256
-"""Tokens of a tile at the least, whatever the vocabulary: a product with fewer waits for the head's weights to be read."""
+"""Tokens of a tile at the least, whatever the vocabulary: a product with fewer waits for the weights to be read."""
 
 
 class TiledHead:
