@@ -2,8 +2,9 @@
 
     python benchmarks/head.py [--tokens 2048] [--repeats 5] [--dtype float32]
 
-Ways: full logits and cross entropy; TRL's fused head (its kernel, as SFTTrainer calls it); Liger's fused linear cross
-entropy where there is Triton; and ours. The head is frozen, as under LoRA, and all weights are 1: no peer has others.
+Ways: full logits and cross entropy; TRL's fused head (its kernel, as SFTTrainer calls it), and Liger's fused linear
+cross entropy on a GPU, where they are installed; and ours. The head is frozen, as under LoRA, and all weights are 1: no
+peer has others.
 Each way's loss and gradient are compared with the full logits' in float32 before a time counts. Every measurement is a
 process of its own; its peak is what the process held at most (on a GPU: what torch had allocated) beyond the inputs.
 """
@@ -81,7 +82,9 @@ def liger(inputs: Inputs) -> Tensor:
 
 def ways(device: str) -> dict[str, Callable[[Inputs], Tensor]]:
     """What runs on `device`."""
-    found = {"full logits + cross entropy": full, "TRL's fused head": trl, "dycktune": ours}
+    found = {"full logits + cross entropy": full, "dycktune": ours}
+    if importlib.util.find_spec("trl"):
+        found["TRL's fused head"] = trl
     if device == "cuda" and importlib.util.find_spec("liger_kernel"):
         found["Liger"] = liger
     return found

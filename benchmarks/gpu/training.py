@@ -96,11 +96,9 @@ def flops_a_token(model: PreTrainedModel, tokens: int) -> float:
     """Forward and backward of a frozen model, attention included; see above."""
     config = model.config
     layers, hidden = config.num_hidden_layers, config.hidden_size
-    linear = sum(
-        p.numel() for name, p in model.named_parameters() if "embed" not in name and "lora_" not in name
-    )
-    tied_head = 0 if "lm_head.weight" in dict(model.named_parameters()) else config.vocab_size * hidden
-    return 4 * (linear + tied_head) + 6 * tokens * hidden * layers
+    # The tied embedding counts once, as the head: looking tokens up is no product.
+    parameters = sum(p.numel() for p in model.parameters())
+    return 4 * parameters + 6 * tokens * hidden * layers
 
 
 def saved(folder: Path, shape: dict[str, int]) -> str:

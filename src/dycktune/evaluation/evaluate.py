@@ -105,8 +105,8 @@ def evaluate(
 ) -> Evaluation:
     """Complete every problem greedily and judge each text; a stretch of `sample` of them is decoded again.
 
-    That is done with plain `generate`, from a random place of the row on. The time of it goes by the longest row, so
-    the same number of tokens checks more rows, and every place of a long one as likely, when it is not decoded whole.
+    That is done with plain `generate`, from a random place of the row on. Its time goes by the longest row,
+    so stretches check more rows with the same number of tokens than a few whole ones would.
 
     Raises:
         DecodingError: a sampled row, decoded again with plain `generate`, came out otherwise.
