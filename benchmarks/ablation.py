@@ -9,6 +9,7 @@ goes on where it was stopped. At the end all lines are printed as a table.
 
 import argparse
 import json
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,21 +17,26 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from transformers import AutoModelForCausalLM, PreTrainedModel, set_seed
+import numpy as np
+from torch.utils.data import Dataset
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from dycktune.data.corpus import Corpus, CorpusSpec
+from dycktune.data.rows import Example
 from dycktune.data.tokens import LossWeights, tokenize
 from dycktune.evaluation.evaluate import Evaluation, evaluate
 from dycktune.evaluation.metrics import Proportion
 from dycktune.models.card import ModelCard
 from dycktune.models.loading import LoadedModel, load_base
 from dycktune.runs import RunFolder
+from dycktune.task.brackets import PAIRS
+from dycktune.task.trace import style_named
 from dycktune.training import recipe
 from dycktune.training.adapter import with_adapter
 from dycktune.training.collator import DataCollatorWithWeights
 from dycktune.training.config import Config
 from dycktune.training.examples import train_examples
-from dycktune.training.run import Rows, training_arguments
+from dycktune.training.run import Rows, optimizer, training_arguments
 from dycktune.training.trainer import WeightedLossTrainer
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "quickstart.toml"
@@ -47,6 +53,10 @@ class Variant:
     """Whether all weights are trained, in place of an adapter."""
     pretrained: bool = True
     """Whether training begins from the built-in base, or from random weights of its shape."""
+    without: tuple[str, ...] = ()
+    """Kinds of lines that no trace of training has."""
+    deciding_weight: float | None = None
+    """Of numbers and brackets, wherever the model writes them, in the place of the answer's weight."""
 
 
 VARIANTS = {
@@ -69,6 +79,10 @@ VARIANTS = {
     ),
     "no base, full": Variant(full=True, pretrained=False),
     "style stack": Variant({"data.style": "stack"}),
+    "no closing line": Variant(without=("closing",)),
+    "no steps": Variant(without=("step",)),
+    "neither closing line nor steps": Variant(without=("closing", "step")),
+    "weight 5 on numbers and brackets instead": Variant({"loss.answer_weight": "1.0"}, deciding_weight=5.0),
 }
 
 
@@ -108,7 +122,9 @@ def _trained(variant: Variant, config: Config) -> LoadedModel:
     if not variant.pretrained:
         model: PreTrainedModel = AutoModelForCausalLM.from_config(model.config)
     weights = LossWeights(answer=config.loss.answer_weight, reasoning=config.loss.reasoning_weight)
-    rows = Rows(tokenize(train_examples(config), tokenizer, weights=weights))
+    rows = Rows(tokenize(_examples(variant, config), tokenizer, weights=weights))
+    if variant.deciding_weight is not None:
+        rows = Deciding(rows, tokenizer, variant.deciding_weight)
     trained = model if variant.full else with_adapter(model, config.lora)
     with TemporaryDirectory() as folder:
         arguments = training_arguments(config, RunFolder(Path(folder)))
@@ -118,12 +134,46 @@ def _trained(variant: Variant, config: Config) -> LoadedModel:
             train_dataset=rows,
             processing_class=tokenizer,
             data_collator=DataCollatorWithWeights(),
+            optimizer_cls_and_kwargs=optimizer(config),
         )
         trainer.train()
     card = ModelCard(
         base=config.model.base, style=config.data.style, pairs=config.data.pairs, marker=config.loss.marker
     )
     return LoadedModel(model=trained.eval(), tokenizer=tokenizer, card=card, reference="the variant")  # pyright: ignore[reportArgumentType]
+
+
+class Deciding(Dataset):
+    """Rows whose numbers and brackets weigh otherwise than the rest."""
+
+    def __init__(self, rows: Rows, tokenizer: PreTrainedTokenizerBase, weight: float):
+        texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
+        self._rows, self._weight = rows, weight
+        self._deciding = np.array([bool(_DECIDING.fullmatch(text.strip())) for text in texts])
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row = self._rows[index]
+        learnt = row["label_weights"] > 0
+        deciding = learnt & self._deciding[row["input_ids"]]
+        return row | {"label_weights": np.where(deciding, np.float32(self._weight), row["label_weights"])}
+
+
+_DECIDING = re.compile(rf"[0-9]+|[{re.escape(''.join(PAIRS))}]")
+
+
+def _examples(variant: Variant, config: Config) -> list[Example]:
+    """What the variant learns from: the recipe's examples, without the lines it does not have."""
+    grammar = style_named(config.data.style).grammar
+    left_out = [grammar[kind] for kind in variant.without]
+
+    def shortened(trace: str) -> str:
+        lines = trace.splitlines()
+        return "\n".join(line for line in lines if not any(kind.fullmatch(line) for kind in left_out))
+
+    return [replace(example, completion=shortened(example.completion)) for example in train_examples(config)]
 
 
 def _median_first_error(found: Evaluation) -> float | None:

@@ -82,6 +82,17 @@ def test_weights_are_zero_on_the_prompt_one_on_reasoning_five_from_marker_throug
     assert row.prompt_length + row.reasoning_length + row.answer_length == len(row)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_given_carries_no_loss_and_all_else_does(family):
+    text = "# Thought 7: ( puts\n# Step 7: add ')'\n# Step 8: add ')'\nFINAL ANSWER: ( )"
+    row, whole = tokenize_one(text, family, given="# Step 7:"), tokenize_one(text, family)
+    lost = (row.label_weights == 0) & (whole.label_weights > 0)
+    assert np.array_equal(lost, (row.labels == IGNORED) & (whole.labels != IGNORED))
+    assert tokenizer_of(family).decode(row.input_ids[lost]).strip() == "# Step 7:"
+    assert np.array_equal(row.label_weights[~lost], whole.label_weights[~lost])
+    assert np.array_equal(row.input_ids, whole.input_ids)
+
+
 def test_a_token_that_straddles_the_marker_belongs_to_the_answer():
     """`((` is one token of this tokenizer; the answer begins inside it."""
     row = tokenize_one("x((y", "merged", LossWeights(marker="(y"))

@@ -23,19 +23,17 @@ def test_half_of_the_training_problems_count_from_elsewhere_up_to_the_highest_nu
     plain = {e.prefix: e for e in load_examples(Config(data=DataSection(count=200, max_length=12))).train}
     moved = [example for example in train if example != plain[example.prefix]]
     assert 70 < len(moved) < 130
-    assert all("from 0^" in example.prompt[-1]["content"] for example in evaluation)
-    starts = [int(re.search(r"from (\d+)\^", e.prompt[-1]["content"])[1]) for e in moved]
+    assert all("from 1" in example.prompt[-1]["content"] for example in evaluation)
+    assert not any(example.given for example in (*evaluation, *plain.values()))
+    starts = [int(re.search(r"from (\d+)", e.prompt[-1]["content"])[1]) for e in moved]
     assert max(starts) > 300
-    for example, by in zip(moved, starts, strict=True):
+    for example, start in zip(moved, starts, strict=True):
         told = (example.prompt[-1]["content"] + "\n" + example.completion, plain[example.prefix])
-        assert _back(told[0], by) == told[1].prompt[-1]["content"] + "\n" + told[1].completion
+        assert _back(told[0], start - 1) == told[1].prompt[-1]["content"] + "\n" + told[1].completion
         assert max(map(int, re.findall(r"\d+", example.completion))) <= 500
+        assert example.given == f"# Step {start}:" in example.completion
 
 
 def _back(text: str, by: int) -> str:
-    """`text` with each place counted `by` lower; steps are counted from 1 in any case."""
-    lines = [
-        line if line.startswith("# Step") else re.sub(r"\d+", lambda place: str(int(place[0]) - by), line)
-        for line in text.split("\n")
-    ]
-    return "\n".join(lines)
+    """`text` with each number `by` lower, but for the floor's, which is 0 in any case."""
+    return re.sub(r"\d+", lambda place: str(max(0, int(place[0]) - by)), text)

@@ -75,6 +75,19 @@ def test_a_killed_run_resumes_to_the_weights_and_log_of_the_run_that_was_not(uni
     assert not half_written.exists()
 
 
+def test_muon_steps_as_far_in_each_direction_and_resumes_too(tmp_path):
+    config = small_config(optim__max_steps=4, optim__optimizer="muon", optim__learning_rate=1e-2)
+    fit_small(tmp_path / "whole", config=config)
+    with pytest.raises(Killed):
+        fit_small(tmp_path / "run", config=config, report=kill_at(3))
+    fit_small(tmp_path / "run", config=config, resume=True)
+    assert same(weights_of(tmp_path / "run"), weights_of(tmp_path / "whole"))
+    # The second factors begin at 0, so they hold the sum of the steps.
+    steps = [weight for name, weight in weights_of(tmp_path / "whole").items() if "lora_B" in name]
+    spectra = [torch.linalg.svdvals(weight) for weight in steps]
+    assert all(values.min() > 0.1 * values.max() for values in spectra)
+
+
 def test_the_run_folder_tells_what_was_run(uninterrupted):
     run = RunFolder(uninterrupted)
     assert recipe.load(run.config) == LONG

@@ -30,6 +30,8 @@ class Example:
     """The bracket problem's prefix, where the row names one."""
     source: str
     """`file:line`."""
+    given: str = ""
+    """Text of the completion that nothing before it tells; it is not learnt where it first stands."""
 
 
 def read_examples(path: Path) -> Iterator[Example]:

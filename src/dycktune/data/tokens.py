@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from dycktune.data.rows import Example
 from dycktune.errors import DataError, ModelError
@@ -42,23 +42,27 @@ class TokenizedExample:
     weights: LossWeights
     source: str
     """Where the example came from, as `file:line`."""
+    given: tuple[int, int] = (0, 0)
+    """Indices of the first token that nothing before it tells and of the next that is told; none between has a loss."""
 
     def __len__(self) -> int:
         return len(self.input_ids)
 
     @property
     def labels(self) -> np.ndarray:
-        """(T,) int64: the ids where they are learnt, `IGNORED` on the prompt."""
+        """(T,) int64: the ids where they are learnt, `IGNORED` on the prompt and what is given."""
         labels = self.input_ids.astype(np.int64)
         labels[: self.prompt_length] = IGNORED
+        labels[slice(*self.given)] = IGNORED
         return labels
 
     @property
     def label_weights(self) -> np.ndarray:
-        """(T,) float32: each token's weight in the loss, 0 on the prompt."""
+        """(T,) float32: each token's weight in the loss, 0 on the prompt and what is given."""
         weights = np.zeros(len(self), dtype=np.float32)
         weights[self.prompt_length : self.answer_start] = self.weights.reasoning
         weights[self.answer_start :] = self.weights.answer
+        weights[slice(*self.given)] = 0
         return weights
 
     @property
@@ -130,7 +134,18 @@ def _tokenize_one(
         answer_start=len(prompt) + first,
         weights=weights,
         source=example.source,
+        given=_tokens_of(example.given, written, encoded, len(prompt)),
     )
+
+
+def _tokens_of(given: str, text: str, encoded: BatchEncoding, offset: int) -> tuple[int, int]:
+    """Where the tokens of the first `given` in `text` begin and end; `encoded` cuts it, `offset` tokens go before."""
+    if not given:
+        return 0, 0
+    start = text.index(given)
+    tokens = [encoded.char_to_token(position) for position in range(start, start + len(given))]
+    found = [token for token in tokens if token is not None]
+    return offset + found[0], offset + found[-1] + 1
 
 
 def assistant_text(example: Example, tokenizer: PreTrainedTokenizerBase, *, marker: str) -> str:

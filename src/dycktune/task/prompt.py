@@ -3,7 +3,7 @@
 from dycktune.task.problem import Problem
 from dycktune.task.trace import ANSWER_MARKER, TraceStyle
 
-PROMPT_VERSION = 4
+PROMPT_VERSION = 5
 """Raised with every change of the wording or of a trace style; adapters and merged models record theirs."""
 
 _INSTRUCTION = (

@@ -137,8 +137,8 @@ class CompactStyle:
     }
 
     def sequence(self, prefix: str) -> str:
-        """Floor, brackets and end, each behind its position; then the floor again, from where the reading goes on."""
-        return " ".join(f"{i}{symbol}" for i, symbol in enumerate(f"^{prefix}$")) + " from 0^"
+        """Floor, brackets and end, each behind its position; then the first position again, where counting begins."""
+        return " ".join(f"{i}{symbol}" for i, symbol in enumerate(f"^{prefix}$")) + " from 1"
 
     def reasoning(self, problem: Problem) -> Reasoning:
         """A line a symbol and one for the end, then the links down to the floor."""

@@ -72,8 +72,8 @@ class DataSection:
     max_depth: Count | None = None
     """Most brackets open at once; no limit where it is left out."""
     highest_number: Count | None = None
-    """Half of the training problems count their brackets from a random number on, up to this one, so that numbers of
-    longer problems are met too; all count from 1 where it is left out."""
+    """Half of the training problems count brackets and steps from a random number on, up to this one, so that numbers
+    of longer problems are met too; all count from 1 where it is left out."""
     pairs: Annotated[int, Range(1, len(PAIRS))] = 4
     """Bracket pairs in use."""
     style: Annotated[str, OneOf(tuple(STYLES))] = "compact"
@@ -114,8 +114,10 @@ class LossSection:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimSection:
-    """The optimizer, AdamW."""
+    """The optimizer."""
 
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """`muon` gives each matrix of the adapter an orthogonal step, of AdamW's size at the same learning rate."""
     learning_rate: Positive = 8e-6
     """At the end of the warm-up."""
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"

@@ -80,12 +80,15 @@ def generate(data: DataSection, split: str, count: int) -> list[Example]:
     return examples
 
 
-_PLACE = re.compile(r"(?<!# Step )\b[0-9]+")
-"""Numbers that name a place in the sequence; steps are counted from 1 wherever that begins."""
+_PLACE = re.compile(r"\b[1-9][0-9]*")
+"""Numbers of brackets and steps. The floor is 0 wherever counting begins: it is what tells that nothing is left."""
 
 
 def _renumbered(example: Example, data: DataSection) -> Example:
-    """The example with its places counted from elsewhere: half of all, so that any number up to the highest is met."""
+    """The example with brackets and steps counted from elsewhere; half of all, so that all numbers are met.
+
+    Where brackets begin is told by the prompt; steps begin with 1 where nothing is moved, so elsewhere that is given.
+    """
     rng = random.Random(f"{data.seed}/{example.prefix}")
     highest = max(map(int, _PLACE.findall(example.completion)))
     room = (data.highest_number or 0) - highest
@@ -93,7 +96,9 @@ def _renumbered(example: Example, data: DataSection) -> Example:
         return example
     by = int(rng.random() * room)
     prompt = [turn | {"content": _moved(turn["content"], by)} for turn in example.prompt]
-    return replace(example, prompt=prompt, completion=_moved(example.completion, by))
+    return replace(
+        example, prompt=prompt, completion=_moved(example.completion, by), given=_moved("# Step 1:", by)
+    )
 
 
 def _moved(text: str, by: int) -> str:

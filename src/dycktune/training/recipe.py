@@ -214,6 +214,9 @@ def _contradictions(config: Config) -> list[str]:
         "loss.answer_weight and loss.reasoning_weight are both 0, so nothing would be learnt": (
             config.loss.answer_weight == config.loss.reasoning_weight == 0
         ),
+        "optim.optimizer = 'muon' is for the adapter's matrices; leave lora.train_embeddings off, or use adamw": (
+            config.optim.optimizer == "muon" and config.lora.train_embeddings
+        ),
         "loss.marker is empty; name the text that begins the answer": not config.loss.marker,
         f"save.load_best needs save.steps = {save.steps} in multiples of eval.steps = {config.eval.steps}": (
             save.load_best and save.steps % config.eval.steps != 0

@@ -112,6 +112,19 @@ def training_arguments(config: Config, run: RunFolder) -> TrainingArguments:
     )
 
 
+def optimizer(config: Config) -> tuple[type[torch.optim.Optimizer], dict[str, Any]] | None:
+    """The optimizer a recipe names, as Trainer takes it; None for Trainer's own, AdamW.
+
+    Muon orthogonalises the momentum of each matrix, so that all its directions are learnt at one pace
+    (https://kellerjordan.github.io/posts/muon/); its step has the size of AdamW's (https://arxiv.org/abs/2502.16982).
+    """
+    optim = config.optim
+    if optim.optimizer == "adamw":
+        return None
+    rates = {"lr": optim.learning_rate, "weight_decay": optim.weight_decay}
+    return torch.optim.Muon, {**rates, "adjust_lr_fn": "match_rms_adamw"}
+
+
 class Rows(Dataset):
     """Tokenised examples as the collator takes them; labels and weights are made when they are asked for."""
 
@@ -159,6 +172,7 @@ def _fit(
         bfloat16=in_bfloat16(config.optim.precision),
         judge=_judge(config, tokenizer, card, examples, run),
         callbacks=[Recorder(run, report)],
+        optimizer_cls_and_kwargs=optimizer(config),
     )
     trainer.remove_callback(PrinterCallback)
     guard = attach(trainer, attempts=config.guard.attempts, folder=run.path) if config.guard.enabled else None
