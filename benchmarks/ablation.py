@@ -3,8 +3,9 @@
     python benchmarks/ablation.py OUT.jsonl [--only NAME ...] [--seeds 0 1 2] [--steps 160] [--problems 200]
 
 Every variant sees the same problems (prefixes of 2 to 20 brackets) for the same number of steps and is asked the
-same test problems. A line of OUT.jsonl is one training; those that stand there are not made again, so the sweep
-goes on where it was stopped. At the end all lines are printed as a table.
+same test problems, of that length and, half as many, of up to twice that length. A line of OUT.jsonl is one training;
+those that stand there are not made again, so the sweep goes on where it was stopped. At the end all lines are
+printed as a table.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from dycktune.models.card import ModelCard
 from dycktune.models.loading import LoadedModel, load_base
 from dycktune.runs import RunFolder
 from dycktune.task.brackets import PAIRS
+from dycktune.task.problem import Problem
 from dycktune.task.trace import style_named
 from dycktune.training import recipe
 from dycktune.training.adapter import with_adapter
@@ -59,30 +61,34 @@ class Variant:
     """Of numbers and brackets, wherever the model writes them, in the place of the answer's weight."""
 
 
+ADAMW = {"optim.optimizer": "adamw"}
+LOWER = {"optim.learning_rate": "1e-3"}
+
 VARIANTS = {
     "default": Variant(),
     "answer weight 1": Variant({"loss.answer_weight": "1.0"}),
     "answer weight 20": Variant({"loss.answer_weight": "20.0"}),
+    "weight 5 on numbers and brackets instead": Variant({"loss.answer_weight": "1.0"}, deciding_weight=5.0),
+    "no closing line": Variant(without=("closing",)),
+    "no steps": Variant(without=("step",)),
+    "neither closing line nor steps": Variant(without=("closing", "step")),
+    "style stack": Variant({"data.style": "stack"}),
+    "all count from 1": Variant({"data.highest_number": "1"}),
     "learning rate x 0.1": Variant({"optim.learning_rate": "3e-4"}),
-    "learning rate x 0.3": Variant({"optim.learning_rate": "1e-3"}),
+    "learning rate x 0.3": Variant(LOWER),
     "learning rate x 3": Variant({"optim.learning_rate": "1e-2"}),
     "learning rate x 10": Variant({"optim.learning_rate": "3e-2"}),
     "no warm-up": Variant({"optim.warmup": "0.0"}),
     "warm-up 0.3": Variant({"optim.warmup": "0.3"}),
     "rank 4": Variant({"lora.r": "4", "lora.alpha": "4.0"}),
     "rank 16": Variant({"lora.r": "16", "lora.alpha": "16.0"}),
-    "rank 64, embedding trained": Variant({"lora.train_embeddings": "true"}),
-    "full, learning rate x 0.3": Variant({"optim.learning_rate": "1e-3"}, full=True),
-    "full": Variant(full=True),
-    "no base, full, learning rate x 0.3": Variant(
-        {"optim.learning_rate": "1e-3"}, full=True, pretrained=False
+    "AdamW": Variant(ADAMW),
+    "AdamW, learning rate x 0.3": Variant(ADAMW | LOWER),
+    "AdamW, embedding trained": Variant(ADAMW | {"lora.train_embeddings": "true"}),
+    "AdamW, all weights trained, learning rate x 0.3": Variant(ADAMW | LOWER, full=True),
+    "no base, AdamW, all weights trained, learning rate x 0.3": Variant(
+        ADAMW | LOWER, full=True, pretrained=False
     ),
-    "no base, full": Variant(full=True, pretrained=False),
-    "style stack": Variant({"data.style": "stack"}),
-    "no closing line": Variant(without=("closing",)),
-    "no steps": Variant(without=("step",)),
-    "neither closing line nor steps": Variant(without=("closing", "step")),
-    "weight 5 on numbers and brackets instead": Variant({"loss.answer_weight": "1.0"}, deciding_weight=5.0),
 }
 
 
@@ -92,16 +98,22 @@ def train_and_ask(variant: Variant, *, seed: int, steps: int, problems: int) -> 
     started = time.monotonic()
     loaded = _trained(variant, config)
     seconds = time.monotonic() - started
-    asked = list(Corpus(CorpusSpec(count=problems, split="test", max_length=LONGEST)))
-    found = evaluate(loaded, asked, sample=1)
+    found = evaluate(loaded, _problems(2, LONGEST, problems), sample=1)
+    longer = evaluate(loaded, _problems(LONGEST + 1, 2 * LONGEST, problems // 2), sample=1)
     return {
         "n": problems,
         "exact_match": found.exact_match.hits,
         "trace_valid": found.trace_valid.hits,
+        "longer_n": longer.exact_match.n,
+        "longer_exact_match": longer.exact_match.hits,
         "first_errors": found.first_errors,
         "first_error_line": _median_first_error(found),
         "train_seconds": round(seconds),
     }
+
+
+def _problems(shortest: int, longest: int, count: int) -> list[Problem]:
+    return list(Corpus(CorpusSpec(count=count, split="test", min_length=shortest, max_length=longest)))
 
 
 def _config(variant: Variant, *, seed: int, steps: int) -> Config:
@@ -185,11 +197,13 @@ def _median_first_error(found: Evaluation) -> float | None:
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The sweep as Markdown, a line a training."""
     head = (
-        "| variant | seed | exact match | trace valid | first wrong steps | line | s |\n" + "|---" * 7 + "|"
+        f"| variant | seed | exact match, 2-{LONGEST} | trace valid | {LONGEST + 1}-{2 * LONGEST} "
+        "| first wrong steps | line | s |\n" + "|---" * 8 + "|"
     )
     lines = [
         f"| {r['variant']} | {r['seed']} | {Proportion(r['exact_match'], r['n'])} "
         f"| {Proportion(r['trace_valid'], r['n'])} "
+        f"| {Proportion(r['longer_exact_match'], r['longer_n'])} "
         f"| {', '.join(f'{kind} {count}' for kind, count in r['first_errors'].items()) or 'none'} "
         f"| {r['first_error_line'] or ''} | {r['train_seconds']} |"
         for r in rows

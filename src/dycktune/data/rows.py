@@ -30,8 +30,9 @@ class Example:
     """The bracket problem's prefix, where the row names one."""
     source: str
     """`file:line`."""
-    given: str = ""
-    """Text of the completion that nothing before it tells; it is not learnt where it first stands."""
+    given: tuple[str, ...] = ()
+    """Texts of the completion, position tokens included, that nothing before them tells; where each first stands it
+    is not learnt."""
 
 
 def read_examples(path: Path) -> Iterator[Example]:

@@ -42,8 +42,8 @@ class TokenizedExample:
     weights: LossWeights
     source: str
     """Where the example came from, as `file:line`."""
-    given: tuple[int, int] = (0, 0)
-    """Indices of the first token that nothing before it tells and of the next that is told; none between has a loss."""
+    given: tuple[int, ...] = ()
+    """Indices of tokens that nothing before them tells, which carry no loss."""
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -53,7 +53,7 @@ class TokenizedExample:
         """(T,) int64: the ids where they are learnt, `IGNORED` on the prompt and what is given."""
         labels = self.input_ids.astype(np.int64)
         labels[: self.prompt_length] = IGNORED
-        labels[slice(*self.given)] = IGNORED
+        labels[list(self.given)] = IGNORED
         return labels
 
     @property
@@ -62,7 +62,7 @@ class TokenizedExample:
         weights = np.zeros(len(self), dtype=np.float32)
         weights[self.prompt_length : self.answer_start] = self.weights.reasoning
         weights[self.answer_start :] = self.weights.answer
-        weights[slice(*self.given)] = 0
+        weights[list(self.given)] = 0
         return weights
 
     @property
@@ -134,18 +134,19 @@ def _tokenize_one(
         answer_start=len(prompt) + first,
         weights=weights,
         source=example.source,
-        given=_tokens_of(example.given, written, encoded, len(prompt)),
+        given=tuple(
+            len(prompt) + token for text in example.given for token in _tokens_of(text, written, encoded)
+        ),
     )
 
 
-def _tokens_of(given: str, text: str, encoded: BatchEncoding, offset: int) -> tuple[int, int]:
-    """Where the tokens of the first `given` in `text` begin and end; `encoded` cuts it, `offset` tokens go before."""
-    if not given:
-        return 0, 0
-    start = text.index(given)
-    tokens = [encoded.char_to_token(position) for position in range(start, start + len(given))]
-    found = [token for token in tokens if token is not None]
-    return offset + found[0], offset + found[-1] + 1
+def _tokens_of(text: str, written: str, encoded: BatchEncoding) -> list[int]:
+    """The tokens of `text` where it first stands in `written`, as `encoded` cuts it; none where it does not."""
+    start = written.find(text)
+    if start < 0:
+        return []
+    tokens = (encoded.char_to_token(position) for position in range(start, start + len(text)))
+    return sorted({token for token in tokens if token is not None})
 
 
 def assistant_text(example: Example, tokenizer: PreTrainedTokenizerBase, *, marker: str) -> str:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from dycktune.data.corpus import Corpus, CorpusSpec
 from dycktune.data.rows import Example, read_examples
+from dycktune.models.tiny.vocabulary import position_token
 from dycktune.task.prompt import messages
 from dycktune.task.trace import render, style_named
 from dycktune.training.config import Config, DataSection
@@ -87,7 +88,8 @@ _PLACE = re.compile(r"\b[1-9][0-9]*")
 def _renumbered(example: Example, data: DataSection) -> Example:
     """The example with brackets and steps counted from elsewhere; half of all, so that all numbers are met.
 
-    Where brackets begin is told by the prompt; steps begin with 1 where nothing is moved, so elsewhere that is given.
+    Where to begin is told at the end of the prompt. Steps and answer, far from it, begin with 1 in all that is asked,
+    so elsewhere their first number is given: to learn to look it up would be dear, and serve nothing.
     """
     rng = random.Random(f"{data.seed}/{example.prefix}")
     highest = max(map(int, _PLACE.findall(example.completion)))
@@ -97,7 +99,10 @@ def _renumbered(example: Example, data: DataSection) -> Example:
     by = int(rng.random() * room)
     prompt = [turn | {"content": _moved(turn["content"], by)} for turn in example.prompt]
     return replace(
-        example, prompt=prompt, completion=_moved(example.completion, by), given=_moved("# Step 1:", by)
+        example,
+        prompt=prompt,
+        completion=_moved(example.completion, by),
+        given=(f"# Step {1 + by}:", position_token(1 + by)),
     )
 
 
