@@ -1,6 +1,6 @@
 """Examples as token ids, labels and loss weights: the only place where anything is masked or weighted."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -126,27 +126,27 @@ def _tokenize_one(
     ids = cast("list[int]", encoded["input_ids"])
     _refuse_unknown(ids, tokenizer, example)
     # A token that straddles the marker's start holds part of the answer, so it belongs to the answer.
-    holders = (encoded.char_to_token(position) for position in range(start, len(written)))
-    first = next(token for token in holders if token is not None)
+    first = next(_holders(encoded, start, len(written)))
     return TokenizedExample(
         input_ids=np.array([*prompt, *ids, *end], dtype=np.int32),
         prompt_length=len(prompt),
         answer_start=len(prompt) + first,
         weights=weights,
         source=example.source,
-        given=tuple(
-            len(prompt) + token for text in example.given for token in _tokens_of(text, written, encoded)
-        ),
+        given=tuple(len(prompt) + token for token in _given(example.given, written, encoded)),
     )
 
 
-def _tokens_of(text: str, written: str, encoded: BatchEncoding) -> list[int]:
-    """The tokens of `text` where it first stands in `written`, as `encoded` cuts it; none where it does not."""
-    start = written.find(text)
-    if start < 0:
-        return []
-    tokens = (encoded.char_to_token(position) for position in range(start, start + len(text)))
-    return sorted({token for token in tokens if token is not None})
+def _given(texts: Sequence[str], written: str, encoded: BatchEncoding) -> list[int]:
+    """The tokens of each of `texts` where it first stands in `written`, which `encoded` cuts, if it does."""
+    starts = ((written.index(text), text) for text in texts if text in written)
+    return sorted({token for start, text in starts for token in _holders(encoded, start, start + len(text))})
+
+
+def _holders(encoded: BatchEncoding, start: int, stop: int) -> Iterator[int]:
+    """The token that holds each of these characters, in order; characters that no token holds are passed over."""
+    tokens = (encoded.char_to_token(position) for position in range(start, stop))
+    return (token for token in tokens if token is not None)
 
 
 def assistant_text(example: Example, tokenizer: PreTrainedTokenizerBase, *, marker: str) -> str:
