@@ -62,7 +62,8 @@ def arguments(folder, **changes) -> TrainingArguments:
     return TrainingArguments(**(defaults | changes))
 
 
-def run(folder, data, *, kind=WeightedLossTrainer, **changes):
+def run(folder, data, *, kind=WeightedLossTrainer, own=None, **changes):
+    """One step by `kind`, `own` being its arguments beside Trainer's; the trainer and each step's gradient."""
     gradients = Gradients()
     trainer = kind(
         model=make_model(tokenizer_of()),
@@ -71,6 +72,7 @@ def run(folder, data, *, kind=WeightedLossTrainer, **changes):
         eval_dataset=data,
         data_collator=plain_collator if kind is Trainer else DataCollatorWithWeights(),
         callbacks=[gradients],
+        **(own or {}),
     )
     trainer.train()
     return trainer, gradients.steps

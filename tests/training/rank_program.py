@@ -33,6 +33,7 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     split = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
     trainer, unequal = run(folder, rows(), **split)
+    _, in_parts = run(folder, rows(), own={"tokens_per_pass": 60}, per_device_train_batch_size=4)
     lone = rows(answers=(0, 9, 0, 0, 0, 0, 0, 0), weights=LossWeights(reasoning=0.0))
     _, one_rank_without_weight = run(folder, lone, **split)
     evaluation = trainer.evaluate()
@@ -41,7 +42,12 @@ def main(folder: Path) -> None:
     )
     guarded = guarded_weights(folder / "guarded")
     if trainer.is_world_process_zero():
-        left = {"unequal": unequal[0], "lone": one_rank_without_weight[0], "evaluation": evaluation}
+        left = {
+            "unequal": unequal[0],
+            "in_parts": in_parts[0],
+            "lone": one_rank_without_weight[0],
+            "evaluation": evaluation,
+        }
         torch.save(left | {"loss": logged(trainer, "loss")[0], "guarded": guarded}, folder / "left.pt")
     torch.distributed.destroy_process_group()
 

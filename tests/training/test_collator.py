@@ -1,10 +1,13 @@
 import numpy as np
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dycktune.data.tokens import IGNORED, LossWeights, TokenizedExample
-from dycktune.training.collator import DataCollatorWithWeights
+from dycktune.training.collator import DataCollatorWithWeights, in_parts
 
 EOS = 9
+COLUMNS = ("input_ids", "labels", "label_weights")
 
 
 def row(length: int, *, prompt: int = 2, answer: int = 2) -> dict:
@@ -39,3 +42,17 @@ def test_the_answer_mask_covers_the_answer_where_its_weight_is_no_different():
     batch = DataCollatorWithWeights()([row(8, answer=3)])
     assert batch["answer_mask"].tolist() == [[False] * 5 + [True] * 3]
     assert batch["answer_mask"].dtype == torch.bool
+
+
+@given(st.lists(st.integers(5, 60), min_size=1, max_size=9), st.integers(1, 200), st.integers(0, 20))
+def test_parts_hold_every_row_once_and_no_more_than_their_tokens(lengths, tokens, beyond):
+    rows = [row(length) for length in lengths]
+    parts = in_parts(DataCollatorWithWeights()(rows), tokens, longest=max(lengths) + beyond)
+    assert all(part["labels"].numel() <= tokens or len(part["labels"]) == 1 for part in parts)
+    found = []
+    for part in parts:
+        assert part["attention_mask"].any(dim=0).all()
+        for i, length in enumerate(part["attention_mask"].sum(dim=1).tolist()):
+            found.append(tuple(tuple(part[field][i, :length].tolist()) for field in COLUMNS))
+    expected = [tuple(tuple(each[field].tolist()) for field in COLUMNS) for each in rows]
+    assert sorted(found) == sorted(expected)

@@ -36,6 +36,11 @@ def test_two_ranks_have_the_gradient_and_loss_of_one(two_ranks, tmp_path):
     assert found["loss"] == pytest.approx(trainer.state.log_history[0]["loss"], rel=1e-5)
 
 
+def test_two_ranks_whose_batches_go_through_in_parts_have_the_gradient_of_one(two_ranks, tmp_path):
+    _, expected = run(tmp_path, rows())
+    assert off(left(two_ranks)["in_parts"], expected[0]) < 1e-6
+
+
 def test_a_rank_without_any_weight_neither_hangs_nor_adds(two_ranks, tmp_path):
     data = rows(answers=(0, 9, 0, 0, 0, 0, 0, 0), weights=LossWeights(reasoning=0.0))
     _, expected = run(tmp_path, data)

@@ -24,6 +24,15 @@ def test_gradient_and_loss_do_not_depend_on_how_a_step_is_cut_into_micro_batches
         assert logged(cut, key)[0] == pytest.approx(logged(whole, key)[0], rel=1e-5)
 
 
+@pytest.mark.parametrize("tokens", [1, 60, 100, 10_000])
+def test_a_batch_that_goes_through_in_parts_has_the_same_gradient_and_figures(tmp_path, tokens):
+    whole, expected = run(tmp_path, rows())
+    cut, gradients = run(tmp_path, rows(), own={"tokens_per_pass": tokens})
+    assert off(gradients[0], expected[0]) < 1e-6
+    for key in ("loss", "loss_reasoning", "loss_answer", "accuracy_reasoning", "answer_share"):
+        assert logged(cut, key)[0] == pytest.approx(logged(whole, key)[0], rel=1e-5)
+
+
 def test_a_mean_per_micro_batch_would_be_told_apart(tmp_path):
     """The fault that the test above guards against moves the gradient by far more than its tolerance."""
 

@@ -1,4 +1,4 @@
-"""Rows of unequal length as one padded batch."""
+"""Rows of unequal length as one padded batch, and a batch in parts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +33,23 @@ class DataCollatorWithWeights:
             "label_weights": _padded(rows, "label_weights", 0.0, torch.float32),
             "answer_mask": attended & (positions >= starts[:, None]),
         }
+
+
+def in_parts(batch: Mapping[str, Tensor], tokens: int, *, longest: int) -> list[dict[str, Tensor]]:
+    """A padded batch as smaller ones, rows of like length together and each padded no more than it needs.
+
+    Args:
+        batch: What the collator gives, tensors of (B, T).
+        tokens: What a part may hold at most, padding included; a longer row is a part of its own.
+        longest: The length that decides how many rows a part has, at least T. On several ranks it is the longest of
+            all of them, so that all have the same number of parts.
+    """
+    rows = max(1, tokens // longest)
+    lengths = batch["attention_mask"].sum(dim=1)
+    return [
+        {field: column[part, : int(lengths[part].max())] for field, column in batch.items()}
+        for part in lengths.argsort(descending=True, stable=True).split(rows)
+    ]
 
 
 def _padded(rows: Sequence[Mapping], field: str, fill: float, dtype: torch.dtype) -> Tensor:

@@ -132,6 +132,9 @@ class OptimSection:
     """Examples through the model at once, on each device."""
     accumulation: Count = 8
     """Such batches to an optimizer step; the loss is the same for every split."""
+    tokens_per_pass: Count | None = None
+    """Tokens through the model at once, padding included; a batch with more goes through in parts, with the same
+    gradient. It bounds memory whatever the lengths are; no limit where it is left out."""
     epochs: Positive = 2.0
     """Passes over the data; not used where `max_steps` is given."""
     max_steps: Count | None = None

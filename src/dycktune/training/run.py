@@ -170,6 +170,7 @@ def _fit(
         data_collator=DataCollatorWithWeights(cast("int | None", tokenizer.pad_token_id) or 0),
         card=card,
         bfloat16=in_bfloat16(config.optim.precision),
+        tokens_per_pass=config.optim.tokens_per_pass,
         judge=_judge(config, tokenizer, card, examples, run),
         callbacks=[Recorder(run, report)],
         optimizer_cls_and_kwargs=optimizer(config),

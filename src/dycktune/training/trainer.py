@@ -14,7 +14,7 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from dycktune.data.tokens import IGNORED
 from dycktune.models.card import ModelCard
-from dycktune.training.collator import DataCollatorWithWeights
+from dycktune.training.collator import DataCollatorWithWeights, in_parts
 from dycktune.training.head import TiledHead, tiled_head
 from dycktune.training.judge import Judge
 from dycktune.training.loss import EPSILON, Targets, TokenLosses, summary, token_losses
@@ -42,6 +42,7 @@ class WeightedLossTrainer(Trainer):
         card: ModelCard | None = None,
         judge: Judge | None = None,
         bfloat16: bool = False,
+        tokens_per_pass: int | None = None,
         **kwargs: Any,
     ):
         """Build the trainer.
@@ -53,6 +54,8 @@ class WeightedLossTrainer(Trainer):
             judge: Adds what it scores to every evaluation.
             bfloat16: Whether losses are computed under autocast to bfloat16. Trainer's own `bf16` would also change
                 how the judge decodes.
+            tokens_per_pass: What goes through the model at once in training, padding included, on each rank; a batch
+                that holds more goes through in parts, with the same gradient. None: no limit.
             **kwargs: Trainer's own; `args.remove_unused_columns` must be False.
         """
         super().__init__(
@@ -64,8 +67,29 @@ class WeightedLossTrainer(Trainer):
         # Older transformers divide the loss by the accumulation steps where this is False.
         self.model_accepts_loss_kwargs = True
         self._card, self._judge, self._bfloat16 = card, judge, bfloat16
+        self._tokens_per_pass = tokens_per_pass
         self._head = tiled_head(self.accelerator.unwrap_model(self.model))  # pyright: ignore[reportArgumentType]
         self._window: Tensor | None = None
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """Forward and backward pass of a batch, in as many parts as it needs. Returns its loss, without a graph."""
+        *parts, last = self._parts(inputs)
+        losses = []
+        for part in parts:
+            with self.accelerator.no_sync(model):
+                losses.append(super().training_step(model, part, num_items_in_batch))
+        # Ranks that exchange gradients do so once a batch, or not yet, as Trainer has it around this call.
+        losses.append(super().training_step(model, last, num_items_in_batch))
+        return torch.stack(losses).sum()
+
+    def _parts(self, inputs: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+        if self._tokens_per_pass is None:
+            return [inputs]
+        length = torch.tensor(inputs["labels"].shape[1], device=self.args.device)
+        longest = self.accelerator.gather(length).max()  # pyright: ignore[reportAttributeAccessIssue]
+        return in_parts(inputs, self._tokens_per_pass, longest=int(longest))
 
     def compute_loss(
         self,
