@@ -11,6 +11,7 @@ import argparse
 import gc
 import os
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ from dycktune.training.adapter import with_adapter
 from dycktune.training.config import Config
 from dycktune.training.examples import train_examples
 from dycktune.training.run import Rows
+from dycktune.training.sampler import LengthGroupedOrder
 from dycktune.training.trainer import WeightedLossTrainer
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "quickstart.toml"
@@ -63,8 +65,8 @@ class Clock(TrainerCallback):
             self.seconds = time.perf_counter() - self._started
 
 
-def ours(*, bfloat16: bool) -> Callable[..., Trainer]:
-    """This project's trainer, rows in their given order."""
+def ours(**settings: Any) -> Callable[..., Trainer]:
+    """This project's trainer with `settings`, rows in their given order."""
 
     class InOrder(WeightedLossTrainer):
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
@@ -72,7 +74,7 @@ def ours(*, bfloat16: bool) -> Callable[..., Trainer]:
 
     def build(config: Config, rows: Sequence[Row], arguments: TrainingArguments) -> Trainer:
         model = with_adapter(base(config), config.lora)
-        return InOrder(model=model, args=arguments, train_dataset=rows, bfloat16=bfloat16)
+        return InOrder(model=model, args=arguments, train_dataset=rows, **settings)
 
     return build
 
@@ -153,6 +155,7 @@ COMMON = (
 WAYS = (
     Way("dycktune, bfloat16 where the CPU has it", ours(bfloat16=in_bfloat16("auto"))),
     Way("dycktune, float32", ours(bfloat16=False)),
+    Way("dycktune, float32, at most 1,024 tokens a pass", ours(bfloat16=False, tokens_per_pass=1024)),
     Way("TRL SFTTrainer", trl_trainer(bf16=False)),
     Way("TRL SFTTrainer, bf16", trl_trainer(bf16=True)),
     Way("TRL SFTTrainer, padding-free", trl_trainer(bf16=False, padding_free=True)),
@@ -218,6 +221,20 @@ def rows_of(config: Config, count: int) -> list[Row]:
     return [row for i in order for row in batches[i]]
 
 
+def padding(lengths: Sequence[int]) -> float:
+    """The share of padding in batches of rows of these lengths, taken as they come."""
+    batches = [lengths[i : i + BATCH] for i in range(0, len(lengths), BATCH)]
+    return 1 - sum(lengths) / sum(len(batch) * max(batch) for batch in batches)
+
+
+def recipe_lengths() -> list[int]:
+    """Tokens of each row of the recipe as it stands, in the order of its first epoch."""
+    config = recipe.load(RECIPE, {})
+    _, tokenizer = load_base(config.model.base, dtype="float32")
+    lengths = [len(row) for row in tokenize(train_examples(config), tokenizer, weights=LossWeights())]
+    return [lengths[i] for i in LengthGroupedOrder(lengths, group=BATCH, seed=config.optim.seed)]
+
+
 def main() -> None:
     """Print the machine and the table."""
     parser = argparse.ArgumentParser(
@@ -239,6 +256,12 @@ def main() -> None:
         f"trl {trl.__version__}; prefixes of 2-{options.max_length} brackets, rows of "
         f"{statistics.mean(lengths):.0f} tokens ({min(lengths)}-{max(lengths)}), {BATCH} a step; median (range) "
         f"of {options.repeats} runs of {options.steps} steps.\n"
+    )
+    grouped = recipe_lengths()
+    shuffled = random.Random(0).sample(grouped, len(grouped))
+    print(
+        f"Of the recipe's own batches, rows of like length together, {padding(grouped):.1%} is padding; of the same "
+        f"rows in random order {padding(shuffled):.1%}.\n"
     )
     print("| way | tokens/s | of TRL's best | last loss |\n|---|---|---|---|")
     # Repeats go round and round, so that a slow spell of the machine meets all ways alike.
