@@ -62,6 +62,7 @@ class Variant:
 
 
 ADAMW = {"optim.optimizer": "adamw"}
+FROM_1 = {"data.highest_number": "1"}
 LOWER = {"optim.learning_rate": "1e-3"}
 
 VARIANTS = {
@@ -72,8 +73,8 @@ VARIANTS = {
     "no closing line": Variant(without=("closing",)),
     "no steps": Variant(without=("step",)),
     "neither closing line nor steps": Variant(without=("closing", "step")),
-    "style stack": Variant({"data.style": "stack"}),
-    "all count from 1": Variant({"data.highest_number": "1"}),
+    "all count from 1": Variant(FROM_1),
+    "style stack, all count from 1": Variant({"data.style": "stack"} | FROM_1),
     "learning rate x 0.1": Variant({"optim.learning_rate": "3e-4"}),
     "learning rate x 0.3": Variant(LOWER),
     "learning rate x 3": Variant({"optim.learning_rate": "1e-2"}),

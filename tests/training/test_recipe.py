@@ -67,6 +67,7 @@ def test_an_empty_recipe_has_the_defaults_of_the_seed_s_cures():
         ({"data": {"train": "a.jsonl"}}, "data.train and data.eval go together"),
         ({"loss": {"answer_weight": 0, "reasoning_weight": 0}}, "nothing would be learnt"),
         ({"loss": {"marker": ""}}, "loss.marker is empty"),
+        ({"data": {"style": "stack", "highest_number": 9}}, "set it to 1"),
         ({"optim": {"optimizer": "muon"}, "lora": {"train_embeddings": True}}, "or use adamw"),
         ({"save": {"load_best": True, "steps": 7}}, "in multiples of eval.steps"),
     ],
