@@ -100,7 +100,8 @@ def test_a_position_token_can_be_given():
     (row,) = tokenize([example(text, given=("# Step 7:", "<|7|>"))], tokenizer, weights=WEIGHTS)
     learnt = tokenizer.decode(row.input_ids[row.label_weights > 0])
     assert (
-        learnt == "# Thought 7: ( puts 7( over 0\n<|8|> add '<|8|>)'\n<|9|>FINAL ANSWER: ( <|8|>)<|im_end|>"
+        learnt
+        == "# Thought 7: ( puts 7( over 0\n<|8|> add '<|8|>)'\n<|9|>FINAL ANSWER: (<|8|> )<|9|><|im_end|>"
     )
 
 

@@ -21,8 +21,8 @@ PLACES = {
     "link": ("4{ over 1 needs", "4{ over 2 needs"),
     "closing": ("needs 7}", "needs 7]"),
     "step": ("# Step 2: add '<|7|>}'", "# Step 2: add '<|7|>]'"),
-    "answer": ("<|7|>} <|8|>)", "<|7|>] <|8|>)"),
-    "end": ("<|8|>)<|im_end|>", "<|8|>) <|9|>)<|im_end|>"),
+    "answer": ("<|7|> }<|8|>", "<|7|> ]<|8|>"),
+    "end": (")<|9|><|im_end|>", ")<|9|> )<|10|><|im_end|>"),
 }
 """By place what a right reply says there, and what the planted model says instead."""
 

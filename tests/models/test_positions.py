@@ -22,13 +22,14 @@ def test_numbering_vanishes_when_special_tokens_are_dropped(problem, style):
     written = number_brackets(text, TOKENIZER, marker=ANSWER_MARKER)
     ids = TOKENIZER(written, add_special_tokens=False)["input_ids"]
     assert TOKENIZER.decode(ids, skip_special_tokens=True) == text
-    assert written.count("<|") == len(problem.full) + 2 * len(problem.closing) + 1
-    answer = re.findall(r"<\|(\d+)\|>(.)", written.partition(ANSWER_MARKER)[2])
+    assert written.count("<|") == len(problem.full) + 2 * len(problem.closing) + 2
+    answer = re.findall(r"<\|(\d+)\|> ?(.)", written.partition(ANSWER_MARKER)[2])
     assert answer == [(str(i), symbol) for i, symbol in enumerate(problem.full, start=1)]
     steps = re.findall(r"^<\|(\d+)\|># Step \d+: add '<\|(\d+)\|>(.)'$", written, re.MULTILINE)
     assert [(place, symbol) for place, _, symbol in steps] == answer[-len(problem.closing) :]
     assert all(before == within for before, within, _ in steps)
     assert f"\n<|{len(problem.full) + 1}|>{ANSWER_MARKER}" in written
+    assert written.endswith(f"{problem.full[-1]}<|{len(problem.full) + 1}|>")
 
 
 @given(PROBLEMS)

@@ -1,14 +1,15 @@
 """Position tokens: how a tokenizer that has them numbers the steps and the brackets of the final answer.
 
 There the brackets must read plain, yet a small model copies reliably only what has a key. The built-in tokenizer
-therefore holds one special token a position; the model writes it before each of these brackets, before each step
-and before the answer marker, and decoding without special tokens drops it. It names a place in the full
-sequence, before the marker the one behind its last, and nothing else. Tokenizers without such tokens (every real
-model's) are left as they are.
+therefore holds one special token a position; the model writes it before each of these brackets, before each step,
+before the answer marker and at the answer's end, and decoding without special tokens drops it. It names a place in
+the full sequence, in the last two cases the one behind its last, and nothing else. In the answer it stands before
+the space between two brackets, so that going on or ending is one look-up of the place that was just named.
+Tokenizers without such tokens (every real model's) are left as they are.
 """
 
 import re
-from itertools import count
+from itertools import chain, count
 
 from transformers import PreTrainedTokenizerBase
 
@@ -27,10 +28,10 @@ def has_positions(tokenizer: PreTrainedTokenizerBase) -> bool:
 def number_brackets(text: str, tokenizer: PreTrainedTokenizerBase, *, marker: str) -> str:
     """`text` with position tokens.
 
-    They stand before each item after its last `marker`, before the marker, before each step and before what the
-    step adds. Items are parted by single spaces; the steps add the last ones, one each. The first item has the
-    number that the trace's first line names, 1 where it names none. Decoded without special tokens, the result is
-    `text` again. A text without `marker` is not changed.
+    They stand before each item after its last `marker` and the space before it, behind the last item, before the
+    marker, before each step and before what the step adds. Items are parted by single spaces; the steps add the last
+    ones, one each. The first item has the number that the trace's first line names, 1 where it names none. Decoded
+    without special tokens, the result is `text` again. A text without `marker` is not changed.
     """
     start = text.rfind(marker)
     if start < 0 or not has_positions(tokenizer):
@@ -40,7 +41,8 @@ def number_brackets(text: str, tokenizer: PreTrainedTokenizerBase, *, marker: st
     first = int(named[1]) if named else 1
     places = count(first + len(items) - len(_STEP.findall(reasoning)))
     numbered = _STEP.sub(lambda step: r"{0}{1}{0}".format(_token(next(places)), step[0]), reasoning)
-    answer = " ".join(_token(i) + item for i, item in enumerate(items, start=first))
+    spaced = chain(items[:1], (f" {item}" for item in items[1:]), [""])
+    answer = "".join(_token(i) + item for i, item in enumerate(spaced, start=first))
     return numbered + _token(first + len(items)) + marker + answer
 
 

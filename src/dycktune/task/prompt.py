@@ -3,8 +3,9 @@
 from dycktune.task.problem import Problem
 from dycktune.task.trace import ANSWER_MARKER, TraceStyle
 
-PROMPT_VERSION = 5
-"""Raised with every change of the wording or of a trace style; adapters and merged models record theirs."""
+PROMPT_VERSION = 6
+"""Raised with every change of the wording, of a trace style or of its position tokens; adapters and
+merged models record theirs."""
 
 _INSTRUCTION = (
     "Complete the Dyck sequence: add the missing closing brackets in reverse stack order. "

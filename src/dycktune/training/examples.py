@@ -96,7 +96,7 @@ def _renumbered(example: Example, data: DataSection) -> Example:
     room = (data.highest_number or 0) - highest
     if room <= 0 or rng.random() < 0.5:
         return example
-    by = int(rng.random() * room)
+    by = 1 + int(rng.random() * room)
     prompt = [turn | {"content": _moved(turn["content"], by)} for turn in example.prompt]
     return replace(
         example,

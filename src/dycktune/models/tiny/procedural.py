@@ -255,13 +255,12 @@ def _look_ups(page: Page, facts: Facts, rng: random.Random) -> None:
 
 
 def _restatement(page: Page, facts: Facts, rng: random.Random) -> None:
-    """All symbols between the first and the end mark, in order, behind position tokens; then the end."""
+    """All symbols between the first and the end mark, in order, behind position tokens; then its token and the end."""
     page.given(*rng.choices(_WORDS, k=rng.randint(1, 3)), ": ", position_token(facts.start + 1))
-    for number in range(facts.start + 1, facts.start + len(facts.symbols) - 1):
-        if number > facts.start + 1:
-            page.learn(" ", position_token(number))
-        page.learn(facts.symbol(number))
-    page.learn(END)
+    last = facts.start + len(facts.symbols) - 1
+    for number in range(facts.start + 1, last):
+        page.learn(facts.symbol(number), position_token(number + 1))
+        page.learn(END if number + 1 == last else " ")
 
 
 def _echo(page: Page, facts: Facts, rng: random.Random) -> None:  # noqa: ARG001 - a section's signature
