@@ -64,3 +64,4 @@ if __name__ == "__main__":
         notes["status"] = main([*arguments, "--resume"])
     if ranks.rank() == 0:
         Path(out).write_text(json.dumps(notes))
+    ranks.end(0)
