@@ -57,9 +57,9 @@ def test_a_logged_row_is_shown_as_one_line(capsys):
         "learning_rate": 8e-6,
     }
     show_metrics(row)
-    show_metrics({"step": 10, "max_steps": 100, "eval_loss": 0.25, "eval_accuracy_answer": 1.0})
+    show_metrics({"step": 10, "max_steps": 100, "eval_loss": 2.5e-6, "eval_accuracy_answer": 0.99996})
     show_metrics({"step": 100, "max_steps": 100, "train_runtime": 3.0})
     assert capsys.readouterr().out.splitlines() == [
-        "step   5/100  loss 0.5000 (reasoning 0.4000, answer 0.6000)  lr 8.0e-06",
-        "step  10/100  eval 0.2500 (answer tokens right 1.0000)",
+        "step   5/100  loss 0.500 (reasoning 0.400, answer 0.600)  lr 8.0e-06",
+        "step  10/100  eval 2.50e-06 (answer tokens right 1.0000)",
     ]

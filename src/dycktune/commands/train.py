@@ -71,10 +71,11 @@ def show_metrics(row: Mapping[str, Any]) -> None:
 
 
 def _parts(row: Mapping[str, Any], prefix: str) -> str:
+    # A loss falls over five orders of magnitude, so it has its digits wherever it stands; a share does not.
     names = (
-        ("reasoning", "loss_reasoning"),
-        ("answer", "loss_answer"),
-        ("answer tokens right", "accuracy_answer"),
+        ("reasoning", "loss_reasoning", "#.3g"),
+        ("answer", "loss_answer", "#.3g"),
+        ("answer tokens right", "accuracy_answer", ".4f"),
     )
-    told = [f"{name} {row[prefix + key]:.4f}" for name, key in names if prefix + key in row]
-    return f"{row[prefix + 'loss']:.4f}" + (f" ({', '.join(told)})" if told else "")
+    told = [f"{name} {row[prefix + key]:{digits}}" for name, key, digits in names if prefix + key in row]
+    return f"{row[prefix + 'loss']:#.3g}" + (f" ({', '.join(told)})" if told else "")

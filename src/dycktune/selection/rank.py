@@ -33,7 +33,7 @@ class Score:
 
     def summary(self) -> str:
         """The score in words."""
-        loss = "not logged" if self.eval_loss is None else f"{self.eval_loss:.4f}"
+        loss = "not logged" if self.eval_loss is None else f"{self.eval_loss:#.3g}"
         return f"checkpoint-{self.step}: exact match {self.exact_match}, eval loss {loss}"
 
     def to_json(self) -> dict[str, Any]:
