@@ -85,23 +85,23 @@ def test_weights_are_zero_on_the_prompt_one_on_reasoning_five_from_marker_throug
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_is_given_carries_no_loss_and_all_else_does(family):
-    text = "# Thought 7: ( puts\n# Step 7: add ')'\n# Step 8: add ')'\nFINAL ANSWER: ( )"
-    row, whole = tokenize_one(text, family, given=("# Step 7:", "<|7|>")), tokenize_one(text, family)
+    text = "# Thought 7: ( needs\n# Step 7: add ')'\n# Step 8: add ')'\nFINAL ANSWER: ( )"
+    row, whole = tokenize_one(text, family, given=("(?<=# Step )7", r"<\|7\|>")), tokenize_one(text, family)
     lost = (row.label_weights == 0) & (whole.label_weights > 0)
     assert np.array_equal(lost, (row.labels == IGNORED) & (whole.labels != IGNORED))
-    assert tokenizer_of(family).decode(row.input_ids[lost]).strip() == "# Step 7:"
+    assert tokenizer_of(family).decode(row.input_ids[lost]).strip() == "7"
     assert np.array_equal(row.label_weights[~lost], whole.label_weights[~lost])
     assert np.array_equal(row.input_ids, whole.input_ids)
 
 
 def test_a_position_token_can_be_given():
     tokenizer = build_tokenizer()
-    text = "# Thought 7: ( puts 7( over 0\n# Step 7: add ')'\nFINAL ANSWER: ( )"
-    (row,) = tokenize([example(text, given=("# Step 7:", "<|7|>"))], tokenizer, weights=WEIGHTS)
+    text = "# Thought 7: ( needs 7) over 0\n# Step 7: add ')'\nFINAL ANSWER: ( )"
+    (row,) = tokenize([example(text, given=("(?<=# Step )7", r"<\|7\|>"))], tokenizer, weights=WEIGHTS)
     learnt = tokenizer.decode(row.input_ids[row.label_weights > 0])
     assert (
         learnt
-        == "# Thought 7: ( puts 7( over 0\n<|8|> add '<|8|>)'\n<|9|>FINAL ANSWER: (<|8|> )<|9|><|im_end|>"
+        == "# Thought 7: ( needs 7) over 0\n<|8|># Step: add '<|8|>)'\n<|9|>FINAL ANSWER: (<|8|> )<|9|><|im_end|>"
     )
 
 

@@ -31,8 +31,8 @@ class Example:
     source: str
     """`file:line`."""
     given: tuple[str, ...] = ()
-    """Texts of the completion, position tokens included, that nothing before them tells; where each first stands it
-    is not learnt."""
+    """Regular expressions of what nothing before it tells; where each first matches the completion, position tokens
+    included, it is not learnt."""
 
 
 def read_examples(path: Path) -> Iterator[Example]:

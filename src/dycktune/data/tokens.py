@@ -1,5 +1,6 @@
 """Examples as token ids, labels and loss weights: the only place where anything is masked or weighted."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -137,10 +138,10 @@ def _tokenize_one(
     )
 
 
-def _given(texts: Sequence[str], written: str, encoded: BatchEncoding) -> list[int]:
-    """The tokens of each of `texts` where it first stands in `written`, which `encoded` cuts, if it does."""
-    starts = ((written.index(text), text) for text in texts if text in written)
-    return sorted({token for start, text in starts for token in _holders(encoded, start, start + len(text))})
+def _given(patterns: Sequence[str], written: str, encoded: BatchEncoding) -> list[int]:
+    """The tokens of each pattern's first match in `written`, which `encoded` cuts, if it has one."""
+    found = filter(None, (re.search(pattern, written) for pattern in patterns))
+    return sorted({token for match in found for token in _holders(encoded, *match.span())})
 
 
 def _holders(encoded: BatchEncoding, start: int, stop: int) -> Iterator[int]:

@@ -102,7 +102,7 @@ def _renumbered(example: Example, data: DataSection) -> Example:
         example,
         prompt=prompt,
         completion=_moved(example.completion, by),
-        given=(f"# Step {1 + by}:", position_token(1 + by)),
+        given=(rf"(?<=# Step ){1 + by}(?=:)", re.escape(position_token(1 + by))),
     )
 
 
