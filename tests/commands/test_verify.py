@@ -28,7 +28,7 @@ def response(tmp_path):
         ("FINAL ANSWER: ([])", 0, "right"),
         ("FINAL ANSWER: ([)]", 1, "wrong (([)])"),
         ("no idea", 1, "none given"),
-        (RIGHT.replace("[ puts 2[ over 1", "[ puts 1[ over 1"), 1, "line 2: Thought 2 says top 1, it is 2"),
+        (RIGHT.replace("[ needs 2] over 1", "[ needs 1] over 1"), 1, "line 2: Thought 2 says top 1, it is 2"),
         (b"\xff\xfe FINAL ANSWER: ([])", 0, "right"),
         ("", 1, "none given"),
     ],

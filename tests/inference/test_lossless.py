@@ -17,9 +17,9 @@ from dycktune.training.run import train
 
 PROBLEM = Problem("([]{<")
 PLACES = {
-    "thought": ("# Thought 3: ] leaves 1( over 0", "# Thought 3: ] leaves 2[ over 1"),
-    "link": ("4{ over 1 needs", "4{ over 2 needs"),
-    "closing": ("needs 7}", "needs 7]"),
+    "thought": ("# Thought 3: ] leaves 1) over 0", "# Thought 3: ] leaves 2] over 1"),
+    "link": ("4} over 1 at", "4} over 2 at"),
+    "closing": ("at 7}", "at 7]"),
     "step": ("# Step 2: add '<|7|>}'", "# Step 2: add '<|7|>]'"),
     "answer": ("<|7|> }<|8|>", "<|7|> ]<|8|>"),
     "end": (")<|9|><|im_end|>", ")<|9|> )<|10|><|im_end|>"),

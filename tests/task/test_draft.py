@@ -43,11 +43,11 @@ def test_a_draft_behind_a_wrong_value_stands_while_it_comes_true(problem, style,
 
 def test_the_draft_follows_the_wrong_stack_that_was_written():
     problem = Problem("([]{")
-    written = "# Thought 1: ( puts 1( over 0\n# Thought 2: [ puts 2[ over 1\n# Thought 3: ] leaves 2["
+    written = "# Thought 1: ( needs 1) over 0\n# Thought 2: [ needs 2] over 1\n# Thought 3: ] leaves 2]"
     drafted = told(problem, STYLES["compact"], written, limit=10**4)
     assert drafted is not None
-    assert drafted.startswith(" over 1\n# Thought 4: { puts 4{ over 2\n# Thought 5: $ keeps 4{ over 2\n")
-    assert "4{ over 2 needs 5}; 2[ over 1 needs 6]; 1( over 0 needs 7), end 8$" in drafted
+    assert drafted.startswith(" over 1\n# Thought 4: { needs 4} over 2\n# Thought 5: $ keeps 4} over 2\n")
+    assert "4} over 2 at 5}; 2] over 1 at 6]; 1) over 0 at 7), end 8$" in drafted
     assert drafted.endswith("FINAL ANSWER: ( [ ] { } ] )")
 
 

@@ -32,19 +32,20 @@ def test_a_thought_of_the_stack_style_restates_all_that_is_open(problem):
 
 
 @given(problems(max_length=60))
-def test_a_thought_of_the_compact_style_names_the_top_and_what_lies_below(problem):
-    named, stack, thoughts = f"^{problem.prefix}$", [0, 0], []
-    for number, symbol in enumerate(named[1:], start=1):
-        move = "puts" if symbol in EVERY.openers else "keeps" if symbol == "$" else "leaves"
-        stack += [number] if move == "puts" else []
+def test_a_thought_of_the_compact_style_names_the_closer_due_and_what_lies_below(problem):
+    stack, thoughts = [(0, "^"), (0, "^")], []
+    for number, symbol in enumerate(f"{problem.prefix}$", start=1):
+        move = "needs" if symbol in EVERY.openers else "keeps" if symbol == "$" else "leaves"
+        stack += [(number, EVERY.closer_of[symbol])] if move == "needs" else []
         stack = stack[:-1] if move == "leaves" else stack
-        thoughts.append(f"# Thought {number}: {symbol} {move} {stack[-1]}{named[stack[-1]]} over {stack[-2]}")
+        (below, _), (top, due) = stack[-2:]
+        thoughts.append(f"# Thought {number}: {symbol} {move} {top}{due} over {below}")
     assert STYLES["compact"].reasoning(problem).thoughts == thoughts
 
 
 @pytest.mark.parametrize(
     ("style", "closers"),
-    [("stack", "} ) ]"), ("compact", "5{ over 2 needs 6}; 2( over 1 needs 7); 1[ over 0 needs 8], end 9$")],
+    [("stack", "} ) ]"), ("compact", "5} over 2 at 6}; 2) over 1 at 7); 1] over 0 at 8], end 9$")],
 )
 def test_the_closing_line_goes_from_the_top_down(style, closers):
     assert STYLES[style].reasoning(Problem("[(<>{")).closers == closers
@@ -74,11 +75,18 @@ def test_a_compact_thought_never_grows_beyond_its_numbers(problem):
 
 
 @given(problems(max_length=60))
-def test_a_compact_trace_names_a_position_with_one_symbol_only(problem):
-    text = STYLES["compact"].sequence(problem.prefix) + "\n" + render(problem, STYLES["compact"])
-    named = set(re.findall(r"(?<![0-9])([0-9]+)([^0-9:;\s])", text)) - {(str(problem.length + 1), "$")}
-    assert dict(named) == {str(i): symbol for i, symbol in enumerate(f"^{problem.full}$")}
-    assert len(named) == len(problem.full) + 2
+def test_a_compact_prompt_names_each_position_by_its_bracket_and_the_trace_each_entry_by_its_closer(problem):
+    prompt = STYLES["compact"].sequence(problem.prefix)
+    assert _named(prompt) == {(str(i), symbol) for i, symbol in enumerate(f"^{problem.prefix}$")}
+    openers = {str(i): s for i, s in enumerate(problem.prefix, start=1) if s in EVERY.openers}
+    entries = {(i, EVERY.closer_of[opener]) for i, opener in openers.items()}
+    added = {(str(i), s) for i, s in enumerate(f"{problem.closing}$", start=problem.length + 1)}
+    assert _named(render(problem, STYLES["compact"])) - {("0", "^")} == entries | added
+
+
+def _named(text: str) -> set[tuple[str, str]]:
+    """Each number with the symbol that stands right behind it."""
+    return set(re.findall(r"(?<![0-9])([0-9]+)([^0-9:;\s])", text))
 
 
 def test_the_stack_is_told_top_first_as_the_wording_says():

@@ -136,9 +136,9 @@ def test_no_text_raises_and_every_verdict_can_be_written_as_json(problem, text):
         ANSWER_MARKER * 70_000,
         "(" + " " * 1_000_000 + "x",
         "# Thought 1: read (; stack, top first: " + "( " * 500_000,
-        "Closing brackets in reverse stack order: " + "4{ over 1 needs 5}; " * 33_000,
+        "Closing brackets in reverse stack order: " + "4} over 1 at 5}; " * 33_000,
         "Closing brackets in reverse stack order: " + "1" * 1_000_000,
-        "# Thought 1: ( puts 1( over 0\n" * 35_000,
+        "# Thought 1: ( needs 1) over 0\n" * 35_000,
     ],
     ids=lambda text: text[:45].strip(),
 )
@@ -167,8 +167,8 @@ def test_the_closing_is_read_from_a_wrong_answer_too_and_only_behind_the_prefix(
 @pytest.mark.parametrize(
     ("style", "line", "new", "reason"),
     [
-        ("compact", 2, "# Thought 2: [ puts 1[ over 1", "Thought 2 says top 1, it is 2"),
-        ("compact", 2, "# Thought 2: [ puts 2[ over 0", "Thought 2 says below 0, it is 1"),
+        ("compact", 2, "# Thought 2: [ needs 1] over 1", "Thought 2 says top 1, it is 2"),
+        ("compact", 2, "# Thought 2: [ needs 2] over 0", "Thought 2 says below 0, it is 1"),
         ("stack", 2, "# Thought 2: read [; stack, top first: ( [", "Thought 2 says ( at place 1 of its stack"),
         ("stack", 2, "# Thought 2: read [; stack empty", "Thought 2 says empty, it is stack [ ("),
         ("stack", 3, "Closing brackets in reverse stack order: )", "closing line says ) at place 1 of its closers"),

@@ -193,7 +193,9 @@ class _CompactTrace(_Trace):
     top: int = 0
     below: int = 0
     over: dict[int, int] = field(default_factory=lambda: {0: 0})
-    """What each bracket stands on."""
+    """What each entry of the stack lies on."""
+    due: dict[int, str] = field(default_factory=lambda: {0: "^"})
+    """The closer that each entry has been said to be."""
 
     @property
     def thoughts(self) -> int:
@@ -201,15 +203,16 @@ class _CompactTrace(_Trace):
 
     def thought(self) -> _Pieces:
         yield _Piece(": ")
-        symbol = yield _symbol(self._shown(self.number) or "$")
+        symbol = yield _symbol(f"^{self.problem.prefix}$"[self.number : self.number + 1] or "$")
         move = yield _Piece(_move(symbol), others=_MOVES)
         top, below = {
-            " puts ": (self.number, self.top),
+            " needs ": (self.number, self.top),
             " leaves ": (self.below, self.over.get(self.below, 0)),
             " keeps ": (self.top, self.below),
         }[move]
         self.top = int((yield _number(top)))
-        yield _symbol(self._shown(self.top) or "(")
+        due = yield _symbol(self.due.get(self.top) or EVERY.closer_of.get(symbol, ")"))
+        self.due = {**self.due, self.top: due}
         yield _Piece(" over ")
         self.below = int((yield _number(below if self.top == top else self.over.get(self.top, below))))
         self.over = {**self.over, self.top: self.below}
@@ -220,30 +223,26 @@ class _CompactTrace(_Trace):
         closers, top, at = "", self.top, self.problem.length + 1
         while True:
             top = int((yield _number(top)))
-            opener = yield _symbol(self._shown(top) or "(")
+            due = yield _symbol(self.due.get(top, ")"))
             yield _Piece(" over ")
             below = int((yield _number(self.over.get(top, 0))))
-            yield _Piece(" needs ")
+            yield _Piece(" at ")
             at = int((yield _number(at))) + 1
-            closers += yield _symbol(EVERY.closer_of.get(opener, ")"))
+            closers += yield _symbol(due)
             if (yield _Piece("; " if below else ", end ", others=("; ", ", end "))) != "; ":
                 yield _number(at)
                 yield _Piece("$\n")
                 return closers
             top = below
 
-    def _shown(self, number: int) -> str:
-        """The prompt's symbol at a position; empty where it shows none."""
-        return f"^{self.problem.prefix}$"[number : number + 1]
 
-
-_MOVES = (" puts ", " leaves ", " keeps ")
+_MOVES = (" needs ", " leaves ", " keeps ")
 
 
 def _move(symbol: str) -> str:
     if symbol == "$":
         return " keeps "
-    return " puts " if symbol in EVERY.closer_of else " leaves "
+    return " needs " if symbol in EVERY.closer_of else " leaves "
 
 
 _TRACES: dict[str, type[_Trace]] = {"stack": _StackTrace, "compact": _CompactTrace}

@@ -110,24 +110,26 @@ class StackStyle:
         return Reasoning(told, spaced(problem.closing))
 
 
-_ENTRY = rf"{_NUMBER}{_BRACKET} over {_NUMBER} needs {_NUMBER}{_BRACKET}"
+_ENTRY = rf"{_NUMBER}{_BRACKET} over {_NUMBER} at {_NUMBER}{_BRACKET}"
 
 
 class CompactStyle:
-    """States a constant amount a symbol: the bracket on top of the stack and the one below it.
+    """States a constant amount a symbol: the closer due on top of the stack and the entry below it.
 
-    Brackets go by position and shape: `4{` is the fourth, and stands on a stack whose floor is `0^`; `$` marks the
-    end of the sequence. `4{ over 1` says the same of that bracket wherever it stands, so what lies below a popped
-    bracket is a look-up, and the closing order follows these links down to the floor: `4{ over 1 needs 5}`, and then
-    says where the full sequence ends: `end 7$`. Every value stands right behind the key that decides it: a small
-    model looks up what the last tokens name.
+    The prompt numbers the brackets; the stack holds the closers due, named by the brackets that need them: `4}` is
+    due for the fourth, and lies on a stack whose floor is `0^`. `$` marks the end of the sequence. `4} over 1` says
+    the same of that entry wherever it stands, so what lies below a popped one is a look-up, and the closing order
+    follows these links down to the floor, giving each closer its place: `4} over 1 at 5}`; then it says where the
+    full sequence ends: `end 7$`. What closes a bracket is told as soon as it is read, in every thought, and all
+    later is looked up. Every value stands right behind the key that decides it, as a small model looks up what the
+    last tokens name.
     """
 
     name = "compact"
     grammar = {  # noqa: RUF012 - a constant of the style, never changed
         "thought": re.compile(
-            rf"# Thought (?P<number>{_NUMBER}): (?P<symbol>{_BRACKET}) (?P<move>puts|leaves|keeps) "
-            rf"(?P<top>{_NUMBER})(?P<opener>{_BRACKET}) over (?P<below>{_NUMBER})"
+            rf"# Thought (?P<number>{_NUMBER}): (?P<symbol>{_BRACKET}) (?P<move>needs|leaves|keeps) "
+            rf"(?P<top>{_NUMBER})(?P<due>{_BRACKET}) over (?P<below>{_NUMBER})"
         ),
         "closing": re.compile(
             rf"{CLOSING_MARKER}(?P<closers>{_ENTRY}(?:; {_ENTRY})*), end (?P<end>{_NUMBER})\$"
@@ -142,20 +144,22 @@ class CompactStyle:
 
     def reasoning(self, problem: Problem) -> Reasoning:
         """A line a symbol and one for the end, then the links down to the floor."""
-        reading, openers = problem.reading, EVERY.closer_of
-        named = f"^{problem.prefix}"
-        shown = {top: f"{top}{named[top]} over {under}" for top, under in ({0: 0} | reading.below).items()}
+        reading, closer_of = problem.reading, EVERY.closer_of
+        shown = {0: "0^ over 0"} | {
+            top: f"{top}{closer_of[problem.prefix[top - 1]]} over {under}"
+            for top, under in reading.below.items()
+        }
         *heads, last = _heads(problem.length + 1)
         told = [
-            f"{head}{symbol} {'puts' if symbol in openers else 'leaves'} {shown[top]}"
+            f"{head}{symbol} {'needs' if symbol in closer_of else 'leaves'} {shown[top]}"
             for head, symbol, top in zip(heads, problem.prefix, reading.tops, strict=True)
         ]
         told.append(f"{last}$ keeps {shown[reading.tops[-1]]}")
-        needs = [
-            f"{shown[opener]} needs {place}{closer}"
+        due = [
+            f"{shown[opener]} at {place}{closer}"
             for place, opener, closer in zip(count(problem.length + 1), reading.left_open, reading.closing)
         ]
-        return Reasoning(told, f"{'; '.join(needs)}, end {len(problem.full) + 1}$")
+        return Reasoning(told, f"{'; '.join(due)}, end {len(problem.full) + 1}$")
 
 
 STYLES: dict[str, TraceStyle] = {style.name: style for style in (StackStyle(), CompactStyle())}
