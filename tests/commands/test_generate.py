@@ -43,7 +43,7 @@ def test_workers_and_runs_write_the_same_bytes(tmp_path):
     ("style", "digest"),
     [
         ("stack", "6908a6014cf6c352b463131615fb0a71614d87404c232caf8adeceb0f0781e2d"),
-        ("compact", "3954068cc3755509f6e80a12a114705e9dbeb98cbf58d43c5aaff161dab9d445"),
+        ("compact", "3ba41eba386661dbc2c9d5152a01bcdfa3a8b7b22c3cf8e5c866c5e33ea62e3e"),
     ],
 )
 def test_the_bytes_of_a_file_never_change_within_a_version_of_stream_and_prompt(style, digest, tmp_path):

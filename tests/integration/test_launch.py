@@ -134,4 +134,5 @@ def test_a_model_sharded_by_fsdp2_learns_resumes_and_is_saved_as_a_whole_one(pro
     for checkpoint, expected in zip(run.checkpoints(), one.checkpoints(), strict=True):
         ours, theirs = (load_file(c.path / "adapter_model.safetensors") for c in (checkpoint, expected))
         assert ours.keys() == theirs.keys()
-        assert all(torch.allclose(ours[name], theirs[name], atol=1e-5) for name in theirs)
+        # A hundredth of one step's 1e-2: where a gradient is nearly zero, AdamW makes steps of its rounding.
+        assert all(torch.allclose(ours[name], theirs[name], atol=1e-4) for name in theirs)
