@@ -40,7 +40,9 @@ def test_a_lasting_rise_is_seen_within_three_dozen_steps_and_not_before(seed, no
     after = level * rise * np.exp(np.random.default_rng(seed).normal(0, noise, 36))
     found = first_trouble([*losses, *after])
     assert found is not None
-    assert found[0] >= start + 5
+    # Six of eight steps must be high, and noise may have lifted some of those just before the rise.
+    lifted = np.sum(np.array(losses[-3:]) > 1.2 * np.median(losses[-8:]))
+    assert found[0] >= start + 5 - lifted
     assert found[1].reason == "loss"
 
 
