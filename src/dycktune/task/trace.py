@@ -120,8 +120,8 @@ class CompactStyle:
     due for the fourth, and lies on a stack whose floor is `0^`. `$` marks the end of the sequence. `4} over 1` says
     the same of that entry wherever it stands, so what lies below a popped one is a look-up, and the closing order
     follows these links down to the floor, giving each closer its place: `4} over 1 at 5}`; then it says where the
-    full sequence ends: `end 7$`. What closes a bracket is told as soon as it is read, in every thought, and all
-    later is looked up. Every value stands right behind the key that decides it, as a small model looks up what the
+    full sequence ends: `end 7$`. What closes a bracket is told in the thought that reads it, and all later is
+    looked up. Every value stands right behind the key that decides it, as a small model looks up what the
     last tokens name.
     """
 
