@@ -1,4 +1,5 @@
 import random
+import re
 from collections import defaultdict
 from itertools import pairwise
 
@@ -36,6 +37,27 @@ def test_a_symbol_learnt_behind_a_position_token_has_been_said_behind_that_numbe
         if learnt and key.startswith("<|"):
             assert symbol in said[number]
         said[number].add(symbol)
+
+
+@given(PAGES)
+def test_a_number_keeps_its_name_and_its_link_wherever_they_are_said(page):
+    told = defaultdict(set)
+    for number, name, word, link in zip(page.pieces, *(page.pieces[i:] for i in (1, 2, 3)), strict=False):
+        if number.strip().isdigit() and link.strip().isdigit() and word[0] == " " and word[1:].isalpha():
+            told[number].add((name, link))
+    assert all(len(said) == 1 for said in told.values())
+
+
+@given(PAGES)
+def test_no_page_tells_which_word_of_a_trace_goes_on_and_which_back(page):
+    """A record's line: head, its number, a colon, its symbol, the word, and the number it names."""
+    lines = "".join(page.pieces).splitlines()
+    words = [found["word"] for line in lines if (found := _RECORD.match(line))]
+    ends = 1  # the record of the end mark neither goes on nor back
+    assert sum(word in ("needs", "leaves", "keeps") for word in words) <= ends
+
+
+_RECORD = re.compile(r"(?:# )?\w+ [0-9]+: ?\S+ (?P<word>\w+) [0-9]+")
 
 
 def test_what_closes_a_bracket_is_no_likelier_behind_it_than_another_pair_s_closer():

@@ -1,7 +1,7 @@
 """What the built-in base reads before it is tuned: procedural text over arbitrary symbols.
 
-Numbered lists, records of a form drawn for each page (counters, look-ups by number, links between numbers, and
-values said before), walks along links, and restating a list by position. Symbols are drawn independently
+Numbered lists, records of a form drawn for each page (counters, look-ups by number, names and links of numbers, going
+back along links), walks along links, and restating a list by position. Symbols and names are drawn independently
 (brackets among words, letters and marks), so no sequence is balanced but by chance, nothing says which symbol
 closes which, and nothing is decided by what a symbol is: the base learns to index, copy, follow and count, and no
 bracket matching.
@@ -20,6 +20,12 @@ _WORDS = [piece for piece in _PIECES if piece[0] == " " and piece[1:].isalpha()]
 _SYMBOLS = [piece for piece in _PIECES if piece[0] not in " #:"]
 _LINE_STARTS = ["# Thought", "# Step", *(piece for piece in _SYMBOLS if piece.isalpha())]
 _COLONS = [":", ": "]
+_SEPARATED = [(",", "."), (";", ","), (".", ";")]
+"""What stands between the entries of a walk, and behind its last."""
+_MOVES = (" needs", " leaves", " keeps")
+_OWN_WORDS, _BACK_WORDS = ([word for word in _WORDS if word not in _MOVES][half::2] for half in (0, 1))
+"""The word before a record's number tells whether it is its own or one of before: half of the words say this, the other
+half that, on all pages. None says it of a trace's words."""
 
 
 @dataclass
@@ -55,30 +61,36 @@ class Page:
 
 @dataclass
 class Facts:
-    """What a page is about: numbers `start`, `start + 1`, …, each with a symbol and a link."""
+    """What a page is about: numbers `first`, `first + 1`, …, each with a symbol and a link, over a floor numbered 0."""
 
-    start: int
+    first: int
     symbols: list[str]
-    """`symbols[i]` stands at number `start + i`: those of the list, those a walk adds, and at last the end mark."""
+    """`symbols[i]` stands at number `first + i`: those of the list, those a walk adds, and at last the end mark."""
     listed: int
     """How many the numbered list shows, the end mark among them; a walk's first symbol takes the mark's number."""
+    name: dict[int, str]
+    """What is said behind a number in records, links and walks: its symbol, or on a page with `names` another."""
+    names: bool
+    """Whether names are drawn; one is then chance where a number is first said, and known from there on."""
     link: dict[int, int]
-    """Number to a smaller one, the end mark's left out: chains that all end at `start`, which links to itself."""
+    """Number to a smaller one, the end mark's left out: chains that all end at the floor, which links to itself."""
     shown: set[int] = field(default_factory=set)
     """Numbers whose link has been said."""
     kept: int | None = None
     """The number that the records named last, once they have been said."""
     grown: bool = False
-    """Whether a number new to the records links to the number of the record before, rather than to any."""
+    """Whether a record's own number links to the number of the record before, rather than to any."""
+    returning: bool = False
+    """Whether a record that does not name its own number goes back along the link of the number named before."""
 
     def symbol(self, number: int) -> str:
         """The symbol at `number`."""
-        return self.symbols[number - self.start]
+        return self.symbols[number - self.first]
 
     @property
     def end(self) -> int:
         """The number of the list's end mark."""
-        return self.start + self.listed - 1
+        return self.first + self.listed - 1
 
 
 def _draw_symbols(rng: random.Random, count: int, *, marks: Sequence[str]) -> list[str]:
@@ -91,19 +103,32 @@ def _draw_symbols(rng: random.Random, count: int, *, marks: Sequence[str]) -> li
 
 
 def _draw_facts(rng: random.Random, longest: int) -> Facts:
-    listed = rng.randint(3, longest)
-    start = 0 if rng.random() < 0.4 else int((MAX_NUMBER - 2 * listed) * rng.random())
+    listed = rng.randint(2, longest)
+    first = 1 if rng.random() < 0.4 else 1 + int(max(0, MAX_NUMBER - 2 * listed) * rng.random())
     reach = rng.choice((1, 2, 4, listed))
-    link = {n: rng.randrange(max(start, n - reach), n) for n in range(start + 1, start + listed - 1)}
-    first, last = rng.sample(_SYMBOLS, 2)
-    symbols = [first, *_draw_symbols(rng, listed - 2, marks=(first, last)), last]
-    return Facts(start, symbols, listed, {start: start, **link}, grown=rng.random() < 0.6)
+    below = {n: rng.randrange(max(first - 1, n - reach), n) for n in range(first, first + listed - 1)}
+    link = {n: under if under >= first else 0 for n, under in below.items()}
+    floor, last = rng.sample(_SYMBOLS, 2)
+    inner = _draw_symbols(rng, listed - 1, marks=(floor, last))
+    names = rng.random() < 0.6
+    called = _draw_symbols(rng, listed - 1, marks=(floor, last)) if names else inner
+    grown = rng.random() < 0.7
+    return Facts(
+        first,
+        [*inner, last],
+        listed,
+        name={0: floor, **dict(enumerate(called, first))},
+        names=names,
+        link={0: 0, **link},
+        grown=grown,
+        returning=grown and rng.random() < 0.6,
+    )
 
 
 def _numbered_list(page: Page, facts: Facts, rng: random.Random) -> None:
-    page.given(rng.choice(_LINE_STARTS), ":", number_piece(facts.start), facts.symbol(facts.start))
-    for number in range(facts.start + 1, facts.end + 1):
-        page.learn(number_piece(number))
+    page.given(rng.choice(_LINE_STARTS), ":", number_piece(0), facts.name[0])
+    for number in range(facts.first, facts.end + 1):
+        page.write(number_piece(number), known=number > facts.first)
         page.given(facts.symbol(number))
     page.given("\n")
 
@@ -116,7 +141,7 @@ class _Record:
     colon: str
     own: str
     """The word before the record's own number."""
-    other: str
+    back: str
     """The word before a number of an earlier record; which of the two words comes is chance."""
     over: str
     kept: str
@@ -124,56 +149,63 @@ class _Record:
 
 
 def _draw_record(rng: random.Random) -> _Record:
-    own, other = rng.sample(_WORDS, 2)
     return _Record(
         head=rng.choice(_LINE_STARTS),
         colon=rng.choice(_COLONS),
-        own=own,
-        other=other,
+        own=rng.choice(_OWN_WORDS),
+        back=rng.choice(_BACK_WORDS),
         over=rng.choice(_WORDS),
         kept=rng.choice(_WORDS),
     )
 
 
 def _records(page: Page, facts: Facts, rng: random.Random) -> None:
-    """A line a number up to the end mark: its symbol, then some number with its symbol and link."""
-    record, recent = _draw_record(rng), [facts.start]
-    for number in range(facts.start + 1, facts.end + 1):
-        known = number > facts.start + 1
+    """A line a number up to the end mark: its symbol, then some number with its name and link."""
+    record, recent = _draw_record(rng), [0]
+    own_share = rng.choice((0.5, 0.6, 0.8))
+    for number in range(facts.first, facts.end + 1):
+        known = number > facts.first
         page.write(record.head, number_piece(number), record.colon, known=known)
         page.learn(facts.symbol(number))
-        if number < facts.end:
-            target = rng.choice((number, number, rng.choice(recent[-4:]), rng.choice(recent)))
-            mentioned = record.own if target == number else record.other
-            follows = facts.grown and target not in facts.shown and target != facts.start
-            if follows:
-                facts.link[target] = recent[-1]
-            page.given(mentioned)
-            page.write(number_piece(target), known=known and target == number)
-            _linked(page, facts, target, record.over, known=known, follows=follows and known)
-            recent.append(target)
-        else:
+        if number == facts.end:
             facts.kept = recent[-1]
             page.given(record.kept)
             page.learn(number_piece(facts.kept))
             _linked(page, facts, facts.kept, record.over, known=known)
+        else:
+            target = _target(facts, rng, number, recent, own_share)
+            follows = facts.grown and target == number
+            if follows:
+                facts.link[target] = recent[-1]
+            page.given(record.own if target == number else record.back)
+            page.write(number_piece(target), known=known and (target == number or facts.returning))
+            _linked(page, facts, target, record.over, known=known, follows=follows and known)
+            recent.append(target)
         page.learn("\n")
 
 
+def _target(facts: Facts, rng: random.Random, number: int, recent: list[int], own_share: float) -> int:
+    """The number that a record names: its own, or one that the records before have named."""
+    if not facts.returning:
+        return rng.choice((number, number, rng.choice(recent[-4:]), rng.choice(recent)))
+    if recent[-1] == 0 or rng.random() < own_share:
+        return number
+    return facts.link[recent[-1]]
+
+
 def _linked(page: Page, facts: Facts, number: int, over: str, *, known: bool, follows: bool = False) -> None:
-    """`x over 3` behind a number: its symbol is a look-up; so is its link, once said, or where it `follows`."""
-    page.learn(facts.symbol(number))
+    """`x over 3` behind a number: name and link are look-ups once said; the link is known, too, where it `follows`."""
+    said = number in facts.shown or number == 0
+    page.write(facts.name[number], known=said or not facts.names)
     page.write(over, known=known)
-    page.write(
-        number_piece(facts.link[number]), known=follows or number in facts.shown or number == facts.start
-    )
+    page.write(number_piece(facts.link[number]), known=said or follows)
     facts.shown.add(number)
 
 
 def _links(page: Page, facts: Facts, rng: random.Random) -> None:
     """Numbers with their links, in any order."""
     over, separator = rng.choice(_WORDS), rng.choice((",", ";", "."))
-    numbers = rng.choices(sorted(facts.link), k=rng.randint(2, min(24, len(facts.link) + 2)))
+    numbers = rng.choices(sorted(facts.link), k=rng.randint(2, facts.listed // 2 + 4))
     for place, number in enumerate(numbers):
         page.given(number_piece(number))
         _linked(page, facts, number, over, known=place > 0)
@@ -181,32 +213,31 @@ def _links(page: Page, facts: Facts, rng: random.Random) -> None:
 
 
 def _walk(page: Page, facts: Facts, rng: random.Random) -> None:
-    """From a number down the links to the start, each with a new number and symbol; then the end mark's number.
+    """From a number down the links to the floor, each with a new number and its name again; then the end mark's number.
 
-    The number is the one the records named last, unless that is the start, or at times another.
+    The number is the one the records named last, unless that is the floor, or at times another.
     """
     numbers = rng.sample(sorted(facts.shown), min(4, len(facts.shown)))
     kept = _chain(facts, facts.kept) if facts.kept is not None and rng.random() < 0.7 else []
     chain = kept or max((_chain(facts, number) for number in numbers), key=len, default=[])
-    if not chain:
+    if not chain or facts.end + len(chain) > MAX_NUMBER:
         return
-    over, needs, ended = rng.sample(_WORDS, 3)
-    separator, stop = rng.sample((",", ";", "."), 2)
+    over, at, ended = rng.sample(_WORDS, 3)
+    separator, stop = rng.choice(_SEPARATED)
     page.given(rng.choice(_LINE_STARTS), *rng.choices(_WORDS, k=rng.randint(0, 5)), ":")
     mark = facts.symbols[-1]
-    facts.symbols[-1:] = [*_draw_symbols(rng, len(chain), marks=(mark,)), mark]
+    facts.symbols[-1:] = [*(facts.name[number] for number in chain), mark]
     for place, number in enumerate(chain):
         fresh = facts.end + place
         page.write(number_piece(number), known=place > 0 or chain is kept)
-        page.learn(facts.symbol(number))
+        page.learn(facts.name[number])
         page.write(over, known=place > 0)
         page.learn(number_piece(facts.link[number]))
-        page.write(needs, known=place > 0)
-        page.learn(number_piece(fresh))
-        page.given(facts.symbol(fresh))
+        page.write(at, known=place > 0)
+        page.learn(number_piece(fresh), facts.name[number])
         last = place == len(chain) - 1
-        # A walk that reaches the start ends there; one that meets an unsaid link ends by chance.
-        known = place > 0 and last == (facts.link[number] == facts.start)
+        # A walk that reaches the floor ends there; one that meets an unsaid link ends by chance.
+        known = place > 0 and last == (facts.link[number] == 0)
         page.write(stop if last else separator, known=known)
     page.given(ended)
     page.learn(number_piece(facts.end + len(chain)), mark, "\n")
@@ -216,9 +247,9 @@ def _walk(page: Page, facts: Facts, rng: random.Random) -> None:
 
 
 def _chain(facts: Facts, number: int) -> list[int]:
-    """The numbers from `number` down, as far as their links have been said; the start is not among them."""
+    """The numbers from `number` down, as far as their links have been said; the floor is not among them."""
     chain = []
-    while number != facts.start and number in facts.shown:
+    while number != 0 and number in facts.shown:
         chain.append(number)
         number = facts.link[number]
     return chain
@@ -232,7 +263,7 @@ def _quoted(page: Page, facts: Facts, rng: random.Random) -> None:
         rng.choices(_WORDS, k=rng.randint(0, 2)),
     )
     quote = rng.choice((" '", "", rng.choice(_SYMBOLS)))
-    last = facts.start + len(facts.symbols) - 1
+    last = facts.first + len(facts.symbols) - 1
     for k, fresh in enumerate(range(facts.end, last), start=1):
         page.learn(position_token(fresh))
         page.write(head, known=k > 1)
@@ -247,8 +278,8 @@ def _look_ups(page: Page, facts: Facts, rng: random.Random) -> None:
     """Symbols asked for by number or by position token, in any order."""
     head, name = rng.choice(_LINE_STARTS), rng.choice((number_piece, position_token))
     between = rng.choice(("", rng.choice(_COLONS)))
-    for _ in range(rng.randint(1, 12)):
-        number = rng.randint(facts.start + 1, facts.end - 1)
+    for _ in range(rng.randint(1, facts.listed // 2 + 4)):
+        number = rng.randint(facts.first, facts.end - 1)
         page.given(head, name(number), between)
         page.learn(facts.symbol(number))
         page.given("\n")
@@ -256,9 +287,9 @@ def _look_ups(page: Page, facts: Facts, rng: random.Random) -> None:
 
 def _restatement(page: Page, facts: Facts, rng: random.Random) -> None:
     """All symbols between the first and the end mark, in order, behind position tokens; then its token and the end."""
-    page.given(*rng.choices(_WORDS, k=rng.randint(1, 3)), ": ", position_token(facts.start + 1))
-    last = facts.start + len(facts.symbols) - 1
-    for number in range(facts.start + 1, last):
+    page.given(*rng.choices(_WORDS, k=rng.randint(1, 3)), ": ", position_token(facts.first))
+    last = facts.first + len(facts.symbols) - 1
+    for number in range(facts.first, last):
         page.learn(facts.symbol(number), position_token(number + 1))
         page.learn(END if number + 1 == last else " ")
 
@@ -270,17 +301,18 @@ def _echo(page: Page, facts: Facts, rng: random.Random) -> None:  # noqa: ARG001
     page.learn(*said[2:], "\n")
 
 
-_MIDDLE: tuple[Callable[[Page, Facts, random.Random], None], ...] = (_links, _look_ups, _echo)
+Section = Callable[[Page, Facts, random.Random], None]
+
+_MIDDLE: tuple[Section, ...] = (_links, _look_ups, _echo)
 
 
 def draw_page(rng: random.Random, longest: int) -> Page:
-    """One page about at most `longest` listed symbols."""
-    facts, page = _draw_facts(rng, longest), Page()
+    """One page about at most `longest` listed symbols; one without records is short, and lists up to twice as many."""
+    recorded = rng.random() < 0.75
+    facts, page = _draw_facts(rng, longest if recorded else 2 * longest), Page()
     page.given(*rng.choices(_PIECES, k=rng.randint(0, 60)), "\n")
     _numbered_list(page, facts, rng)
-    sections = [_records, *rng.sample(_MIDDLE, rng.choice((0, 0, 1, 2)))]
-    rng.shuffle(sections)
-    for section in sections:
+    for section in _sections(facts, rng, recorded=recorded):
         page.end_section()
         section(page, facts, rng)
     page.end_section()
@@ -288,3 +320,13 @@ def draw_page(rng: random.Random, longest: int) -> Page:
     page.end_section()
     _restatement(page, facts, rng)
     return page
+
+
+def _sections(facts: Facts, rng: random.Random, *, recorded: bool) -> list[Section]:
+    """What stands between the list and the walk."""
+    if not recorded:
+        return rng.sample(_MIDDLE, rng.choice((1, 2)))
+    sections = [_records, *rng.sample(_MIDDLE, rng.choice((0, 0, 1, 2)))]
+    rng.shuffle(sections)
+    # Where records make links, no section says other ones before them.
+    return sorted(sections, key=lambda section: section is not _records) if facts.grown else sections
