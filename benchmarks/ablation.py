@@ -1,20 +1,22 @@
 """What each choice of the quickstart's recipe is worth: short trainings that differ in one choice.
 
-    python benchmarks/ablation.py OUT.jsonl [--only NAME ...] [--seeds 0 1 2] [--steps 160] [--problems 200]
+    python benchmarks/ablation.py OUT.jsonl [--only NAME ...] [--seeds 0 1 2] [--steps 240] [--problems 200]
 
 Every variant sees the same problems (prefixes of 2 to 20 brackets) for the same number of steps and is asked the
 same test problems, of that length and, half as many, of up to twice that length. A line of OUT.jsonl is one training;
 those that stand there are not made again, so the sweep goes on where it was stopped. At the end all lines are
-printed as a table.
+printed as a table, the seeds of a variant together.
 """
 
 import argparse
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -63,7 +65,8 @@ class Variant:
 
 ADAMW = {"optim.optimizer": "adamw"}
 FROM_1 = {"data.highest_number": "1"}
-LOWER = {"optim.learning_rate": "1e-3"}
+LOWER = {"optim.learning_rate": "1.5e-3"}
+EVERY_LAYER = {"lora.target_modules": "all-linear"}
 
 VARIANTS = {
     "default": Variant(),
@@ -75,10 +78,12 @@ VARIANTS = {
     "neither closing line nor steps": Variant(without=("closing", "step")),
     "all count from 1": Variant(FROM_1),
     "style stack, all count from 1": Variant({"data.style": "stack"} | FROM_1),
-    "learning rate x 0.1": Variant({"optim.learning_rate": "3e-4"}),
+    "attention adapted too": Variant(EVERY_LAYER),
+    "attention adapted too, learning rate x 0.6": Variant(EVERY_LAYER | {"optim.learning_rate": "3e-3"}),
+    "learning rate x 0.1": Variant({"optim.learning_rate": "5e-4"}),
     "learning rate x 0.3": Variant(LOWER),
-    "learning rate x 3": Variant({"optim.learning_rate": "1e-2"}),
-    "learning rate x 10": Variant({"optim.learning_rate": "3e-2"}),
+    "learning rate x 3": Variant({"optim.learning_rate": "1.5e-2"}),
+    "learning rate x 10": Variant({"optim.learning_rate": "5e-2"}),
     "no warm-up": Variant({"optim.warmup": "0.0"}),
     "warm-up 0.3": Variant({"optim.warmup": "0.3"}),
     "rank 4": Variant({"lora.r": "4", "lora.alpha": "4.0"}),
@@ -121,7 +126,6 @@ def _config(variant: Variant, *, seed: int, steps: int) -> Config:
     short = {
         "data.count": 8 * steps,
         "data.max_length": LONGEST,
-        "data.longer_share": 0,
         "optim.max_steps": steps,
         "optim.seed": seed,
         "data.seed": seed,
@@ -196,20 +200,29 @@ def _median_first_error(found: Evaluation) -> float | None:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The sweep as Markdown, a line a training."""
+    """The sweep as Markdown, a line a variant: all its seeds' problems as one sample, and each seed's share."""
     head = (
-        f"| variant | seed | exact match, 2-{LONGEST} | trace valid | {LONGEST + 1}-{2 * LONGEST} "
-        "| first wrong steps | line | s |\n" + "|---" * 8 + "|"
+        f"| variant | seeds | exact match, 2-{LONGEST} | trace valid | {LONGEST + 1}-{2 * LONGEST} "
+        "| of each seed | first wrong steps | line | s |\n" + "|---" * 9 + "|"
     )
-    lines = [
-        f"| {r['variant']} | {r['seed']} | {Proportion(r['exact_match'], r['n'])} "
-        f"| {Proportion(r['trace_valid'], r['n'])} "
-        f"| {Proportion(r['longer_exact_match'], r['longer_n'])} "
-        f"| {', '.join(f'{kind} {count}' for kind, count in r['first_errors'].items()) or 'none'} "
-        f"| {r['first_error_line'] or ''} | {r['train_seconds']} |"
-        for r in rows
-    ]
-    return "\n".join([head, *lines])
+    variants = {row["variant"]: [r for r in rows if r["variant"] == row["variant"]] for row in rows}
+    return "\n".join([head, *(_line(name, of) for name, of in variants.items())])
+
+
+def _line(name: str, rows: Sequence[dict[str, Any]]) -> str:
+    exact, valid, n, longer, longer_n = (
+        sum(row[key] for row in rows)
+        for key in ("exact_match", "trace_valid", "n", "longer_exact_match", "longer_n")
+    )
+    each = ", ".join(f"{row['longer_exact_match'] / row['longer_n']:.2f}" for row in rows)
+    errors = sum((Counter(row["first_errors"]) for row in rows), Counter()).most_common()
+    told = ", ".join(f"{kind} {count}" for kind, count in errors) or "none"
+    lines = [row["first_error_line"] for row in rows if row["first_error_line"] is not None]
+    seconds = round(median(row["train_seconds"] for row in rows))
+    return (
+        f"| {name} | {len(rows)} | {Proportion(exact, n)} | {Proportion(valid, n)} | {Proportion(longer, longer_n)} "
+        f"| {each} | {told} | {median(lines) if lines else ''} | {seconds} |"
+    )
 
 
 def main() -> None:
@@ -220,7 +233,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--steps", type=int, default=160)
+    parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--problems", type=int, default=200)
     options = parser.parse_args()
     options.out.touch()

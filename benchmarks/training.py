@@ -246,7 +246,7 @@ def main() -> None:
     options = parser.parse_args()
     # Packing puts several rows in one, so there must be more than the steps of the others need.
     count = 4 * BATCH * (WARM + options.steps)
-    short = {"data.count": str(count), "data.max_length": str(options.max_length), "data.longer_share": "0"}
+    short = {"data.count": str(count), "data.max_length": str(options.max_length)}
     config = recipe.load(RECIPE, short)
     rows = rows_of(config, count)
     lengths = [len(row["input_ids"]) for row in rows]

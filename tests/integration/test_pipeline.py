@@ -14,7 +14,6 @@ OVERRIDES = {
     "data.count": 24,
     "data.eval-count": 6,
     "data.max-length": 6,
-    "data.longer-share": 0,
     "optim.max-steps": 4,
     "eval.steps": 2,
     "eval.exact-match": 2,

@@ -60,10 +60,6 @@ def test_an_empty_recipe_has_the_defaults_of_the_seed_s_cures():
         ({"data": {"train": 3}}, "it must be a text"),
         ({"lora": {"target_modules": [1]}}, "it must be a text or a list of texts"),
         ({"data": {"min_length": 9, "max_length": 3}}, "data.min_length = 9 is over data.max_length = 3"),
-        (
-            {"data": {"max_length": 60, "longer_share": 0.1, "longer_length": 60}},
-            "data.longer_length = 60 is not over data.max_length = 60",
-        ),
         ({"data": {"train": "a.jsonl"}}, "data.train and data.eval go together"),
         ({"loss": {"answer_weight": 0, "reasoning_weight": 0}}, "nothing would be learnt"),
         ({"loss": {"marker": ""}}, "loss.marker is empty"),

@@ -147,7 +147,8 @@ def _evaluate(out: Path, trained_on: set[str], benchmark: Path | None) -> None:
     loaded = load(str(out))
     with _stage("Evaluation of the tuned model on test problems it has never met"):
         print(evaluation_report(evaluate(loaded, _test_problems(TEST_PROBLEMS, 2, SHORT))))
-    with _stage(f"Test problems of {SHORT + 1} to {LONG} brackets"):
+    longest = max(map(len, trained_on))
+    with _stage(f"Test problems of {SHORT + 1} to {LONG} brackets; the longest trained on has {longest}"):
         print(evaluation_report(evaluate(loaded, _test_problems(LONG_PROBLEMS, SHORT + 1, LONG))))
     with _stage(f"Regular shapes of up to {SHORT} brackets, none of them trained on"):
         for shape in SHAPES:

@@ -64,11 +64,7 @@ class DataSection:
     min_length: Annotated[int, Range(2, 400)] = 2
     """Shortest generated prefix, in brackets."""
     max_length: Annotated[int, Range(2, 400)] = 40
-    """Longest generated prefix, but for the longer ones."""
-    longer_share: Amount = 0.0
-    """Problems longer than `max_length` that are added, for training and evaluation, to each one up to it."""
-    longer_length: Annotated[int, Range(2, 400)] = 100
-    """Longest of those."""
+    """Longest generated prefix."""
     max_depth: Count | None = None
     """Most brackets open at once; no limit where it is left out."""
     highest_number: Count | None = None

@@ -4,7 +4,6 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,7 +49,7 @@ def eval_examples(config: Config) -> Sequence[Example]:
 
 
 def generate(data: DataSection, split: str, count: int) -> list[Example]:
-    """The first `count` problems of a split of the corpus `data` describes, and its longer ones, with their traces."""
+    """The first `count` problems of a split of the corpus `data` describes, with their traces."""
     spec = CorpusSpec(
         count=count,
         seed=data.seed,
@@ -61,10 +60,6 @@ def generate(data: DataSection, split: str, count: int) -> list[Example]:
         pairs=data.pairs,
         style=data.style,
     )
-    corpora = [Corpus(spec)]
-    if longer := round(count * data.longer_share):
-        lengths = {"min_length": data.max_length + 1, "max_length": data.longer_length}
-        corpora.append(Corpus(replace(spec, count=longer, **lengths)))
     style = style_named(data.style)
     examples = [
         Example(
@@ -74,7 +69,7 @@ def generate(data: DataSection, split: str, count: int) -> list[Example]:
             prefix=problem.prefix,
             source=f"{split} problem {number}",
         )
-        for number, problem in enumerate(chain.from_iterable(corpora), start=1)
+        for number, problem in enumerate(Corpus(spec), start=1)
     ]
     if split == "train" and data.highest_number is not None:
         return [_renumbered(example, data) for example in examples]

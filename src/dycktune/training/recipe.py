@@ -205,9 +205,6 @@ def _contradictions(config: Config) -> list[str]:
     checks = {
         f"data.min_length = {data.min_length} is over data.max_length = {data.max_length}": data.min_length
         > data.max_length,
-        f"data.longer_length = {data.longer_length} is not over data.max_length = {data.max_length}": (
-            data.longer_share > 0 and data.longer_length <= data.max_length
-        ),
         "data.train and data.eval go together; give both files, or neither to generate a corpus": (
             (data.train is None) != (data.eval is None)
         ),
