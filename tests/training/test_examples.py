@@ -14,15 +14,25 @@ def test_half_of_the_training_problems_count_from_elsewhere_up_to_the_highest_nu
     assert not any(example.given for example in (*evaluation, *plain.values()))
     starts = [int(re.search(r"from (\d+)", e.prompt[-1]["content"])[1]) for e in moved]
     assert max(starts) > 300
-    for example, start in zip(moved, starts, strict=True):
-        told = (example.prompt[-1]["content"] + "\n" + example.completion, plain[example.prefix])
-        assert _back(told[0], start - 1) == told[1].prompt[-1]["content"] + "\n" + told[1].completion
+    first_steps = [int(re.search(r"# Step (\d+)", e.completion)[1]) for e in moved]
+    assert 0.3 < sum(step == 1 for step in first_steps) / len(moved) < 0.7
+    for example, start, step in zip(moved, starts, first_steps, strict=True):
+        text, before = (_text(e) for e in (example, plain[example.prefix]))
+        assert _back(text, start - 1, step - 1) == before
         assert max(map(int, re.findall(r"\d+", example.completion))) <= 500
-        step, answer = example.given
-        assert re.findall(step, example.completion) == [str(start)]
+        answer, *counted = example.given
         assert re.fullmatch(answer, f"<|{start}|>")
+        assert [re.findall(pattern, example.completion) for pattern in counted] == [[str(step)]] * (step > 1)
 
 
-def _back(text: str, by: int) -> str:
-    """`text` with each number `by` lower, but for the floor's, which is 0 in any case."""
-    return re.sub(r"\d+", lambda place: str(max(0, int(place[0]) - by)), text)
+def _text(example):
+    return example.prompt[-1]["content"] + "\n" + example.completion
+
+
+def _back(text: str, brackets_by: int, steps_by: int) -> str:
+    """`text` with its numbers lower, but for the floor's, which is 0 in any case."""
+
+    def lower(place: re.Match[str]) -> str:
+        return f"{place[1] or ''}{max(0, int(place[2]) - (steps_by if place[1] else brackets_by))}"
+
+    return re.sub(r"(# Step )?(\d+)", lower, text)

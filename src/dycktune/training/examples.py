@@ -76,30 +76,38 @@ def generate(data: DataSection, split: str, count: int) -> list[Example]:
     return examples
 
 
-_PLACE = re.compile(r"\b[1-9][0-9]*")
+_PLACE = re.compile(r"(?P<step># Step )?\b(?P<number>[1-9][0-9]*)")
 """Numbers of brackets and steps. The floor is 0 wherever counting begins: it is what tells that nothing is left."""
 
 
 def _renumbered(example: Example, data: DataSection) -> Example:
-    """The example with brackets and steps counted from elsewhere; half of all, so that all numbers are met.
+    """The example with its brackets counted from elsewhere, and half of the time its steps; half of all examples.
 
-    Where to begin is told at the end of the prompt. Steps and answer, far from it, begin with 1 in all that is asked,
-    so elsewhere their first number is given: to learn to look it up would be dear, and serve nothing.
+    So all numbers are met, and far ones beside first steps, as in a long problem. Where brackets begin is told at the end
+    of the prompt. Steps and answer, far from it, begin with 1 in all that is asked, so elsewhere their first number is
+    given: to learn to look it up would be dear, and serve nothing.
     """
     rng = random.Random(f"{data.seed}/{example.prefix}")
-    highest = max(map(int, _PLACE.findall(example.completion)))
+    highest = max(int(place["number"]) for place in _PLACE.finditer(example.completion))
     room = (data.highest_number or 0) - highest
     if room <= 0 or rng.random() < 0.5:
         return example
-    by = 1 + int(rng.random() * room)
-    prompt = [turn | {"content": _moved(turn["content"], by)} for turn in example.prompt]
+    brackets_by = 1 + int(rng.random() * room)
+    steps_by = rng.choice((0, 1 + int(rng.random() * room)))
+
+    def moved(text: str) -> str:
+        return _PLACE.sub(lambda place: _moved(place, steps_by if place["step"] else brackets_by), text)
+
+    given = [re.escape(position_token(1 + brackets_by))]
+    if steps_by:
+        given.append(rf"(?<=# Step ){1 + steps_by}(?=:)")
     return replace(
         example,
-        prompt=prompt,
-        completion=_moved(example.completion, by),
-        given=(rf"(?<=# Step ){1 + by}(?=:)", re.escape(position_token(1 + by))),
+        prompt=[turn | {"content": moved(turn["content"])} for turn in example.prompt],
+        completion=moved(example.completion),
+        given=tuple(given),
     )
 
 
-def _moved(text: str, by: int) -> str:
-    return _PLACE.sub(lambda place: str(int(place[0]) + by), text)
+def _moved(place: re.Match[str], by: int) -> str:
+    return f"{place['step'] or ''}{int(place['number']) + by}"
