@@ -83,9 +83,9 @@ _PLACE = re.compile(r"(?P<step># Step )?\b(?P<number>[1-9][0-9]*)")
 def _renumbered(example: Example, data: DataSection) -> Example:
     """The example with its brackets counted from elsewhere, and half of the time its steps; half of all examples.
 
-    So all numbers are met, and far ones beside first steps, as in a long problem. Where brackets begin is told at the end
-    of the prompt. Steps and answer, far from it, begin with 1 in all that is asked, so elsewhere their first number is
-    given: to learn to look it up would be dear, and serve nothing.
+    So all numbers are met, and far ones beside first steps, as in a long problem. Where brackets begin is told at the
+    end of the prompt. Steps and answer, far from it, begin with 1 in all that is asked, so elsewhere their first number
+    is given: to learn to look it up would be dear, and serve nothing.
     """
     rng = random.Random(f"{data.seed}/{example.prefix}")
     highest = max(int(place["number"]) for place in _PLACE.finditer(example.completion))
