@@ -51,6 +51,14 @@ def test_the_draft_follows_the_wrong_stack_that_was_written():
     assert drafted.endswith("FINAL ANSWER: ( [ ] { } ] )")
 
 
+def test_links_that_go_round_in_a_circle_are_followed_for_as_many_closers_as_there_are_brackets():
+    problem = Problem("([{<")
+    written = "# Thought 1: ( needs 1) over 2\n# Thought 2: [ needs 2] over 1\n"
+    drafted = told(problem, STYLES["compact"], written, limit=10**6)
+    assert drafted is not None
+    assert "4> over 3 at 5>; 3} over 2 at 6}; 2] over 1 at 7]; 1) over 2 at 8), end 9$" in drafted
+
+
 @st.composite
 def wrong_texts(draw: st.DrawFn, text: str) -> str:
     """A trace with a few stretches of it replaced, doubled or lost."""

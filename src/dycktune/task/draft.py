@@ -229,7 +229,9 @@ class _CompactTrace(_Trace):
             yield _Piece(" at ")
             at = int((yield _number(at))) + 1
             closers += yield _symbol(due)
-            if (yield _Piece("; " if below else ", end ", others=("; ", ", end "))) != "; ":
+            # More closers than brackets: the links that were said go round in a circle.
+            goes_on = below != 0 and len(closers) < self.problem.length
+            if (yield _Piece("; " if goes_on else ", end ", others=("; ", ", end "))) != "; ":
                 yield _number(at)
                 yield _Piece("$\n")
                 return closers
