@@ -92,7 +92,7 @@ def stages(tmp_path_factory) -> dict[str, LoadedModel]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stage", "count"), [("good", 1500), ("early", 150), ("random", 100)])
+@pytest.mark.parametrize(("stage", "count"), [("good", 1500), ("early", 500), ("random", 100)])
 def test_on_thousands_of_problems_every_token_is_that_of_plain_generate(stages, stage, count):
     loaded = stages[stage]
     problems = list(Corpus(CorpusSpec(count=count, split="test", min_length=2, max_length=7)))
