@@ -1,6 +1,6 @@
 """What each choice of the quickstart's recipe is worth: short trainings that differ in one choice.
 
-    python benchmarks/ablation.py OUT.jsonl [--only NAME ...] [--seeds 0 1 2] [--steps 240] [--problems 200]
+    python benchmarks/ablation.py OUT.jsonl [--only NAME ...] [--seeds 0 1 2] [--steps 400] [--problems 200]
 
 Every variant sees the same problems (prefixes of 2 to 20 brackets) for the same number of steps and is asked the
 same test problems, of that length and, half as many, of up to twice that length. A line of OUT.jsonl is one training;
@@ -65,7 +65,7 @@ class Variant:
 
 ADAMW = {"optim.optimizer": "adamw"}
 FROM_1 = {"data.highest_number": "1"}
-LOWER = {"optim.learning_rate": "1.5e-3"}
+LOWER = {"optim.learning_rate": "1.2e-3"}
 EVERY_LAYER = {"lora.target_modules": "all-linear"}
 
 VARIANTS = {
@@ -77,13 +77,12 @@ VARIANTS = {
     "no steps": Variant(without=("step",)),
     "neither closing line nor steps": Variant(without=("closing", "step")),
     "all count from 1": Variant(FROM_1),
-    "style stack, all count from 1": Variant({"data.style": "stack"} | FROM_1),
     "attention adapted too": Variant(EVERY_LAYER),
-    "attention adapted too, learning rate x 0.6": Variant(EVERY_LAYER | {"optim.learning_rate": "3e-3"}),
-    "learning rate x 0.1": Variant({"optim.learning_rate": "5e-4"}),
+    "attention adapted too, learning rate x 0.6": Variant(EVERY_LAYER | {"optim.learning_rate": "2.4e-3"}),
+    "learning rate x 0.1": Variant({"optim.learning_rate": "4e-4"}),
     "learning rate x 0.3": Variant(LOWER),
-    "learning rate x 3": Variant({"optim.learning_rate": "1.5e-2"}),
-    "learning rate x 10": Variant({"optim.learning_rate": "5e-2"}),
+    "learning rate x 3": Variant({"optim.learning_rate": "1.2e-2"}),
+    "learning rate x 10": Variant({"optim.learning_rate": "4e-2"}),
     "no warm-up": Variant({"optim.warmup": "0.0"}),
     "warm-up 0.3": Variant({"optim.warmup": "0.3"}),
     "rank 4": Variant({"lora.r": "4", "lora.alpha": "4.0"}),
@@ -95,6 +94,7 @@ VARIANTS = {
     "no base, AdamW, all weights trained, learning rate x 0.3": Variant(
         ADAMW | LOWER, full=True, pretrained=False
     ),
+    "style stack, all count from 1": Variant({"data.style": "stack"} | FROM_1),
 }
 
 
@@ -157,7 +157,8 @@ def _trained(variant: Variant, config: Config) -> LoadedModel:
     card = ModelCard(
         base=config.model.base, style=config.data.style, pairs=config.data.pairs, marker=config.loss.marker
     )
-    return LoadedModel(model=trained.eval(), tokenizer=tokenizer, card=card, reference="the variant")  # pyright: ignore[reportArgumentType]
+    answering = model if variant.full else trained.merge_and_unload()  # pyright: ignore[reportCallIssue]
+    return LoadedModel(model=answering.eval(), tokenizer=tokenizer, card=card, reference="the variant")  # pyright: ignore[reportArgumentType]
 
 
 class Deciding(Dataset):
@@ -233,7 +234,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--steps", type=int, default=240)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--problems", type=int, default=200)
     options = parser.parse_args()
     options.out.touch()

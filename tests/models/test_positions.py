@@ -1,4 +1,5 @@
 import re
+from itertools import accumulate
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,10 +69,15 @@ def test_every_bracket_is_one_and_the_same_token_wherever_it_stands():
         assert TOKENIZER(bracket * 3, add_special_tokens=False)["input_ids"] == [alone] * 3
 
 
-@given(PROBLEMS, st.integers(0, 700))
-def test_the_answer_s_positions_go_on_from_the_number_the_trace_begins_with(problem, by):
+@given(PROBLEMS, st.lists(st.integers(0, 20), min_size=31, max_size=31))
+def test_the_answer_s_positions_are_those_of_the_thoughts_and_count_on_behind_them(problem, gaps):
+    ahead = list(accumulate(gaps[: problem.length + 1]))
+
+    def moved(place: str) -> int:
+        return int(place) + (ahead[min(int(place) - 1, problem.length)] if int(place) else 0)
+
     text = render(problem, STYLES["compact"])
-    moved = re.sub(r"(?<!# Step )\b\d+", lambda place: str(int(place[0]) + by), text)
-    written, expected = (number_brackets(t, TOKENIZER, marker=ANSWER_MARKER) for t in (moved, text))
-    places = [int(place) for place in re.findall(r"<\|(\d+)\|>", expected)]
-    assert [int(place) - by for place in re.findall(r"<\|(\d+)\|>", written)] == places
+    leaping = re.sub(r"(?<!# Step )\b\d+", lambda place: str(moved(place[0])), text)
+    written, expected = (number_brackets(t, TOKENIZER, marker=ANSWER_MARKER) for t in (leaping, text))
+    found = [int(place) for place in re.findall(r"<\|(\d+)\|>", written)]
+    assert found == [moved(place) for place in re.findall(r"<\|(\d+)\|>", expected)]

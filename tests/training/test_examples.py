@@ -1,5 +1,9 @@
 import re
+from itertools import pairwise
 
+from dycktune.models.positions import number_brackets
+from dycktune.models.tiny.vocabulary import build_tokenizer
+from dycktune.task.trace import ANSWER_MARKER
 from dycktune.training.config import Config, DataSection
 from dycktune.training.examples import load_examples
 
@@ -18,21 +22,45 @@ def test_half_of_the_training_problems_count_from_elsewhere_up_to_the_highest_nu
     assert 0.3 < sum(step == 1 for step in first_steps) / len(moved) < 0.7
     for example, start, step in zip(moved, starts, first_steps, strict=True):
         text, before = (_text(e) for e in (example, plain[example.prefix]))
-        assert _back(text, start - 1, step - 1) == before
+        numbers = _listed(example)
+        assert _back(text, numbers, step - 1) == before
+        assert numbers[0] == start
         assert max(map(int, re.findall(r"\d+", example.completion))) <= 500
-        answer, *counted = example.given
-        assert re.fullmatch(answer, f"<|{start}|>")
-        assert [re.findall(pattern, example.completion) for pattern in counted] == [[str(step)]] * (step > 1)
+        said = [re.findall(pattern, _written(example)) for pattern in example.given]
+        assert all(len(places) == 1 for places in said)
+        told = [place for (place,) in said]
+        landings = [start] + [
+            after for after, number in zip(numbers[1:], numbers, strict=False) if after - number > 1
+        ]
+        assert {f"<|{number}|>" for number in landings} <= set(told)
+        assert {str(number) for number in landings[1:]} <= set(told)
+        assert (str(step) in told) >= (step > 1)
+    leaps = [sum(b - a > 1 for a, b in pairwise(_listed(e))) for e in moved]
+    assert 1.2 < sum(leaps) / len(leaps) < 1.8
+    assert max(leaps) == 3
+
+
+def _written(example):
+    return number_brackets(example.completion, build_tokenizer(), marker=ANSWER_MARKER)
+
+
+def _listed(example):
+    """The numbers of the brackets and of the end mark, as the prompt tells them."""
+    sequence = example.prompt[-1]["content"].rpartition("Sequence: ")[2].partition(" from ")[0]
+    return [int(re.match(r"\d+", entry)[0]) for entry in sequence.split(" ")[1:]]
 
 
 def _text(example):
     return example.prompt[-1]["content"] + "\n" + example.completion
 
 
-def _back(text: str, brackets_by: int, steps_by: int) -> str:
-    """`text` with its numbers lower, but for the floor's, which is 0 in any case."""
+def _back(text: str, numbers: list[int], steps_by: int) -> str:
+    """`text` with its brackets counted from 1 again, and its steps; the floor is 0 in any case."""
+    known = {0: 0} | {number: place for place, number in enumerate(numbers, start=1)}
 
     def lower(place: re.Match[str]) -> str:
-        return f"{place[1] or ''}{max(0, int(place[2]) - (steps_by if place[1] else brackets_by))}"
+        number = int(place[2])
+        by = steps_by if place[1] else number - known.get(number, number - numbers[-1] + len(numbers))
+        return f"{place[1] or ''}{number - by}"
 
     return re.sub(r"(# Step )?(\d+)", lower, text)

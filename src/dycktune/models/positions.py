@@ -9,14 +9,14 @@ Tokenizers without such tokens (every real model's) are left as they are.
 """
 
 import re
-from itertools import chain, count
+from itertools import chain, count, islice
 
 from transformers import PreTrainedTokenizerBase
 
 from dycktune.models.tiny.vocabulary import MAX_NUMBER, position_token
 
 _STEP = re.compile(r"^# Step [0-9]+: add '", re.MULTILINE)
-_FIRST_NUMBER = re.compile(r"# Thought ([0-9]+):")
+_THOUGHT = re.compile(r"^# Thought ([0-9]+):", re.MULTILINE)
 
 
 def has_positions(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -30,20 +30,26 @@ def number_brackets(text: str, tokenizer: PreTrainedTokenizerBase, *, marker: st
 
     They stand before each item after its last `marker` and the space before it, behind the last item, before the
     marker, before each step and before what the step adds. Items are parted by single spaces; the steps add the last
-    ones, one each. The first item has the number that the trace's first line names, 1 where it names none. Decoded
-    without special tokens, the result is `text` again. A text without `marker` is not changed.
+    ones, one each. Item by item, their numbers are those of the trace's thoughts; behind the last thought, or where
+    there is none, they count on by one. Decoded without special tokens, the result is `text` again. A text without
+    `marker` is not changed.
     """
     start = text.rfind(marker)
     if start < 0 or not has_positions(tokenizer):
         return text
     reasoning, items = text[:start], text[start + len(marker) :].split(" ")
-    named = _FIRST_NUMBER.match(text)
-    first = int(named[1]) if named else 1
-    places = count(first + len(items) - len(_STEP.findall(reasoning)))
+    *numbers, end = _numbers(reasoning, len(items) + 1)
+    places = iter(numbers[max(0, len(items) - len(_STEP.findall(reasoning))) :])
     numbered = _STEP.sub(lambda step: r"{0}{1}{0}".format(_token(next(places)), step[0]), reasoning)
-    spaced = chain(items[:1], (f" {item}" for item in items[1:]), [""])
-    answer = "".join(_token(i) + item for i, item in enumerate(spaced, start=first))
-    return numbered + _token(first + len(items)) + marker + answer
+    spaced = chain(items[:1], (f" {item}" for item in items[1:]))
+    answer = "".join(_token(i) + item for i, item in zip(numbers, spaced, strict=True))
+    return numbered + _token(end) + marker + answer + _token(end)
+
+
+def _numbers(reasoning: str, size: int) -> list[int]:
+    """What the first `size` thoughts of `reasoning` are numbered, and on from the last by one where they are fewer."""
+    named = [int(number) for number in _THOUGHT.findall(reasoning)]
+    return list(islice(chain(named, count(named[-1] + 1 if named else 1)), size))
 
 
 def _token(position: int) -> str:

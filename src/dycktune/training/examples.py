@@ -2,6 +2,7 @@
 
 import random
 import re
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -83,22 +84,28 @@ _PLACE = re.compile(r"(?P<step># Step )?\b(?P<number>[1-9][0-9]*)")
 def _renumbered(example: Example, data: DataSection) -> Example:
     """The example with its brackets counted from elsewhere, and half of the time its steps; half of all examples.
 
-    So all numbers are met, and far ones beside first steps, as in a long problem. Where brackets begin is told at the
-    end of the prompt. Steps and answer, far from it, begin with 1 in all that is asked, so elsewhere their first number
-    is given: to learn to look it up would be dear, and serve nothing.
+    So all numbers are met, far ones beside first steps, as in a long problem; and far ones beside each other, as the
+    count leaps ahead within the prefix, else two of them may come to look alike. Where brackets begin is told at the
+    end of the prompt. Steps and answer, far from it, begin with 1 in all that is asked, where no count leaps: so their
+    first number elsewhere, and those behind a leap, are given. To learn them would be dear, and serve nothing.
     """
     rng = random.Random(f"{data.seed}/{example.prefix}")
     highest = max(int(place["number"]) for place in _PLACE.finditer(example.completion))
     room = (data.highest_number or 0) - highest
     if room <= 0 or rng.random() < 0.5:
         return example
-    brackets_by = 1 + int(rng.random() * room)
+    firsts, shifts = _leaps(rng, len(example.prefix or ""), room)
     steps_by = rng.choice((0, 1 + int(rng.random() * room)))
 
-    def moved(text: str) -> str:
-        return _PLACE.sub(lambda place: _moved(place, steps_by if place["step"] else brackets_by), text)
+    def by(place: re.Match[str]) -> int:
+        return steps_by if place["step"] else shifts[bisect(firsts, int(place["number"])) - 1]
 
-    given = [re.escape(position_token(1 + brackets_by))]
+    def moved(text: str) -> str:
+        return _PLACE.sub(lambda place: _moved(place, by(place)), text)
+
+    landings = [first + shift for first, shift in zip(firsts, shifts, strict=True)]
+    given = [re.escape(position_token(number)) for number in landings]
+    given += [rf"(?<=# Thought ){number}(?=:)" for number in landings[1:]]
     if steps_by:
         given.append(rf"(?<=# Step ){1 + steps_by}(?=:)")
     return replace(
@@ -107,6 +114,12 @@ def _renumbered(example: Example, data: DataSection) -> Example:
         completion=moved(example.completion),
         given=tuple(given),
     )
+
+
+def _leaps(rng: random.Random, brackets: int, room: int) -> tuple[list[int], list[int]]:
+    """Up to four stretches of the prefix: the first number of each, and by how much it counts ahead, at most `room`."""
+    borders = rng.sample(range(2, brackets + 1), min(brackets - 1, rng.choice((0, 1, 2, 3))))
+    return [1, *sorted(borders)], sorted(1 + int(rng.random() * room) for _ in (None, *borders))
 
 
 def _moved(place: re.Match[str], by: int) -> str:
