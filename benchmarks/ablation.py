@@ -83,6 +83,7 @@ VARIANTS = {
     "learning rate x 0.3": Variant(LOWER),
     "learning rate x 3": Variant({"optim.learning_rate": "1.2e-2"}),
     "learning rate x 10": Variant({"optim.learning_rate": "4e-2"}),
+    "learning rate x 30": Variant({"optim.learning_rate": "1.2e-1"}),
     "no warm-up": Variant({"optim.warmup": "0.0"}),
     "warm-up 0.3": Variant({"optim.warmup": "0.3"}),
     "rank 4": Variant({"lora.r": "4", "lora.alpha": "4.0"}),
