@@ -9,7 +9,7 @@ from dycktune.training.examples import load_examples
 
 
 def test_half_of_the_training_problems_count_from_elsewhere_up_to_the_highest_number():
-    data = DataSection(count=200, eval_count=20, max_length=12, highest_number=500)
+    data = DataSection(count=200, eval_count=20, max_length=12, highest_number=500, leaps=3)
     train, evaluation = load_examples(Config(data=data))
     plain = {e.prefix: e for e in load_examples(Config(data=DataSection(count=200, max_length=12))).train}
     moved = [example for example in train if example != plain[example.prefix]]
@@ -38,6 +38,12 @@ def test_half_of_the_training_problems_count_from_elsewhere_up_to_the_highest_nu
     leaps = [sum(b - a > 1 for a, b in pairwise(_listed(e))) for e in moved]
     assert 1.2 < sum(leaps) / len(leaps) < 1.8
     assert max(leaps) == 3
+
+
+def test_the_count_goes_on_by_one_where_no_leaps_are_asked_for():
+    train = load_examples(Config(data=DataSection(count=60, max_length=12, highest_number=500))).train
+    assert all(after - number == 1 for example in train for number, after in pairwise(_listed(example)))
+    assert any(_listed(example)[0] > 1 for example in train)
 
 
 def _written(example):

@@ -68,9 +68,11 @@ class DataSection:
     max_depth: Count | None = None
     """Most brackets open at once; no limit where it is left out."""
     highest_number: Count | None = None
-    """Half of the training problems count their brackets, and a quarter their steps, from a random number on, and leap
-    ahead at up to three brackets, up to this number: so those of longer problems are met too, and side by side. All
-    count from 1, one by one, where it is left out."""
+    """Half of the training problems count their brackets, and a quarter their steps, from a random number on, up to
+    this one, so that numbers of longer problems are met too; all count from 1 where it is left out."""
+    leaps: Annotated[int, Range(0, 9)] = 0
+    """At how many brackets the count of such a problem leaps ahead at most, so that numbers far apart are met side by
+    side."""
     pairs: Annotated[int, Range(1, len(PAIRS))] = 4
     """Bracket pairs in use."""
     style: Annotated[str, OneOf(tuple(STYLES))] = "compact"

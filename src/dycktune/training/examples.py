@@ -84,7 +84,7 @@ _PLACE = re.compile(r"(?P<step># Step )?\b(?P<number>[1-9][0-9]*)")
 def _renumbered(example: Example, data: DataSection) -> Example:
     """The example with its brackets counted from elsewhere, and half of the time its steps; half of all examples.
 
-    So all numbers are met, far ones beside first steps, as in a long problem; and far ones beside each other, as the
+    So all numbers are met, far ones beside first steps, as in a long problem; and far ones beside each other where the
     count leaps ahead within the prefix, else two of them may come to look alike. Where brackets begin is told at the
     end of the prompt. Steps and answer, far from it, begin with 1 in all that is asked, where no count leaps: so their
     first number elsewhere, and those behind a leap, are given. To learn them would be dear, and serve nothing.
@@ -94,7 +94,7 @@ def _renumbered(example: Example, data: DataSection) -> Example:
     room = (data.highest_number or 0) - highest
     if room <= 0 or rng.random() < 0.5:
         return example
-    firsts, shifts = _leaps(rng, len(example.prefix or ""), room)
+    firsts, shifts = _leaps(rng, len(example.prefix or ""), data.leaps, room)
     steps_by = rng.choice((0, 1 + int(rng.random() * room)))
 
     def by(place: re.Match[str]) -> int:
@@ -116,9 +116,12 @@ def _renumbered(example: Example, data: DataSection) -> Example:
     )
 
 
-def _leaps(rng: random.Random, brackets: int, room: int) -> tuple[list[int], list[int]]:
-    """Up to four stretches of the prefix: the first number of each, and by how much it counts ahead, at most `room`."""
-    borders = rng.sample(range(2, brackets + 1), min(brackets - 1, rng.choice((0, 1, 2, 3))))
+def _leaps(rng: random.Random, brackets: int, most: int, room: int) -> tuple[list[int], list[int]]:
+    """The first number of each stretch of the prefix, at most `most` leaps between, and how far ahead each counts.
+
+    That is by 1 to `room`, one stretch no less than the one before.
+    """
+    borders = rng.sample(range(2, brackets + 1), min(brackets - 1, rng.randint(0, most)))
     return [1, *sorted(borders)], sorted(1 + int(rng.random() * room) for _ in (None, *borders))
 
 
