@@ -29,7 +29,7 @@ and a key is found by its content as well from afar as from near. The others tur
 FARTHEST = 4_000
 """The longest gap between two sections of a page."""
 
-LONGEST, LONG_SHARE = 405, 0.5
+LONGEST, LONG_SHARE = 390, 0.12
 """Symbols that a long page lists at most, and how many of the pages are long once short ones are known."""
 
 
