@@ -121,7 +121,9 @@ def _leaps(rng: random.Random, brackets: int, most: int, room: int) -> tuple[lis
 
     That is by 1 to `room`, one stretch no less than the one before.
     """
-    borders = rng.sample(range(2, brackets + 1), min(brackets - 1, rng.randint(0, most)))
+    # Where none are asked for, no random number is spent on them: the examples of such recipes stay what they were.
+    leaps = rng.randint(0, most) if most else 0
+    borders = rng.sample(range(2, brackets + 1), min(brackets - 1, leaps))
     return [1, *sorted(borders)], sorted(1 + int(rng.random() * room) for _ in (None, *borders))
 
 
