@@ -64,6 +64,7 @@ def test_an_empty_recipe_has_the_defaults_of_the_seed_s_cures():
         ({"loss": {"answer_weight": 0, "reasoning_weight": 0}}, "nothing would be learnt"),
         ({"loss": {"marker": ""}}, "loss.marker is empty"),
         ({"data": {"style": "stack", "highest_number": 9}}, "set it to 1"),
+        ({"data": {"leaps": 3}}, "set data.highest_number too"),
         ({"optim": {"optimizer": "muon"}, "lora": {"train_embeddings": True}}, "or use adamw"),
         ({"save": {"load_best": True, "steps": 7}}, "in multiples of eval.steps"),
     ],

@@ -217,6 +217,9 @@ def _contradictions(config: Config) -> list[str]:
         "data.highest_number is for data.style = 'compact', whose prompt says where counting begins; set it to 1": (
             config.data.style != "compact" and (config.data.highest_number or 1) > 1
         ),
+        "data.leaps is for problems that count from elsewhere; set data.highest_number too, or leave it out": (
+            config.data.leaps > 0 and (config.data.highest_number or 1) == 1
+        ),
         "loss.marker is empty; name the text that begins the answer": not config.loss.marker,
         f"save.load_best needs save.steps = {save.steps} in multiples of eval.steps = {config.eval.steps}": (
             save.load_best and save.steps % config.eval.steps != 0
