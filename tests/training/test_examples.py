@@ -7,6 +7,8 @@ from dycktune.task.trace import ANSWER_MARKER
 from dycktune.training.config import Config, DataSection
 from dycktune.training.examples import load_examples
 
+TOKENIZER = build_tokenizer()
+
 
 def test_half_of_the_training_problems_count_from_elsewhere_up_to_the_highest_number():
     data = DataSection(count=200, eval_count=20, max_length=12, highest_number=500, leaps=3)
@@ -26,12 +28,11 @@ def test_half_of_the_training_problems_count_from_elsewhere_up_to_the_highest_nu
         assert _back(text, numbers, step - 1) == before
         assert numbers[0] == start
         assert max(map(int, re.findall(r"\d+", example.completion))) <= 500
-        said = [re.findall(pattern, _written(example)) for pattern in example.given]
+        written = number_brackets(example.completion, TOKENIZER, marker=ANSWER_MARKER)
+        said = [re.findall(pattern, written) for pattern in example.given]
         assert all(len(places) == 1 for places in said)
         told = [place for (place,) in said]
-        landings = [start] + [
-            after for after, number in zip(numbers[1:], numbers, strict=False) if after - number > 1
-        ]
+        landings = [start, *(after for number, after in pairwise(numbers) if after - number > 1)]
         assert {f"<|{number}|>" for number in landings} <= set(told)
         assert {str(number) for number in landings[1:]} <= set(told)
         assert (str(step) in told) >= (step > 1)
@@ -44,10 +45,6 @@ def test_the_count_goes_on_by_one_where_no_leaps_are_asked_for():
     train = load_examples(Config(data=DataSection(count=60, max_length=12, highest_number=500))).train
     assert all(after - number == 1 for example in train for number, after in pairwise(_listed(example)))
     assert any(_listed(example)[0] > 1 for example in train)
-
-
-def _written(example):
-    return number_brackets(example.completion, build_tokenizer(), marker=ANSWER_MARKER)
 
 
 def _listed(example):

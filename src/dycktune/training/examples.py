@@ -97,11 +97,9 @@ def _renumbered(example: Example, data: DataSection) -> Example:
     firsts, shifts = _leaps(rng, len(example.prefix or ""), data.leaps, room)
     steps_by = rng.choice((0, 1 + int(rng.random() * room)))
 
-    def by(place: re.Match[str]) -> int:
-        return steps_by if place["step"] else shifts[bisect(firsts, int(place["number"])) - 1]
-
-    def moved(text: str) -> str:
-        return _PLACE.sub(lambda place: _moved(place, by(place)), text)
+    def moved(place: re.Match[str]) -> str:
+        step, number = place["step"] or "", int(place["number"])
+        return f"{step}{number + (steps_by if step else shifts[bisect(firsts, number) - 1])}"
 
     landings = [first + shift for first, shift in zip(firsts, shifts, strict=True)]
     given = [re.escape(position_token(number)) for number in landings]
@@ -110,8 +108,8 @@ def _renumbered(example: Example, data: DataSection) -> Example:
         given.append(rf"(?<=# Step ){1 + steps_by}(?=:)")
     return replace(
         example,
-        prompt=[turn | {"content": moved(turn["content"])} for turn in example.prompt],
-        completion=moved(example.completion),
+        prompt=[turn | {"content": _PLACE.sub(moved, turn["content"])} for turn in example.prompt],
+        completion=_PLACE.sub(moved, example.completion),
         given=tuple(given),
     )
 
@@ -125,7 +123,3 @@ def _leaps(rng: random.Random, brackets: int, most: int, room: int) -> tuple[lis
     leaps = rng.randint(0, most) if most else 0
     borders = rng.sample(range(2, brackets + 1), min(brackets - 1, leaps))
     return [1, *sorted(borders)], sorted(1 + int(rng.random() * room) for _ in (None, *borders))
-
-
-def _moved(place: re.Match[str], by: int) -> str:
-    return f"{place['step'] or ''}{int(place['number']) + by}"

@@ -218,7 +218,7 @@ def _contradictions(config: Config) -> list[str]:
             config.data.style != "compact" and (config.data.highest_number or 1) > 1
         ),
         "data.leaps is for problems that count from elsewhere; set data.highest_number too, or leave it out": (
-            config.data.leaps > 0 and (config.data.highest_number or 1) == 1
+            data.leaps > 0 and (data.highest_number or 1) == 1
         ),
         "loss.marker is empty; name the text that begins the answer": not config.loss.marker,
         f"save.load_best needs save.steps = {save.steps} in multiples of eval.steps = {config.eval.steps}": (
