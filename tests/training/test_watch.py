@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dycktune.training.watch import Watch
@@ -34,15 +34,17 @@ def test_a_run_that_learns_is_left_alone(seed, noise, last):
 
 
 @given(seed=SEEDS, noise=st.floats(0.0, 0.3), rise=st.floats(5.0, 100.0), start=st.integers(20, 200))
+@example(seed=13778776, noise=0.29999999999999993, rise=5.0, start=68)  # two of the last four are lifted
 def test_a_lasting_rise_is_seen_within_three_dozen_steps_and_not_before(seed, noise, rise, start):
     losses = learning(start, seed=seed, noise=noise)
     level = min(2.0, np.median(losses[-8:]) + 0.1)
     after = level * rise * np.exp(np.random.default_rng(seed).normal(0, noise, 36))
     found = first_trouble([*losses, *after])
     assert found is not None
-    # Six of eight steps must be high, and noise may have lifted some of those just before the rise.
-    lifted = np.sum(np.array(losses[-3:]) > 1.2 * np.median(losses[-8:]))
-    assert found[0] >= start + 5 - lifted
+    # Six of the last eight steps must be high; noise may have lifted some of those before the rise.
+    window = np.array([*losses, *after])[found[0] - 7 : found[0] + 1]
+    assert found[0] >= start
+    assert np.sum(window > 1.2 * np.median(losses[-8:])) >= 6
     assert found[1].reason == "loss"
 
 
