@@ -8,7 +8,7 @@ from dycktune.evaluation.agreement import Agreement
 from dycktune.evaluation.answers import Answers
 from dycktune.models.loading import load
 from dycktune.runs import RunFolder
-from dycktune.selection import choose, select
+from dycktune.selection import choose, rank, select
 from small_models import make_model, make_tokenizer
 from small_runs import fit_small, small_config
 
@@ -56,12 +56,26 @@ def test_only_what_training_has_not_answered_is_asked(run, asked):
     run.append_score(score(2, 6, [1, 2, 3], [1, 2, 3]))
     run.append_score(score(4, 4, [0], [0, 3]))
     selection = select(run.path)
-    assert asked == [("checkpoint-4", 2), ("checkpoint-6", 6)]
+    assert sorted(asked) == [("checkpoint-4", 2), ("checkpoint-6", 6)]
     assert {s.step: s.exact_match.hits for s in selection.ranked} == {2: 3, 4: 5, 6: 6}
     kept = run.read_scores()
     assert kept[4]["wrong"] == [0]
     assert kept[4]["invalid"] == [0, 3]
     assert kept[4]["n"] == 6
+
+
+def test_a_checkpoint_that_has_lost_is_asked_no_further(run, asked, monkeypatch):
+    monkeypatch.setattr(rank, "SIGNIFICANT", 0.6)
+    run.append_score(score(2, 2, [0, 1], [0, 1]))
+    run.append_score(score(4, 2, [0], [0]))
+    selection = select(run.path)
+    assert asked == [("checkpoint-6", 6), ("checkpoint-4", 4)]
+    assert {s.step: (s.exact_match.hits, s.exact_match.n) for s in selection.ranked} == {
+        6: (6, 6),
+        4: (5, 6),
+        2: (0, 2),
+    }
+    assert run.read_scores()[2]["n"] == 2
 
 
 def test_scores_of_steps_without_a_checkpoint_are_kept(run, asked):

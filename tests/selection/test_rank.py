@@ -3,7 +3,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dycktune.selection.rank import Score, indistinguishable, rank
+from dycktune.selection.rank import Score, has_lost, indistinguishable, rank
 
 
 def score(step: int, right: int, *, of: int = 20, loss: float | None = 1.0) -> Score:
@@ -37,3 +37,27 @@ def test_the_order_does_not_depend_on_the_order_given(scores):
 def test_a_difference_within_chance_is_named_and_a_clear_one_is_not():
     best = score(3, 20)
     assert indistinguishable(best, [best, score(2, 18), score(1, 10)]) == [2]
+
+
+ANSWERS = st.lists(st.booleans(), min_size=1, max_size=60)
+
+
+@given(asked=ANSWERS, rest=ANSWERS, data=st.data())
+def test_one_that_has_lost_stays_behind_whatever_the_rest_is(asked, rest, data):
+    n = len(asked) + len(rest)
+    whole = data.draw(st.lists(st.sampled_from((True, True, True, False)), min_size=n, max_size=n))
+    if has_lost(asked, whole):
+        assert sum(asked + rest) < sum(whole)
+        assert indistinguishable(_of(whole), [_of(asked, step=2)]) == []
+
+
+def _of(correct: list[bool], *, step: int = 1) -> Score:
+    return Score(step=step, path=Path(f"checkpoint-{step}"), correct=tuple(correct), eval_loss=None)
+
+
+def test_a_clear_loser_has_lost_and_one_that_could_catch_up_or_differs_by_chance_has_not():
+    whole = [True] * 120
+    assert has_lost([False] * 6, whole)
+    assert not has_lost([False] * 5, whole)
+    assert not has_lost([True] * 39 + [False], whole)
+    assert not has_lost([False] * 40, [True] * 50 + [False] * 70)

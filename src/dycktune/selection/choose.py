@@ -19,7 +19,7 @@ from dycktune.evaluation.together import answers_together
 from dycktune.models.loading import load
 from dycktune.models.merging import merge, replace_folder
 from dycktune.runs import Checkpoint, RunFolder, read_json, write_json
-from dycktune.selection.rank import Criterion, Score, indistinguishable, rank
+from dycktune.selection.rank import Criterion, Score, has_lost, indistinguishable, rank
 from dycktune.training import recipe
 from dycktune.training.config import Config
 from dycktune.training.examples import eval_examples
@@ -54,7 +54,7 @@ class Selection:
 
     def reason(self) -> str:
         """Why the chosen one, in a sentence or two."""
-        said = f"{self.chosen.summary()} (n = {self.chosen.exact_match.n})."
+        said = f"{self.chosen.summary()}."
         if not self.not_told_apart:
             return said
         steps = ", ".join(map(str, sorted(self.not_told_apart)))
@@ -96,8 +96,7 @@ def select(path: Path, *, by: Criterion | None = None, report: Report = lambda _
     known = ranks.by_first(lambda: _known(run))
     config = recipe.load(run.config)
     examples = eval_examples(config)[: config.select.count]
-    scores = [_score(checkpoint, known, config, examples, report) for checkpoint in known.checkpoints]
-    ranked = rank(scores, by or config.select.by)
+    ranked = rank(_scores(known, config, examples, report), by or config.select.by)
     return ranks.by_first(lambda: _deploy(run, ranked, by or config.select.by, known, examples))
 
 
@@ -137,22 +136,33 @@ def _deploy(
     return selection
 
 
-def _score(
-    checkpoint: Checkpoint, known: _Known, config: Config, examples: Sequence[Example], report: Report
-) -> Score:
-    found = _stored(known.scores.get(checkpoint.step), len(examples))
-    if missing := examples[len(found.correct) :]:
-        new = answers_together(lambda: load(str(checkpoint.path)), missing, marker=config.loss.marker)
-        found = joined(found, new)
-    score = Score(
-        step=checkpoint.step,
-        path=checkpoint.path,
-        correct=found.correct,
-        trace_valid=found.trace_valid,
-        eval_loss=known.losses.get(checkpoint.step),
-    )
-    report(score.summary())
-    return score
+def _scores(known: _Known, config: Config, examples: Sequence[Example], report: Report) -> list[Score]:
+    """Every checkpoint's score, the most promising one's first; those that have lost are asked no further."""
+    found = {c.step: _stored(known.scores.get(c.step), len(examples)) for c in known.checkpoints}
+    scores: list[Score] = []
+    for checkpoint in sorted(known.checkpoints, key=lambda c: _wrong(found[c.step])):
+        answers = found[checkpoint.step]
+        missing = examples[len(answers.correct) :]
+        whole = [score.correct for score in scores if len(score.correct) == len(examples)]
+        if missing and not any(has_lost(answers.correct, other) for other in whole):
+            new = answers_together(lambda c=checkpoint: load(str(c.path)), missing, marker=config.loss.marker)
+            answers = joined(answers, new)
+        scores.append(
+            Score(
+                step=checkpoint.step,
+                path=checkpoint.path,
+                correct=answers.correct,
+                trace_valid=answers.trace_valid,
+                eval_loss=known.losses.get(checkpoint.step),
+            )
+        )
+        report(scores[-1].summary())
+    return scores
+
+
+def _wrong(answers: Answers) -> float:
+    """Share of wrong answers; of a checkpoint that was not asked yet, none."""
+    return answers.correct.count(False) / max(1, len(answers.correct))
 
 
 def _stored(row: Mapping[str, Any] | None, count: int) -> Answers:

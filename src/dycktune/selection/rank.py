@@ -20,7 +20,7 @@ class Score:
     step: int
     path: Path
     correct: tuple[bool, ...]
-    """For each selection problem, in the same order for every checkpoint, whether it was answered right."""
+    """For each selection problem it was asked, in the same order for all, whether it was answered right."""
     trace_valid: tuple[bool, ...] = ()
     """Likewise, whether every step was right; empty where there are rows that are no bracket problems."""
     eval_loss: float | None
@@ -34,7 +34,8 @@ class Score:
     def summary(self) -> str:
         """The score in words."""
         loss = "not logged" if self.eval_loss is None else f"{self.eval_loss:#.3g}"
-        return f"checkpoint-{self.step}: exact match {self.exact_match}, eval loss {loss}"
+        share = self.exact_match
+        return f"checkpoint-{self.step}: exact match {share}, n = {share.n}, eval loss {loss}"
 
     def to_json(self) -> dict[str, Any]:
         """A line of scores.jsonl."""
@@ -61,9 +62,22 @@ def rank(scores: Sequence[Score], by: Criterion) -> list[Score]:
 
 
 def indistinguishable(best: Score, others: Sequence[Score]) -> list[int]:
-    """Steps whose answers do not differ from the best one's beyond chance (paired sign test)."""
+    """Steps whose answers do not differ from the best one's beyond chance."""
     return [
-        other.step
-        for other in others
-        if other.step != best.step and sign_test(best.correct, other.correct) >= SIGNIFICANT
+        other.step for other in others if other.step != best.step and not _differ(other.correct, best.correct)
     ]
+
+
+def has_lost(asked: Sequence[bool], whole: Sequence[bool]) -> bool:
+    """Whether a checkpoint, `asked` the first problems only, is beaten by one that was asked the `whole`.
+
+    So it is where it is worse beyond chance, and would stay behind if it answered all the rest right.
+    """
+    most = sum(asked) + len(whole) - len(asked)
+    return most < sum(whole) and _differ(asked, whole)
+
+
+def _differ(first: Sequence[bool], second: Sequence[bool]) -> bool:
+    """By the paired test on the problems that both were asked."""
+    both = min(len(first), len(second))
+    return sign_test(first[:both], second[:both]) < SIGNIFICANT
