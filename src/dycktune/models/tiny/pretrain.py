@@ -29,8 +29,11 @@ and a key is found by its content as well from afar as from near. The others tur
 FARTHEST = 4_000
 """The longest gap between two sections of a page."""
 
-LONGEST, LONG_SHARE = 390, 0.12
-"""Symbols that a long page lists at most, and how many of the pages are long once short ones are known."""
+LONGEST = 405
+"""Symbols that a long page lists at most; one without records lists twice as many, nearly all numbers there are."""
+
+LONG_SHARE = 0.12
+"""How many of the pages are long once short ones are known, unless said otherwise."""
 
 
 class Batch(NamedTuple):
@@ -110,13 +113,13 @@ def _collate(pages: list[Page], ids: PieceIds, pad: int, rng: random.Random) -> 
 
 
 def batches(
-    rng: random.Random, ids: PieceIds, pad: int, *, steps: int, tokens: int, grown: bool
+    rng: random.Random, ids: PieceIds, pad: int, *, steps: int, tokens: int, grown: bool, long_share: float
 ) -> Iterator[Batch]:
     """A batch a step: pages of similar length, at most `tokens` positions unless one page is longer."""
     step = 0
     while True:
         longest = _longest(1.0 if grown else step / steps)
-        reach = [LONGEST if grown and rng.random() < LONG_SHARE else longest for _ in range(192)]
+        reach = [LONGEST if grown and rng.random() < long_share else longest for _ in range(192)]
         pages = sorted((draw_page(rng, symbols) for symbols in reach), key=lambda page: len(page.pieces))
         chunks: list[list[Page]] = [[]]
         for page in pages:
@@ -187,10 +190,12 @@ def pretrain(
     rate: float,
     tokens: int,
     seed: int,
+    long_share: float = LONG_SHARE,
 ) -> None:
     """Train the base, from `start` where given, and write it with its tokenizer to `out`.
 
-    A line of figures every 100 steps. A start has met short pages already, so its pages are long from the first.
+    A line of figures every 50 steps. A start has met short pages already, so `long_share` of its pages are long from
+    the first.
     """
     torch.manual_seed(seed)
     rng = random.Random(seed)
@@ -201,7 +206,7 @@ def pretrain(
     else:
         model = _gone_on_from(start, tokenizer)
     optimizers, ids = _optimizers(model, rate), PieceIds(tokenizer)
-    drawn = batches(rng, ids, pad, steps=steps, tokens=tokens, grown=start is not None)
+    drawn = batches(rng, ids, pad, steps=steps, tokens=tokens, grown=start is not None, long_share=long_share)
     started, seen, correct, learnt = time.time(), 0, 0, 0
     for step, batch in enumerate(drawn, start=1):
         logits_NV = _logits(model, batch)
@@ -236,6 +241,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--tokens", type=int, default=3072)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--long-share", type=float, default=LONG_SHARE)
     options = vars(parser.parse_args())
     pretrain(options.pop("out"), **options)
 
