@@ -35,3 +35,13 @@ def test_going_on_keeps_what_each_token_means_though_its_id_changed(start):
         assert torch.equal(model.model.embed_tokens.weight[now.get_vocab()[token]], old[before[token]])
     assert model.lm_head.weight is model.model.embed_tokens.weight
     assert model.config.eos_token_id == model.generation_config.eos_token_id == now.eos_token_id
+
+
+def test_averaged_weights_lie_half_way_between_start_and_end(start, tmp_path):
+    for name, averaged in (("end", False), ("mean", True)):
+        pretrain.pretrain(tmp_path / name, start=start, steps=2, averaged=averaged, **SMALL)
+    began = pretrain._gone_on_from(start, vocabulary.build_tokenizer()).state_dict()
+    end, mean = (LlamaForCausalLM.from_pretrained(tmp_path / name).state_dict() for name in ("end", "mean"))
+    assert not torch.equal(began["lm_head.weight"], end["lm_head.weight"])
+    for name, weight in mean.items():
+        assert torch.allclose(weight, (began[name] + end[name]) / 2, atol=1e-7)

@@ -191,11 +191,12 @@ def pretrain(
     tokens: int,
     seed: int,
     long_share: float = LONG_SHARE,
+    averaged: bool = False,
 ) -> None:
     """Train the base, from `start` where given, and write it with its tokenizer to `out`.
 
     A line of figures every 50 steps. A start has met short pages already, so `long_share` of its pages are long from
-    the first.
+    the first. `averaged` writes the mean of the weights it began with and those it ends with.
     """
     torch.manual_seed(seed)
     rng = random.Random(seed)
@@ -205,6 +206,7 @@ def pretrain(
         model = LlamaForCausalLM(config(len(tokenizer), hidden=hidden, layers=layers, pad=pad, end=end))
     else:
         model = _gone_on_from(start, tokenizer)
+    began = [p.detach().clone() for p in model.parameters()]
     optimizers, ids = _optimizers(model, rate), PieceIds(tokenizer)
     drawn = batches(rng, ids, pad, steps=steps, tokens=tokens, grown=start is not None, long_share=long_share)
     started, seen, correct, learnt = time.time(), 0, 0, 0
@@ -225,9 +227,26 @@ def pretrain(
             row = {"step": step, "accuracy": round(correct / learnt, 5), "tokens": seen}
             print(json.dumps({**row, "tokens_per_second": speed}), flush=True)
             correct = learnt = 0
-        if step % 1000 == 0 or step == steps:
-            model.save_pretrained(out)
-            tokenizer.save_pretrained(out)
+        if step % 1000 == 0:
+            _save(model, tokenizer, out)
+    if averaged:
+        _move_half_way_back(model, began)
+    _save(model, tokenizer, out)
+
+
+def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+
+
+@torch.no_grad()
+def _move_half_way_back(model: LlamaForCausalLM, began: list[Tensor]) -> None:
+    """To the mean of two points of one training, where the chance of the last batches weighs less.
+
+    Izmailov et al., 2018: https://arxiv.org/abs/1803.05407
+    """
+    for now, before in zip(model.parameters(), began, strict=True):
+        now.lerp_(before, 0.5)
 
 
 def main() -> None:
@@ -242,6 +261,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=3072)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--long-share", type=float, default=LONG_SHARE)
+    parser.add_argument("--averaged", action="store_true", help="write the mean of the start and the end")
     options = vars(parser.parse_args())
     pretrain(options.pop("out"), **options)
 
