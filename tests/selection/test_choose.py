@@ -56,7 +56,7 @@ def test_only_what_training_has_not_answered_is_asked(run, asked):
     run.append_score(score(2, 6, [1, 2, 3], [1, 2, 3]))
     run.append_score(score(4, 4, [0], [0, 3]))
     selection = select(run.path)
-    assert sorted(asked) == [("checkpoint-4", 2), ("checkpoint-6", 6)]
+    assert asked == [("checkpoint-6", 6), ("checkpoint-4", 2)]
     assert {s.step: s.exact_match.hits for s in selection.ranked} == {2: 3, 4: 5, 6: 6}
     kept = run.read_scores()
     assert kept[4]["wrong"] == [0]

@@ -260,7 +260,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--tokens", type=int, default=3072)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--long-share", type=float, default=LONG_SHARE)
+    parser.add_argument(
+        "--long-share", type=float, default=LONG_SHARE, help="how many pages are long, of a start's"
+    )
     parser.add_argument("--averaged", action="store_true", help="write the mean of the start and the end")
     options = vars(parser.parse_args())
     pretrain(options.pop("out"), **options)
