@@ -1,6 +1,6 @@
 import re
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dycktune.data.rows import Example
@@ -45,6 +45,29 @@ def test_the_answer_weight_begins_at_the_marker_though_positions_split_it(proble
     (row,) = tokenize([example], TOKENIZER, weights=LossWeights())
     answer = TOKENIZER.decode(row.input_ids[row.answer_start :], skip_special_tokens=True)
     assert answer == ANSWER_MARKER + " ".join(problem.full)
+
+
+LINES = st.sampled_from(
+    [
+        "# Thought 1: ( needs 2) over 0",
+        "# Thought 7",
+        "# Step 1: add ')'",
+        "# Step 9: add '",
+        "Closing brackets",
+        "",
+    ]
+)
+
+
+@given(st.lists(LINES, max_size=12), st.text("() ", max_size=12))
+@example(["# Step 1: add ')'", "# Step 2: add ')'", "# Step 3: add ')'"], "( )")
+def test_a_wrong_trace_is_numbered_too_however_many_steps_it_has(lines, answer):
+    text = "\n".join([*lines, ANSWER_MARKER + answer])
+    written = number_brackets(text, TOKENIZER, marker=ANSWER_MARKER)
+    ids = TOKENIZER(written, add_special_tokens=False)["input_ids"]
+    assert TOKENIZER.decode(ids, skip_special_tokens=True) == text
+    steps = [line for line in lines if line.startswith("# Step") and ": add '" in line]
+    assert written.count("<|") == len(answer.split(" ")) + 2 * len(steps) + 2
 
 
 @given(st.text(max_size=200))

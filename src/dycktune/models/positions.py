@@ -30,19 +30,22 @@ def number_brackets(text: str, tokenizer: PreTrainedTokenizerBase, *, marker: st
 
     They stand before each item after its last `marker` and the space before it, behind the last item, before the
     marker, before each step and before what the step adds. Items are parted by single spaces; the steps add the last
-    ones, one each. Item by item, their numbers are those of the trace's thoughts; behind the last thought, or where
-    there is none, they count on by one. Decoded without special tokens, the result is `text` again. A text without
+    ones, one each; where there are more steps than items, the steps count from the first item on. Item by item, their
+    numbers are those of the trace's thoughts; behind the last thought, or where there is none, they count on by one.
+    Decoded without special tokens, the result is `text` again. A text without
     `marker` is not changed.
     """
     start = text.rfind(marker)
     if start < 0 or not has_positions(tokenizer):
         return text
     reasoning, items = text[:start], text[start + len(marker) :].split(" ")
-    *numbers, end = _numbers(reasoning, len(items) + 1)
-    places = iter(numbers[max(0, len(items) - len(_STEP.findall(reasoning))) :])
+    steps = len(_STEP.findall(reasoning))
+    numbers = _numbers(reasoning, max(len(items), steps) + 1)
+    places = iter(numbers[max(0, len(items) - steps) :])
     numbered = _STEP.sub(lambda step: r"{0}{1}{0}".format(_token(next(places)), step[0]), reasoning)
-    spaced = chain(items[:1], (f" {item}" for item in items[1:]))
-    answer = "".join(_token(i) + item for i, item in zip(numbers, spaced, strict=True))
+    spaced = [items[0], *(f" {item}" for item in items[1:])]
+    answer = "".join(_token(i) + item for i, item in zip(numbers, spaced, strict=False))
+    end = numbers[len(items)]
     return numbered + _token(end) + marker + answer + _token(end)
 
 
