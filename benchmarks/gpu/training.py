@@ -227,6 +227,7 @@ def main() -> None:
             for _ in range(options.repeats):
                 for name, build in builds.items():
                     found[name].append(measure(build, base, quantization, rows, options))
+                    print(f"{quantization}, {name}: {found[name][-1][0]:.0f} tokens/s", file=sys.stderr)
             for name, runs in found.items():
                 rates, losses, peaks = zip(*runs, strict=True)
                 rate = statistics.median(rates)

@@ -55,8 +55,8 @@ def test_a_draft_resumed_from_any_wrong_reply_is_one_begun_there(askers, problem
 
 def test_a_draft_used_before_begins_anew(askers):
     draft = askers[0](Problem("([")).draft
-    wrong = askers[0](Problem("(<")).draft.correct[:40]
-    assert draft(wrong, 10) != draft.correct[40:50]
+    wrong = askers[0](Problem("(<")).draft.correct[:20]
+    assert draft(wrong, 10) != draft.correct[20:30]
     assert draft([], 500) == draft.correct
 
 

@@ -18,7 +18,7 @@ from dycktune.task.trace import ANSWER_MARKER, TraceStyle, render
 AHEAD = 100_000
 """Characters a draft from the middle of a trace may have: links that a model has written in a circle never end."""
 
-TOKEN_LENGTH = 16
+TOKEN_LENGTH = 40
 """Characters of a trace's longest tokens: no more text is cut into ids than the draft has room for."""
 
 LOOK_BACK = 3

@@ -11,14 +11,14 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from dycktune.models.tiny.vocabulary import END, MAX_NUMBER, number_piece, pieces, position_token
+from dycktune.models.tiny.vocabulary import END, MAX_NUMBER, QUOTE, number_piece, pieces, position_token
 from dycktune.task.brackets import PAIRS
 
 _PIECES = [piece for piece in pieces() if piece not in ("\n", " ")]
 _BRACKETS = [bracket for pair in PAIRS for bracket in pair]
 _WORDS = [piece for piece in _PIECES if piece[0] == " " and piece[1:].isalpha()]
 _SYMBOLS = [piece for piece in _PIECES if piece[0] not in " #:"]
-_LINE_STARTS = ["# Thought", "# Step", *(piece for piece in _SYMBOLS if piece.isalpha())]
+_LINE_STARTS = ["# Thought", "# Step", *(piece for piece in _SYMBOLS if piece[0].isalpha())]
 _COLONS = [":", ": "]
 _SEPARATED = [(",", "."), (";", ","), (".", ";")]
 """What stands between the entries of a walk, and behind its last."""
@@ -262,7 +262,7 @@ def _quoted(page: Page, facts: Facts, rng: random.Random) -> None:
         rng.choice(_COLONS),
         rng.choices(_WORDS, k=rng.randint(0, 2)),
     )
-    quote = rng.choice((" '", "", rng.choice(_SYMBOLS)))
+    quote = rng.choice((QUOTE, "", rng.choice(_SYMBOLS)))
     last = facts.first + len(facts.symbols) - 1
     for k, fresh in enumerate(range(facts.end, last), start=1):
         page.learn(position_token(fresh))
@@ -270,7 +270,7 @@ def _quoted(page: Page, facts: Facts, rng: random.Random) -> None:
         page.learn(number_piece(k))
         page.write(colon, *words, quote, known=k > 1)
         page.learn(position_token(fresh), facts.symbol(fresh))
-        page.write("'" if quote == " '" else quote, "\n", known=k > 1)
+        page.write("'" if quote == QUOTE else quote, "\n", known=k > 1)
     page.learn(position_token(last), "\n")
 
 

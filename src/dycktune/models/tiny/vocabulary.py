@@ -1,7 +1,8 @@
 """The tokenizer of the built-in base: every bracket, number and common word is one token.
 
 A bracket is the same token wherever it stands; a space before it is a token of its own. Numbers and words take
-the space before them along. A byte-level BPE without merges (`ignore_merges`, as Llama 3 has it): a piece that
+the space before them along. What a trace says in the same words each time is one token as well: once begun, nothing
+in it can go wrong. A byte-level BPE without merges (`ignore_merges`, as Llama 3 has it): a piece that
 stands in the vocabulary is one token, any other text falls back to its bytes, so all text can be encoded and
 decoded exactly.
 """
@@ -12,10 +13,13 @@ from transformers import PreTrainedTokenizerFast
 from dycktune.task.brackets import PAIRS
 from dycktune.task.problem import Problem
 from dycktune.task.prompt import build_prompt
-from dycktune.task.trace import STYLES, render
+from dycktune.task.trace import ANSWER_MARKER, CLOSING_MARKER, STYLES, render
 
 MAX_NUMBER = 820
 """The largest number that is one token: positions of a 400-bracket tower and its closing, and some room."""
+
+QUOTE = " add '"
+"""What a step says before its bracket."""
 
 PAD, TURN, END = "<|pad|>", "<|im_start|>", "<|im_end|>"
 
@@ -24,7 +28,8 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
-_PIECES = r"# (?:Thought|Step)|: (?![A-Za-z0-9])| ?[A-Za-z]+| ?[0-9]+| ?'|[^\sA-Za-z0-9]|\s"
+_PHRASES = (CLOSING_MARKER.removesuffix(": "), ANSWER_MARKER.removesuffix(": "), QUOTE)
+_PIECES = rf"# (?:Thought|Step)|{'|'.join(_PHRASES)}|: (?![A-Za-z0-9])| ?[A-Za-z]+| ?[0-9]+|[^\sA-Za-z0-9]|\s"
 
 COMMON_WORDS = tuple(
     """
