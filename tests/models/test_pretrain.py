@@ -45,3 +45,11 @@ def test_averaged_weights_lie_half_way_between_start_and_end(start, tmp_path):
     assert not torch.equal(began["lm_head.weight"], end["lm_head.weight"])
     for name, weight in mean.items():
         assert torch.allclose(weight, (began[name] + end[name]) / 2, atol=1e-7)
+
+
+def test_averaging_without_a_start_is_refused(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("sys.argv", ["pretrain", str(tmp_path / "out"), "--averaged"])
+    with pytest.raises(SystemExit, match="2"):
+        pretrain.main()
+    assert "give --start" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -265,6 +265,8 @@ def main() -> None:
     )
     parser.add_argument("--averaged", action="store_true", help="write the mean of the start and the end")
     options = vars(parser.parse_args())
+    if options["averaged"] and options["start"] is None:
+        parser.error("--averaged is the mean of what --start names and the end; give --start")
     pretrain(options.pop("out"), **options)
 
 
