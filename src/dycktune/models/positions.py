@@ -32,8 +32,7 @@ def number_brackets(text: str, tokenizer: PreTrainedTokenizerBase, *, marker: st
     marker, before each step and before what the step adds. Items are parted by single spaces; the steps add the last
     ones, one each; where there are more steps than items, the steps count from the first item on. Item by item, their
     numbers are those of the trace's thoughts; behind the last thought, or where there is none, they count on by one.
-    Decoded without special tokens, the result is `text` again. A text without
-    `marker` is not changed.
+    Decoded without special tokens, the result is `text` again. A text without `marker` is not changed.
     """
     start = text.rfind(marker)
     if start < 0 or not has_positions(tokenizer):
