@@ -70,6 +70,15 @@ def test_a_wrong_trace_is_numbered_too_however_many_steps_it_has(lines, answer):
     assert written.count("<|") == len(answer.split(" ")) + 2 * len(steps) + 2
 
 
+@given(PROBLEMS)
+def test_what_every_trace_says_in_the_same_words_is_one_token(problem):
+    ids = TOKENIZER(render(problem, STYLES["compact"]), add_special_tokens=False)["input_ids"]
+    said = [TOKENIZER.decode([i]) for i in ids]
+    assert said.count("Closing brackets in reverse stack order") == 1
+    assert said.count("FINAL ANSWER") == 1
+    assert said.count(" add '") == said.count("# Step") == len(problem.closing)
+
+
 @given(st.text(max_size=200))
 def test_any_text_is_encoded_and_decoded_exactly(text):
     ids = TOKENIZER(text, add_special_tokens=False)["input_ids"]
