@@ -102,7 +102,7 @@ def _renumbered(example: Example, data: DataSection) -> Example:
         return f"{step}{number + (steps_by if step else shifts[bisect(firsts, number) - 1])}"
 
     landings = [first + shift for first, shift in zip(firsts, shifts, strict=True)]
-    given = [re.escape(position_token(n)) for n, shift in zip(landings, shifts, strict=True) if shift]
+    given = [re.escape(position_token(number)) for number in landings]
     given += [rf"(?<=# Thought ){number}(?=:)" for number in landings[1:]]
     if steps_by:
         given.append(rf"(?<=# Step ){1 + steps_by}(?=:)")
@@ -117,13 +117,9 @@ def _renumbered(example: Example, data: DataSection) -> Example:
 def _leaps(rng: random.Random, brackets: int, most: int, room: int) -> tuple[list[int], list[int]]:
     """The first number of each stretch of the prefix, at most `most` leaps between, and how far ahead each counts.
 
-    That is by 1 to `room`, one stretch no less than the one before; but half of the counts that leap begin with 1, as
-    in all that is asked, so that where the answer begins is learnt with high numbers before it.
+    That is by 1 to `room`, one stretch no less than the one before.
     """
     # Where none are asked for, no random number is spent on them: the examples of such recipes stay what they were.
     leaps = rng.randint(0, most) if most else 0
     borders = rng.sample(range(2, brackets + 1), min(brackets - 1, leaps))
-    shifts = sorted(1 + int(rng.random() * room) for _ in (None, *borders))
-    if borders and rng.random() < 0.5:
-        shifts[0] = 0
-    return [1, *sorted(borders)], shifts
+    return [1, *sorted(borders)], sorted(1 + int(rng.random() * room) for _ in (None, *borders))
