@@ -113,8 +113,8 @@ def train_and_ask(variant: Variant, *, seed: int, steps: int, problems: int) -> 
         "trace_valid": found.trace_valid.hits,
         "longer_n": longer.exact_match.n,
         "longer_exact_match": longer.exact_match.hits,
-        "first_errors": found.first_errors,
-        "first_error_line": _median_first_error(found),
+        "first_errors": dict(Counter(found.first_errors) + Counter(longer.first_errors)),
+        "first_error_lines": _first_error_lines(found) + _first_error_lines(longer),
         "train_seconds": round(seconds),
     }
 
@@ -195,10 +195,9 @@ def _examples(variant: Variant, config: Config) -> list[Example]:
     return [replace(example, completion=shortened(example.completion)) for example in train_examples(config)]
 
 
-def _median_first_error(found: Evaluation) -> float | None:
-    """The line of the first wrong step, in the middle of the wrong traces; None where there are none."""
-    lines = sorted(c.verdict.first_wrong_step.line for c in found.completions if c.verdict.first_wrong_step)
-    return lines[len(lines) // 2] if lines else None
+def _first_error_lines(found: Evaluation) -> list[int]:
+    """The line of the first wrong step of each wrong trace."""
+    return [c.verdict.first_wrong_step.line for c in found.completions if c.verdict.first_wrong_step]
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -219,12 +218,21 @@ def _line(name: str, rows: Sequence[dict[str, Any]]) -> str:
     each = ", ".join(f"{row['longer_exact_match'] / row['longer_n']:.2f}" for row in rows)
     errors = sum((Counter(row["first_errors"]) for row in rows), Counter()).most_common()
     told = ", ".join(f"{kind} {count}" for kind, count in errors) or "none"
-    lines = [row["first_error_line"] for row in rows if row["first_error_line"] is not None]
+    lines = [line for row in rows for line in row["first_error_lines"]]
     seconds = round(median(row["train_seconds"] for row in rows))
     return (
         f"| {name} | {len(rows)} | {Proportion(exact, n)} | {Proportion(valid, n)} | {Proportion(longer, longer_n)} "
-        f"| {each} | {told} | {median(lines) if lines else ''} | {seconds} |"
+        f"| {each} | {told} | {_middle(lines)} | {seconds} |"
     )
+
+
+def _middle(lines: list[int]) -> str:
+    """The median with its bootstrap interval (percentiles of 2,000 resamples); empty where there are no lines."""
+    if not lines:
+        return ""
+    resampled = np.median(np.random.default_rng(0).choice(lines, (2000, len(lines))), axis=1)
+    low, high = np.percentile(resampled, (2.5, 97.5))
+    return f"{median(lines):g} [{low:g}, {high:g}]"
 
 
 def main() -> None:

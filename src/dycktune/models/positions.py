@@ -14,8 +14,9 @@ from itertools import chain, count, islice
 from transformers import PreTrainedTokenizerBase
 
 from dycktune.models.tiny.vocabulary import MAX_NUMBER, position_token
+from dycktune.task.trace import ADD_MARKER
 
-_STEP = re.compile(r"^# Step [0-9]+: add '", re.MULTILINE)
+_STEP = re.compile(rf"^# Step [0-9]+:{ADD_MARKER}", re.MULTILINE)
 _THOUGHT = re.compile(r"^# Thought ([0-9]+):", re.MULTILINE)
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from dycktune.task.brackets import EVERY
 from dycktune.task.problem import Problem
-from dycktune.task.trace import ANSWER_MARKER, CLOSING_MARKER
+from dycktune.task.trace import ADD_MARKER, ANSWER_MARKER, CLOSING_MARKER
 
 _THOUGHT, _STEP = "# Thought ", "# Step "
 _DIGITS = re.compile(r"[0-9]{1,9}")
@@ -148,7 +148,7 @@ class _Trace(ABC):
         head = _STEP if self.steps < len(closers) else self.answer
         if (yield _Piece(head, others=(_STEP, self.answer))) == _STEP:
             self.steps = k = int((yield _number(self.steps + 1)))
-            yield _Piece(": add '")
+            yield _Piece(f":{ADD_MARKER}")
             yield _symbol(closers[k - 1] if 1 <= k <= len(closers) else ")")
             yield _Piece("'\n")
             return

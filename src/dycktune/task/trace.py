@@ -17,6 +17,8 @@ from dycktune.task.problem import Problem
 
 ANSWER_MARKER = "FINAL ANSWER: "
 CLOSING_MARKER = "Closing brackets in reverse stack order: "
+ADD_MARKER = " add '"
+"""What a step says before its bracket."""
 
 _NUMBER = r"[0-9]{1,9}"
 _BRACKET = r"\S"
@@ -75,7 +77,7 @@ def _heads(thoughts: int) -> tuple[str, ...]:
     return tuple(f"# Thought {number}: " for number in range(1, thoughts + 1))
 
 
-_STEP = re.compile(rf"# Step (?P<number>{_NUMBER}): add '(?P<closer>{_BRACKET})'")
+_STEP = re.compile(rf"# Step (?P<number>{_NUMBER}):{ADD_MARKER}(?P<closer>{_BRACKET})'")
 _ANSWER = re.compile(rf"{ANSWER_MARKER}(?P<sequence>{_BRACKET}+(?: {_BRACKET}+)*)")
 
 
@@ -200,6 +202,6 @@ def _texts(problem: Problem, style: TraceStyle) -> dict[str, list[str]]:
     return {
         "thought": thoughts,
         "closing": [CLOSING_MARKER + closers],
-        "step": [f"# Step {k}: add '{closer}'" for k, closer in enumerate(problem.closing, start=1)],
+        "step": [f"# Step {k}:{ADD_MARKER}{closer}'" for k, closer in enumerate(problem.closing, start=1)],
         "answer": [ANSWER_MARKER + spaced(problem.full)],
     }

@@ -227,7 +227,7 @@ def pretrain(
             row = {"step": step, "accuracy": round(correct / learnt, 5), "tokens": seen}
             print(json.dumps({**row, "tokens_per_second": speed}), flush=True)
             correct = learnt = 0
-        if step % 1000 == 0:
+        if step % 1000 == 0 and step < steps:
             _save(model, tokenizer, out)
     if averaged:
         _move_half_way_back(model, began)

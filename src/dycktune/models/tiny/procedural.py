@@ -11,8 +11,9 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from dycktune.models.tiny.vocabulary import END, MAX_NUMBER, QUOTE, number_piece, pieces, position_token
+from dycktune.models.tiny.vocabulary import END, MAX_NUMBER, number_piece, pieces, position_token
 from dycktune.task.brackets import PAIRS
+from dycktune.task.trace import ADD_MARKER
 
 _PIECES = [piece for piece in pieces() if piece not in ("\n", " ")]
 _BRACKETS = [bracket for pair in PAIRS for bracket in pair]
@@ -262,7 +263,7 @@ def _quoted(page: Page, facts: Facts, rng: random.Random) -> None:
         rng.choice(_COLONS),
         rng.choices(_WORDS, k=rng.randint(0, 2)),
     )
-    quote = rng.choice((QUOTE, "", rng.choice(_SYMBOLS)))
+    quote = rng.choice((ADD_MARKER, "", rng.choice(_SYMBOLS)))
     last = facts.first + len(facts.symbols) - 1
     for k, fresh in enumerate(range(facts.end, last), start=1):
         page.learn(position_token(fresh))
@@ -270,7 +271,7 @@ def _quoted(page: Page, facts: Facts, rng: random.Random) -> None:
         page.learn(number_piece(k))
         page.write(colon, *words, quote, known=k > 1)
         page.learn(position_token(fresh), facts.symbol(fresh))
-        page.write("'" if quote == QUOTE else quote, "\n", known=k > 1)
+        page.write("'" if quote == ADD_MARKER else quote, "\n", known=k > 1)
     page.learn(position_token(last), "\n")
 
 

@@ -13,13 +13,10 @@ from transformers import PreTrainedTokenizerFast
 from dycktune.task.brackets import PAIRS
 from dycktune.task.problem import Problem
 from dycktune.task.prompt import build_prompt
-from dycktune.task.trace import ANSWER_MARKER, CLOSING_MARKER, STYLES, render
+from dycktune.task.trace import ADD_MARKER, ANSWER_MARKER, CLOSING_MARKER, STYLES, render
 
 MAX_NUMBER = 820
 """The largest number that is one token: positions of a 400-bracket tower and its closing, and some room."""
-
-QUOTE = " add '"
-"""What a step says before its bracket."""
 
 PAD, TURN, END = "<|pad|>", "<|im_start|>", "<|im_end|>"
 
@@ -28,7 +25,7 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
-_PHRASES = (CLOSING_MARKER.removesuffix(": "), ANSWER_MARKER.removesuffix(": "), QUOTE)
+_PHRASES = (CLOSING_MARKER.removesuffix(": "), ANSWER_MARKER.removesuffix(": "), ADD_MARKER)
 _PIECES = rf"# (?:Thought|Step)|{'|'.join(_PHRASES)}|: (?![A-Za-z0-9])| ?[A-Za-z]+| ?[0-9]+|[^\sA-Za-z0-9]|\s"
 
 COMMON_WORDS = tuple(
