@@ -75,7 +75,7 @@ def test_what_every_trace_says_in_the_same_words_is_one_token(problem):
     ids = TOKENIZER(render(problem, STYLES["compact"]), add_special_tokens=False)["input_ids"]
     said = [TOKENIZER.decode([i]) for i in ids]
     assert said.count("Closing brackets in reverse stack order") == 1
-    assert said.count("FINAL ANSWER") == 1
+    assert said.count(ANSWER_MARKER) == 1
     assert said.count(" add '") == said.count("# Step") == len(problem.closing)
 
 

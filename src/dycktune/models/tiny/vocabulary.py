@@ -25,7 +25,7 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
-_PHRASES = (CLOSING_MARKER.removesuffix(": "), ANSWER_MARKER.removesuffix(": "), ADD_MARKER)
+_PHRASES = (CLOSING_MARKER.removesuffix(": "), ANSWER_MARKER, ADD_MARKER)
 _PIECES = rf"# (?:Thought|Step)|{'|'.join(_PHRASES)}|: (?![A-Za-z0-9])| ?[A-Za-z]+| ?[0-9]+|[^\sA-Za-z0-9]|\s"
 
 COMMON_WORDS = tuple(
