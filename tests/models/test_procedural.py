@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dycktune.models.tiny import procedural
 from dycktune.models.tiny.procedural import draw_page
 from dycktune.models.tiny.vocabulary import END, build_tokenizer
 from dycktune.task.brackets import ASCII
+from dycktune.task.trace import ANSWER_MARKER
 
 PAGES = st.builds(draw_page, st.randoms(use_true_random=False), st.integers(4, 60))
 
@@ -58,6 +60,12 @@ def test_no_page_tells_which_word_of_a_trace_goes_on_and_which_back(page):
 
 
 _RECORD = re.compile(r"(?:# )?\w+ [0-9]+: ?\S+ (?P<word>\w+) [0-9]+")
+
+
+def test_no_page_has_lines_that_begin_with_the_answer_marker():
+    """Such lines are counted: the base would say a number behind it, as it does behind `# Step`."""
+    assert "# Step" in procedural._LINE_STARTS
+    assert ANSWER_MARKER not in procedural._LINE_STARTS
 
 
 def test_what_closes_a_bracket_is_no_likelier_behind_it_than_another_pair_s_closer():

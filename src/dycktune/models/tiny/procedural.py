@@ -19,7 +19,7 @@ _PIECES = [piece for piece in pieces() if piece not in ("\n", " ")]
 _BRACKETS = [bracket for pair in PAIRS for bracket in pair]
 _WORDS = [piece for piece in _PIECES if piece[0] == " " and piece[1:].isalpha()]
 _SYMBOLS = [piece for piece in _PIECES if piece[0] not in " #:"]
-_LINE_STARTS = ["# Thought", "# Step", *(piece for piece in _SYMBOLS if piece[0].isalpha())]
+_LINE_STARTS = ["# Thought", "# Step", *(piece for piece in _SYMBOLS if piece.isalpha())]
 _COLONS = [":", ": "]
 _SEPARATED = [(",", "."), (";", ","), (".", ";")]
 """What stands between the entries of a walk, and behind its last."""
