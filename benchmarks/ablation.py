@@ -53,6 +53,8 @@ class Variant:
 
     overrides: dict[str, str] = field(default_factory=dict)
     """Fields of the recipe."""
+    rate: float = 1.0
+    """Learning rate, as a multiple of the recipe's."""
     full: bool = False
     """Whether all weights are trained, in place of an adapter."""
     pretrained: bool = True
@@ -65,7 +67,6 @@ class Variant:
 
 ADAMW = {"optim.optimizer": "adamw"}
 FROM_1 = {"data.highest_number": "1"}
-LOWER = {"optim.learning_rate": "1.2e-3"}
 EVERY_LAYER = {"lora.target_modules": "all-linear"}
 
 VARIANTS = {
@@ -78,22 +79,22 @@ VARIANTS = {
     "neither closing line nor steps": Variant(without=("closing", "step")),
     "all count from 1": Variant(FROM_1),
     "attention adapted too": Variant(EVERY_LAYER),
-    "attention adapted too, learning rate x 0.6": Variant(EVERY_LAYER | {"optim.learning_rate": "2.4e-3"}),
-    "learning rate x 0.1": Variant({"optim.learning_rate": "4e-4"}),
-    "learning rate x 0.3": Variant(LOWER),
-    "learning rate x 3": Variant({"optim.learning_rate": "1.2e-2"}),
-    "learning rate x 10": Variant({"optim.learning_rate": "4e-2"}),
-    "learning rate x 30": Variant({"optim.learning_rate": "1.2e-1"}),
+    "attention adapted too, learning rate x 0.6": Variant(EVERY_LAYER, rate=0.6),
+    "learning rate x 0.1": Variant(rate=0.1),
+    "learning rate x 0.3": Variant(rate=0.3),
+    "learning rate x 3": Variant(rate=3),
+    "learning rate x 10": Variant(rate=10),
+    "learning rate x 30": Variant(rate=30),
     "no warm-up": Variant({"optim.warmup": "0.0"}),
     "warm-up 0.3": Variant({"optim.warmup": "0.3"}),
     "rank 4": Variant({"lora.r": "4", "lora.alpha": "4.0"}),
     "rank 16": Variant({"lora.r": "16", "lora.alpha": "16.0"}),
     "AdamW": Variant(ADAMW),
-    "AdamW, learning rate x 0.3": Variant(ADAMW | LOWER),
+    "AdamW, learning rate x 0.3": Variant(ADAMW, rate=0.3),
     "AdamW, embedding trained": Variant(ADAMW | {"lora.train_embeddings": "true"}),
-    "AdamW, all weights trained, learning rate x 0.3": Variant(ADAMW | LOWER, full=True),
+    "AdamW, all weights trained, learning rate x 0.3": Variant(ADAMW, rate=0.3, full=True),
     "no base, AdamW, all weights trained, learning rate x 0.3": Variant(
-        ADAMW | LOWER, full=True, pretrained=False
+        ADAMW, rate=0.3, full=True, pretrained=False
     ),
     "style stack, all count from 1": Variant({"data.style": "stack"} | FROM_1),
 }
@@ -130,6 +131,7 @@ def _config(variant: Variant, *, seed: int, steps: int) -> Config:
         "optim.max_steps": steps,
         "optim.seed": seed,
         "data.seed": seed,
+        "optim.learning_rate": variant.rate * recipe.load(RECIPE).optim.learning_rate,
     }
     return recipe.load(RECIPE, {name: str(value) for name, value in short.items()} | variant.overrides)
 
