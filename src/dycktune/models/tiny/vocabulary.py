@@ -25,6 +25,7 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
+# Not the closing line's colon: on the base's pages it is behind a colon that a walk along links begins.
 _PHRASES = (CLOSING_MARKER.removesuffix(": "), ANSWER_MARKER, ADD_MARKER)
 _PIECES = rf"# (?:Thought|Step)|{'|'.join(_PHRASES)}|: (?![A-Za-z0-9])| ?[A-Za-z]+| ?[0-9]+|[^\sA-Za-z0-9]|\s"
 
