@@ -149,13 +149,13 @@ def _gone_on_from(start: Path, tokenizer: PreTrainedTokenizerFast) -> LlamaForCa
 
 
 def _logits(model: LlamaForCausalLM, batch: Batch) -> Tensor:
-    """(N, V) logits of the learnt tokens, in bfloat16's precision where the processor multiplies it at full speed.
+    """(N, V) logits of the learnt tokens, in bfloat16's precision where the device multiplies it at full speed.
 
     Pages are padded on the right, where nothing looks, so the mask leaves nothing out. It is given because, where there
     is none, transformers may take a gap in the positions for the border between two texts.
     """
     whole_BT = torch.ones_like(batch.ids_BT)
-    with torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16("auto")):
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=in_bfloat16("auto")):
         output = model.model(batch.ids_BT, attention_mask=whole_BT, position_ids=batch.positions_BT)
         return model.lm_head(output.last_hidden_state[:, :-1].flatten(0, 1)[batch.learnt_N]).float()
 
@@ -193,7 +193,7 @@ def pretrain(
     long_share: float = LONG_SHARE,
     averaged: bool = False,
 ) -> None:
-    """Train the base, from `start` where given, and write it with its tokenizer to `out`.
+    """Train the base, from `start` where given, and write it with its tokenizer to `out`; on the accelerator, if any.
 
     A line of figures every 50 steps. A start has met short pages already, so `long_share` of its pages are long from
     the first. `averaged` writes the mean of the weights it began with and those it ends with.
@@ -206,11 +206,14 @@ def pretrain(
         model = LlamaForCausalLM(config(len(tokenizer), hidden=hidden, layers=layers, pad=pad, end=end))
     else:
         model = _gone_on_from(start, tokenizer)
+    # Typed by transformers as taking no self when it is called on a model.
+    torch.nn.Module.to(model, torch.accelerator.current_accelerator() or torch.device("cpu"))
     began = [p.detach().clone() for p in model.parameters()]
     optimizers, ids = _optimizers(model, rate), PieceIds(tokenizer)
     drawn = batches(rng, ids, pad, steps=steps, tokens=tokens, grown=start is not None, long_share=long_share)
     started, seen, correct, learnt = time.time(), 0, 0, 0
-    for step, batch in enumerate(drawn, start=1):
+    for step, drawn_batch in enumerate(drawn, start=1):
+        batch = Batch(*(tensor.to(model.device) for tensor in drawn_batch))
         logits_NV = _logits(model, batch)
         F.cross_entropy(logits_NV, batch.targets_N).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
