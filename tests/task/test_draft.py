@@ -47,7 +47,7 @@ def test_the_draft_follows_the_wrong_stack_that_was_written():
     drafted = told(problem, STYLES["compact"], written, limit=10**4)
     assert drafted is not None
     assert drafted.startswith(" over 1\n# Thought 4: { needs 4} over 2\n# Thought 5: $ keeps 4} over 2\n")
-    assert "4} over 2 at 5}; 2] over 1 at 6]; 1) over 0 at 7); 0^, end 8$" in drafted
+    assert "4} over 2 at 5}; 2] over 1 at 6]; 1) over 0 at 7), end 8$" in drafted
     assert drafted.endswith("FINAL ANSWER: ( [ ] { } ] )")
 
 
@@ -56,7 +56,7 @@ def test_links_that_go_round_in_a_circle_are_followed_for_as_many_closers_as_the
     written = "# Thought 1: ( needs 1) over 2\n# Thought 2: [ needs 2] over 1\n"
     drafted = told(problem, STYLES["compact"], written, limit=10**6)
     assert drafted is not None
-    assert "4> over 3 at 5>; 3} over 2 at 6}; 2] over 1 at 7]; 1) over 2 at 8); 2], end 9$" in drafted
+    assert "4> over 3 at 5>; 3} over 2 at 6}; 2] over 1 at 7]; 1) over 2 at 8), end 9$" in drafted
 
 
 @st.composite

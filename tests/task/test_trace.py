@@ -45,7 +45,7 @@ def test_a_thought_of_the_compact_style_names_the_closer_due_and_what_lies_below
 
 @pytest.mark.parametrize(
     ("style", "closers"),
-    [("stack", "} ) ]"), ("compact", "5} over 2 at 6}; 2) over 1 at 7); 1] over 0 at 8]; 0^, end 9$")],
+    [("stack", "} ) ]"), ("compact", "5} over 2 at 6}; 2) over 1 at 7); 1] over 0 at 8], end 9$")],
 )
 def test_the_closing_line_goes_from_the_top_down(style, closers):
     assert STYLES[style].reasoning(Problem("[(<>{")).closers == closers

@@ -224,17 +224,17 @@ class _CompactTrace(_Trace):
         while True:
             top = int((yield _number(top)))
             due = yield _symbol(self.due.get(top, ")"))
-            # More closers than brackets: the links that were said go round in a circle.
-            goes_on = top != 0 and len(closers) < self.problem.length
-            if (yield _Piece(" over " if goes_on else ", end ", others=(" over ", ", end "))) == ", end ":
-                yield _number(at)
-                yield _Piece("$\n")
-                return closers
+            yield _Piece(" over ")
             below = int((yield _number(self.over.get(top, 0))))
             yield _Piece(" at ")
             at = int((yield _number(at))) + 1
             closers += yield _symbol(due)
-            yield _Piece("; ")
+            # More closers than brackets: the links that were said go round in a circle.
+            goes_on = below != 0 and len(closers) < self.problem.length
+            if (yield _Piece("; " if goes_on else ", end ", others=("; ", ", end "))) != "; ":
+                yield _number(at)
+                yield _Piece("$\n")
+                return closers
             top = below
 
 

@@ -3,7 +3,7 @@
 from dycktune.task.problem import Problem
 from dycktune.task.trace import ANSWER_MARKER, TraceStyle
 
-PROMPT_VERSION = 10
+PROMPT_VERSION = 9
 """Raised with every change of the wording, of a trace style or of its position tokens; adapters and
 merged models record theirs."""
 

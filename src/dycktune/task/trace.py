@@ -121,8 +121,8 @@ class CompactStyle:
     The prompt numbers the brackets; the stack holds the closers due, named by the brackets that need them: `4}` is
     due for the fourth, and lies on a stack whose floor is `0^`. `$` marks the end of the sequence. `4} over 1` says
     the same of that entry wherever it stands, so what lies below a popped one is a look-up, and the closing order
-    follows these links, giving each closer its place: `4} over 1 at 5}`; at the floor it says where the full
-    sequence ends: `0^, end 7$`. What closes a bracket is told in the thought that reads it, and all later is
+    follows these links down to the floor, giving each closer its place: `4} over 1 at 5}`; then it says where the
+    full sequence ends: `end 7$`. What closes a bracket is told in the thought that reads it, and all later is
     looked up. Every value stands right behind the key that decides it, as a small model looks up what the
     last tokens name.
     """
@@ -134,7 +134,7 @@ class CompactStyle:
             rf"(?P<top>{_NUMBER})(?P<due>{_BRACKET}) over (?P<below>{_NUMBER})"
         ),
         "closing": re.compile(
-            rf"{CLOSING_MARKER}(?P<closers>{_ENTRY}(?:; {_ENTRY})*); 0\^, end (?P<end>{_NUMBER})\$"
+            rf"{CLOSING_MARKER}(?P<closers>{_ENTRY}(?:; {_ENTRY})*), end (?P<end>{_NUMBER})\$"
         ),
         "step": _STEP,
         "answer": _ANSWER,
@@ -161,7 +161,7 @@ class CompactStyle:
             f"{shown[opener]} at {place}{closer}"
             for place, opener, closer in zip(count(problem.length + 1), reading.left_open, reading.closing)
         ]
-        return Reasoning(told, "; ".join([*due, f"0^, end {len(problem.full) + 1}$"]))
+        return Reasoning(told, f"{'; '.join(due)}, end {len(problem.full) + 1}$")
 
 
 STYLES: dict[str, TraceStyle] = {style.name: style for style in (StackStyle(), CompactStyle())}

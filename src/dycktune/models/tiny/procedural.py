@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from dycktune.models.tiny.vocabulary import END, MAX_NUMBER, number_piece, pieces, position_token
 from dycktune.task.brackets import PAIRS
-from dycktune.task.trace import ADD_MARKER, ANSWER_MARKER
+from dycktune.task.trace import ADD_MARKER
 
 _PIECES = [piece for piece in pieces() if piece not in ("\n", " ")]
 _BRACKETS = [bracket for pair in PAIRS for bracket in pair]
@@ -22,7 +22,7 @@ _SYMBOLS = [piece for piece in _PIECES if piece[0] not in " #:"]
 _LINE_STARTS = ["# Thought", "# Step", *(piece for piece in _SYMBOLS if piece.isalpha())]
 _COLONS = [":", ": "]
 _SEPARATED = [(",", "."), (";", ","), (".", ";")]
-"""What stands between the entries of a walk, and where it ends."""
+"""What stands between the entries of a walk, and behind its last."""
 _MOVES = (" needs", " leaves", " keeps")
 _OWN_WORDS, _BACK_WORDS = ([word for word in _WORDS if word not in _MOVES][half::2] for half in (0, 1))
 """The word before a record's number tells whether it is its own or one of before: half of the words say this, the other
@@ -214,10 +214,9 @@ def _links(page: Page, facts: Facts, rng: random.Random) -> None:
 
 
 def _walk(page: Page, facts: Facts, rng: random.Random) -> None:
-    """From a number down the links, each with a new number and its name again; at the floor the end mark's number.
+    """From a number down the links to the floor, each with a new number and its name again; then the end mark's number.
 
-    The first number is the one the records named last, unless that is the floor, or at times another. A walk that comes
-    to a number whose link is unsaid ends there.
+    The number is the one the records named last, unless that is the floor, or at times another.
     """
     numbers = rng.sample(sorted(facts.shown), min(4, len(facts.shown)))
     kept = _chain(facts, facts.kept) if facts.kept is not None and rng.random() < 0.7 else []
@@ -237,13 +236,15 @@ def _walk(page: Page, facts: Facts, rng: random.Random) -> None:
         page.learn(number_piece(facts.link[number]))
         page.write(at, known=place > 0)
         page.learn(number_piece(fresh), facts.name[number])
-        page.write(separator, known=place > 0)
-    last = facts.link[chain[-1]]
-    page.learn(number_piece(last))
-    page.write(facts.name[last], known=last == 0 or not facts.names)
-    page.write(stop, known=last == 0)
+        last = place == len(chain) - 1
+        # A walk that reaches the floor ends there; one that meets an unsaid link ends by chance.
+        known = place > 0 and last == (facts.link[number] == 0)
+        page.write(stop if last else separator, known=known)
     page.given(ended)
     page.learn(number_piece(facts.end + len(chain)), mark, "\n")
+    if rng.random() < 0.9:
+        page.end_section()
+        _quoted(page, facts, rng)
 
 
 def _chain(facts: Facts, number: int) -> list[int]:
@@ -256,10 +257,7 @@ def _chain(facts: Facts, number: int) -> list[int]:
 
 
 def _quoted(page: Page, facts: Facts, rng: random.Random) -> None:
-    """A line for each new symbol, counted from 1, between its position tokens; then the end mark's token.
-
-    Mostly the answer marker stands behind it, and behind that nothing is counted on.
-    """
+    """A line for each new symbol, counted from 1, between its position tokens; at last the end mark's token alone."""
     head, colon, words = (
         rng.choice(_LINE_STARTS),
         rng.choice(_COLONS),
@@ -274,9 +272,7 @@ def _quoted(page: Page, facts: Facts, rng: random.Random) -> None:
         page.write(colon, *words, quote, known=k > 1)
         page.learn(position_token(fresh), facts.symbol(fresh))
         page.write("'" if quote == ADD_MARKER else quote, "\n", known=k > 1)
-    page.learn(position_token(last))
-    if rng.random() < 0.7:
-        page.learn(ANSWER_MARKER)
+    page.learn(position_token(last), "\n")
 
 
 def _look_ups(page: Page, facts: Facts, rng: random.Random) -> None:
@@ -292,9 +288,7 @@ def _look_ups(page: Page, facts: Facts, rng: random.Random) -> None:
 
 def _restatement(page: Page, facts: Facts, rng: random.Random) -> None:
     """All symbols between the first and the end mark, in order, behind position tokens; then its token and the end."""
-    if page.pieces[-1] != ANSWER_MARKER:
-        page.given(*rng.choices(_WORDS, k=rng.randint(1, 3)), ": ")
-    page.learn(position_token(facts.first))
+    page.given(*rng.choices(_WORDS, k=rng.randint(1, 3)), ": ", position_token(facts.first))
     last = facts.first + len(facts.symbols) - 1
     for number in range(facts.first, last):
         page.learn(facts.symbol(number), position_token(number + 1))
@@ -325,9 +319,6 @@ def draw_page(rng: random.Random, longest: int) -> Page:
     page.end_section()
     _walk(page, facts, rng)
     page.end_section()
-    walked = len(facts.symbols) > facts.listed
-    if walked and rng.random() < 0.9:
-        _quoted(page, facts, rng)
     _restatement(page, facts, rng)
     return page
 
