@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from dycktune.models.loading import in_bfloat16
+from dycktune.models.loading import default_device, in_bfloat16
 from dycktune.models.tiny.procedural import Page, draw_page
 from dycktune.models.tiny.vocabulary import END, PAD, build_tokenizer
 
@@ -206,8 +206,7 @@ def pretrain(
         model = LlamaForCausalLM(config(len(tokenizer), hidden=hidden, layers=layers, pad=pad, end=end))
     else:
         model = _gone_on_from(start, tokenizer)
-    # Typed by transformers as taking no self when it is called on a model.
-    torch.nn.Module.to(model, torch.accelerator.current_accelerator() or torch.device("cpu"))
+    model.to(default_device())  # pyright: ignore[reportArgumentType]
     began = [p.detach().clone() for p in model.parameters()]
     optimizers, ids = _optimizers(model, rate), PieceIds(tokenizer)
     drawn = batches(rng, ids, pad, steps=steps, tokens=tokens, grown=start is not None, long_share=long_share)
