@@ -32,9 +32,9 @@ from dycktune.evaluation.metrics import Proportion
 from dycktune.models.card import ModelCard
 from dycktune.models.loading import LoadedModel, load_base
 from dycktune.runs import RunFolder
-from dycktune.task.brackets import PAIRS
-from dycktune.task.problem import Problem
-from dycktune.task.trace import style_named
+from dycktune.tasks.dyck.brackets import PAIRS
+from dycktune.tasks.dyck.problem import Problem
+from dycktune.tasks.dyck.trace import style_named
 from dycktune.training import recipe
 from dycktune.training.adapter import with_adapter
 from dycktune.training.collator import DataCollatorWithWeights

@@ -25,13 +25,13 @@ from transformers import AutoModelForCausalLM
 from dycktune.data.corpus import Corpus, CorpusSpec
 from dycktune.evaluation.evaluate import SAMPLE, evaluate
 from dycktune.inference.completion import Completion, complete
-from dycktune.inference.greedy import decode
-from dycktune.inference.plain import Prompt
+from dycktune.inference.speculative import decode
+from dycktune.inference.reference import Prompt
 from dycktune.models.chat import stop_ids
 from dycktune.models.loading import LoadedModel, load
 from dycktune.runs import RunFolder
 from dycktune.selection import select
-from dycktune.task.problem import Problem
+from dycktune.tasks.dyck.problem import Problem
 from dycktune.training import recipe
 from dycktune.training.run import train
 

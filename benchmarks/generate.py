@@ -26,11 +26,11 @@ from typing import NamedTuple
 
 from dycktune.data.corpus import Corpus, CorpusSpec
 from dycktune.data.files import encoder, read_rows, write_batches, write_rows
-from dycktune.task.brackets import EVERY, PAIRS
-from dycktune.task.problem import Problem
-from dycktune.task.prompt import build_prompt
-from dycktune.task.trace import STYLES, style_named
-from dycktune.task.verify import verify
+from dycktune.tasks.dyck.brackets import EVERY, PAIRS
+from dycktune.tasks.dyck.problem import Problem
+from dycktune.tasks.dyck.prompt import build_prompt
+from dycktune.tasks.dyck.trace import STYLES, style_named
+from dycktune.tasks.dyck.verify import verify
 
 CHECKED = 500
 """Rows of each way that are checked."""

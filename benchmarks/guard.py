@@ -32,7 +32,7 @@ from dycktune.runs import RunFolder, provenance
 from dycktune.training import recipe
 from dycktune.training.run import train
 from dycktune.training.trainer import WeightedLossTrainer
-from dycktune.training.watch import Trouble, Watch
+from dycktune.training.divergence import Trouble, Watch
 
 PROBLEMS = 100
 RATE = 3e-3

@@ -23,7 +23,7 @@ from dycktune.data.corpus import Corpus, CorpusSpec
 from dycktune.evaluation.evaluate import evaluate
 from dycktune.evaluation.metrics import Proportion
 from dycktune.models.loading import BUILTIN, LoadedModel, load
-from dycktune.task.problem import Problem
+from dycktune.tasks.dyck.problem import Problem
 
 BANDS = ((2, 8), (9, 16), (17, 32), (33, 64), (65, 100))
 FEW = 20

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dycktune.task.problem import Problem
-from dycktune.task.prompt import messages
-from dycktune.task.trace import STYLES
+from dycktune.tasks.dyck.problem import Problem
+from dycktune.tasks.dyck.prompt import messages
+from dycktune.tasks.dyck.trace import STYLES
 from small_models import make_model, make_tokenizer
 from small_runs import PREFIXES
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from dycktune.data.rows import Example
-from dycktune.task.problem import Problem
-from dycktune.task.prompt import messages
-from dycktune.task.trace import STYLES, render
+from dycktune.tasks.dyck.problem import Problem
+from dycktune.tasks.dyck.prompt import messages
+from dycktune.tasks.dyck.trace import STYLES, render
 from dycktune.training.config import Config
 from dycktune.training.recipe import build
 from dycktune.training.run import fit

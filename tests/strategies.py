@@ -2,9 +2,9 @@
 
 from hypothesis import strategies as st
 
-from dycktune.task.brackets import PAIRS, Alphabet
-from dycktune.task.problem import Problem
-from dycktune.task.trace import STYLES
+from dycktune.tasks.dyck.brackets import PAIRS, Alphabet
+from dycktune.tasks.dyck.problem import Problem
+from dycktune.tasks.dyck.trace import STYLES
 
 styles = st.sampled_from(list(STYLES.values()))
 splits = st.sampled_from(["train", "eval", "test"])

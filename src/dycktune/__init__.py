@@ -9,19 +9,19 @@ if TYPE_CHECKING:
     from dycktune.evaluation.evaluate import evaluate
     from dycktune.inference.completion import complete
     from dycktune.selection import select
-    from dycktune.task.problem import Problem
-    from dycktune.task.verify import verify
+    from dycktune.tasks.dyck.problem import Problem
+    from dycktune.tasks.dyck.verify import verify
     from dycktune.training.run import train
 
 _HOMES = {
     "Corpus": "dycktune.data.corpus",
-    "Problem": "dycktune.task.problem",
+    "Problem": "dycktune.tasks.dyck.problem",
     "complete": "dycktune.inference.completion",
     "diagnose": "dycktune.diagnosis",
     "evaluate": "dycktune.evaluation.evaluate",
     "select": "dycktune.selection",
     "train": "dycktune.training.run",
-    "verify": "dycktune.task.verify",
+    "verify": "dycktune.tasks.dyck.verify",
 }
 
 __all__ = ["Corpus", "Problem", "complete", "diagnose", "evaluate", "select", "train", "verify"]

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from dycktune.cli import main
-from dycktune.task.problem import Problem
-from dycktune.task.trace import STYLES, render
+from dycktune.tasks.dyck.problem import Problem
+from dycktune.tasks.dyck.trace import STYLES, render
 
 RIGHT = render(Problem("(["), STYLES["compact"])
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from dycktune.data.corpus import Corpus, CorpusSpec, Shard, Tally, problem_row
 from dycktune.errors import ConfigError, CorpusError
-from dycktune.task.prompt import messages
-from dycktune.task.sampling import SPLITS, held
-from dycktune.task.trace import STYLES, render
-from dycktune.task.verify import verify
+from dycktune.tasks.dyck.prompt import messages
+from dycktune.tasks.dyck.sampling import SPLITS, held
+from dycktune.tasks.dyck.trace import STYLES, render
+from dycktune.tasks.dyck.verify import verify
 from strategies import seeds, splits, styles
 
 lengths = st.tuples(st.integers(2, 24), st.integers(0, 12)).map(lambda pair: (pair[0], pair[0] + pair[1]))

@@ -9,8 +9,8 @@ from dycktune.data.corpus import Corpus, CorpusSpec, problem_row
 from dycktune.data.files import write_rows
 from dycktune.data.rows import Example, read_examples
 from dycktune.errors import DataError
-from dycktune.task.prompt import messages
-from dycktune.task.trace import STYLES, render
+from dycktune.tasks.dyck.prompt import messages
+from dycktune.tasks.dyck.trace import STYLES, render
 from strategies import problems, styles
 
 USER = {"role": "user", "content": "What is 2 + 2?"}

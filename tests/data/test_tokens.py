@@ -10,9 +10,9 @@ from dycktune.data.tokens import IGNORED, LossWeights, tokenize
 from dycktune.errors import DataError, ModelError
 from dycktune.models.chat import end_of_turn, prompt_ids
 from dycktune.models.tiny.vocabulary import build_tokenizer
-from dycktune.task.problem import Problem
-from dycktune.task.prompt import messages
-from dycktune.task.trace import ANSWER_MARKER, STYLES, render
+from dycktune.tasks.dyck.problem import Problem
+from dycktune.tasks.dyck.prompt import messages
+from dycktune.tasks.dyck.trace import ANSWER_MARKER, STYLES, render
 from small_models import FAMILIES, make_tokenizer
 
 tokenizer_of = cache(make_tokenizer)

@@ -5,10 +5,10 @@ import pytest
 from dycktune.evaluation import answers as module
 from dycktune.evaluation.answers import Answers, answers, joined
 from dycktune.inference.completion import Completion
-from dycktune.inference.plain import Prompt, Reply
+from dycktune.inference.reference import Prompt, Reply
 from dycktune.models.loading import LoadedModel
-from dycktune.task.trace import STYLES, render
-from dycktune.task.verify import verify
+from dycktune.tasks.dyck.trace import STYLES, render
+from dycktune.tasks.dyck.verify import verify
 from small_models import make_model, make_tokenizer
 from small_runs import examples
 

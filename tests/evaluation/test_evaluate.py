@@ -5,11 +5,11 @@ import torch
 
 from dycktune.evaluation import evaluate as module
 from dycktune.evaluation.evaluate import DecodingError, evaluate
-from dycktune.inference import greedy
+from dycktune.inference import speculative
 from dycktune.inference.completion import complete
-from dycktune.inference.plain import generate as plain
+from dycktune.inference.reference import generate as plain
 from dycktune.models.loading import LoadedModel
-from dycktune.task.problem import Problem
+from dycktune.tasks.dyck.problem import Problem
 from small_models import make_model, make_tokenizer
 
 PROBLEMS = [Problem(prefix) for prefix in ("(", "([", "{", "(()", "[[")]

@@ -6,12 +6,12 @@ from transformers import AutoModelForCausalLM
 
 from dycktune.data.corpus import Corpus, CorpusSpec
 from dycktune.inference.completion import Asker, complete
-from dycktune.inference.greedy import decode
-from dycktune.inference.plain import generate
+from dycktune.inference.speculative import decode
+from dycktune.inference.reference import generate
 from dycktune.models.chat import reply_text
 from dycktune.models.loading import BUILTIN, LoadedModel, load
 from dycktune.runs import RunFolder
-from dycktune.task.problem import Problem
+from dycktune.tasks.dyck.problem import Problem
 from dycktune.training.recipe import build
 from dycktune.training.run import train
 

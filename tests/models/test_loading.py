@@ -6,7 +6,7 @@ from peft import LoraConfig, get_peft_model
 
 from dycktune.errors import ModelError
 from dycktune.evaluation.agreement import agreement
-from dycktune.inference.plain import Prompt
+from dycktune.inference.reference import Prompt
 from dycktune.models.card import ModelCard
 from dycktune.models.loading import load, load_base
 from dycktune.models.merging import merge

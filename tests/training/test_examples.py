@@ -1,9 +1,9 @@
 import re
 from itertools import pairwise
 
-from dycktune.models.positions import number_brackets
+from dycktune.models.tiny.positions import number_brackets
 from dycktune.models.tiny.vocabulary import build_tokenizer
-from dycktune.task.trace import ANSWER_MARKER
+from dycktune.tasks.dyck.trace import ANSWER_MARKER
 from dycktune.training.config import Config, DataSection
 from dycktune.training.examples import load_examples
 

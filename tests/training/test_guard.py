@@ -18,7 +18,7 @@ from dycktune.training import guard
 from dycktune.training.config import GuardSection
 from dycktune.training.snapshot import Snapshot
 from dycktune.training.trainer import WeightedLossTrainer
-from dycktune.training.watch import Watch
+from dycktune.training.divergence import Watch
 from small_runs import fit_small, small_config
 from spoilt_trainer import not_a_number_at, trainer_with
 from weighted_rows import logged

@@ -48,6 +48,6 @@ def test_an_evaluation_that_cannot_be_trusted_stops_the_run(tmp_path, monkeypatc
     def differ(*_: object, **__: object):
         raise DecodingError("plain generate wrote another text")
 
-    monkeypatch.setattr("dycktune.evaluation.together.answers", differ)
+    monkeypatch.setattr("dycktune.evaluation.distributed.answers", differ)
     with pytest.raises(DecodingError, match="another text"):
         fit_small(tmp_path / "stopped", config=JUDGED)

@@ -11,11 +11,11 @@ from cyclopts import Parameter
 
 from dycktune.errors import DycktuneError, ModelError, SequenceError
 from dycktune.runs import RUNS, newest_selected
-from dycktune.task.problem import Problem
+from dycktune.tasks.dyck.problem import Problem
 
 if TYPE_CHECKING:
     from dycktune.inference.completion import Asker, Completion
-    from dycktune.inference.plain import Prompt
+    from dycktune.inference.reference import Prompt
     from dycktune.models.loading import LoadedModel
 
 _Row = TypeVar("_Row")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from dycktune.errors import ConfigError, DataError
-from dycktune.task.problem import Problem
+from dycktune.tasks.dyck.problem import Problem
 
 if TYPE_CHECKING:
     from dycktune.evaluation.evaluate import Evaluation
@@ -55,7 +55,7 @@ def evaluate(
         raise ConfigError("--data and --benchmark exclude each other; evaluate one after the other")
     problems = _problems(data, benchmark, count=count, lengths=(min_length, max_length), seed=seed)
     from dycktune import ranks
-    from dycktune.evaluation.together import evaluate_together
+    from dycktune.evaluation.distributed import evaluate_together
     from dycktune.models.loading import load
 
     ranks.join()
@@ -108,7 +108,7 @@ def _problems(
     data: Path | None, benchmark: Path | None, *, count: int, lengths: tuple[int, int], seed: int
 ) -> list[Problem]:
     if benchmark is not None:
-        from dycktune.evaluation.benchmark import read_benchmark
+        from dycktune.tasks.dyck.benchmark import read_benchmark
 
         return read_benchmark(benchmark)
     if data is not None:

@@ -11,7 +11,7 @@ from dycktune.errors import ConfigError
 from dycktune.runs import RUNS
 
 if TYPE_CHECKING:
-    from dycktune.task.problem import Problem
+    from dycktune.tasks.dyck.problem import Problem
     from dycktune.training.config import Config
 
 TEST_PROBLEMS = 1000
@@ -139,10 +139,10 @@ def _select(out: Path) -> None:
 
 def _evaluate(out: Path, trained_on: set[str], benchmark: Path | None) -> None:
     from dycktune.commands.evaluate import evaluation_report, overlap_report
-    from dycktune.evaluation.benchmark import read_benchmark
+    from dycktune.tasks.dyck.benchmark import read_benchmark
     from dycktune.evaluation.evaluate import evaluate
     from dycktune.models.loading import load
-    from dycktune.task.shapes import SHAPES, held_out
+    from dycktune.tasks.dyck.shapes import SHAPES, held_out
 
     loaded = load(str(out))
     with _stage("Evaluation of the tuned model on test problems it has never met"):

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dycktune.data.census import Census
+    from dycktune.data.statistics import Census
     from dycktune.data.tokens import LossWeights
-    from dycktune.models.audit import Audit
+    from dycktune.tasks.dyck.tokenizer_audit import Audit
 
 GENERATED = 500
 """Problems that are counted where no data file is named."""
@@ -39,12 +39,12 @@ def tokens(
     marker
         Text that begins the answer.
     """
-    from dycktune.data.census import census
+    from dycktune.data.statistics import census
     from dycktune.data.rows import read_examples
     from dycktune.data.tokens import LossWeights, tokenize
-    from dycktune.models.audit import audit
+    from dycktune.tasks.dyck.tokenizer_audit import audit
     from dycktune.models.loading import load_tokenizer
-    from dycktune.task.brackets import Alphabet
+    from dycktune.tasks.dyck.brackets import Alphabet
     from dycktune.training.config import DataSection
     from dycktune.training.examples import generate
 

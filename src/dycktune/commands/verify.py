@@ -26,8 +26,8 @@ def verify(
     json
         Print the verdict as one JSON object.
     """
-    from dycktune.task.problem import Problem
-    from dycktune.task.verify import verify as judge
+    from dycktune.tasks.dyck.problem import Problem
+    from dycktune.tasks.dyck.verify import verify as judge
 
     verdict = judge(Problem.parse(sequence), _read(response))
     print(jsonlib.dumps(verdict.to_json(), ensure_ascii=False) if json else verdict.summary())

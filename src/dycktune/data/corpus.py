@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 from dycktune.data.workers import OrderedMap, ordered_map
 from dycktune.errors import ConfigError, CorpusError
-from dycktune.task.brackets import depth_of
-from dycktune.task.problem import Problem
-from dycktune.task.prompt import messages
-from dycktune.task.sampling import SPLITS, Space, held, shard_of
-from dycktune.task.stream import Stream
-from dycktune.task.trace import TraceStyle, render, style_named
+from dycktune.tasks.dyck.brackets import depth_of
+from dycktune.tasks.dyck.problem import Problem
+from dycktune.tasks.dyck.prompt import messages
+from dycktune.tasks.dyck.sampling import SPLITS, Space, held, shard_of
+from dycktune.tasks.dyck.stream import Stream
+from dycktune.tasks.dyck.trace import TraceStyle, render, style_named
 
 Row = dict[str, Any]
 """A problem as a trainer reads it: `{"messages": [user, assistant], "problem": {"prefix": …}}`."""

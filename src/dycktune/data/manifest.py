@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dycktune.data.corpus import CorpusSpec, Shard, Tally
 from dycktune.runs import write_json
-from dycktune.task.stream import STREAM_VERSION
+from dycktune.tasks.dyck.stream import STREAM_VERSION
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from dycktune.data.files import LocatedRow, read_rows
 from dycktune.errors import DataError, SequenceError
-from dycktune.task.problem import Problem
+from dycktune.tasks.dyck.problem import Problem
 
 _SHAPES = '{"messages": [...]}, [{"role": ..., "content": ...}, ...] or {"prompt": ..., "completion": ...}'
 

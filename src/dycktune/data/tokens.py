@@ -11,8 +11,8 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 from dycktune.data.rows import Example
 from dycktune.errors import DataError, ModelError
 from dycktune.models.chat import completion_text, end_of_turn, opens_think, prompt_ids
-from dycktune.models.positions import number_brackets
-from dycktune.task.trace import ANSWER_MARKER
+from dycktune.models.tiny.positions import number_brackets
+from dycktune.tasks.dyck.trace import ANSWER_MARKER
 
 IGNORED = -100
 """The label of a token that carries no loss."""

@@ -6,11 +6,11 @@ from typing import NamedTuple
 from dycktune.data.rows import Example
 from dycktune.evaluation.evaluate import SAMPLE, evaluate
 from dycktune.inference.completion import Asker
-from dycktune.inference.greedy import decode
-from dycktune.inference.plain import Prompt
+from dycktune.inference.speculative import decode
+from dycktune.inference.reference import Prompt
 from dycktune.models.chat import prompt_ids, reply_text
 from dycktune.models.loading import LoadedModel
-from dycktune.task.problem import Problem
+from dycktune.tasks.dyck.problem import Problem
 
 
 class Answers(NamedTuple):

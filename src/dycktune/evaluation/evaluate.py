@@ -9,9 +9,9 @@ from typing import Any
 from dycktune.errors import DycktuneError
 from dycktune.evaluation.metrics import Proportion
 from dycktune.inference.completion import Completion, complete
-from dycktune.inference.plain import Prompt, generate
+from dycktune.inference.reference import Prompt, generate
 from dycktune.models.loading import LoadedModel
-from dycktune.task.problem import Problem
+from dycktune.tasks.dyck.problem import Problem
 
 SAMPLE = 32
 """Rows of every evaluation of which a stretch is decoded again with plain `generate`, and must come out the same."""

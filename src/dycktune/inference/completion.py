@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from dycktune.errors import SequenceError
-from dycktune.inference.drafting import TraceDraft
-from dycktune.inference.greedy import decode
-from dycktune.inference.plain import Prompt, Reply
+from dycktune.inference.drafts import TraceDraft
+from dycktune.inference.speculative import decode
+from dycktune.inference.reference import Prompt, Reply
 from dycktune.models.chat import end_of_turn, opens_think, prompt_ids, reply_text
 from dycktune.models.loading import LoadedModel
-from dycktune.task.problem import Problem
-from dycktune.task.prompt import messages
-from dycktune.task.trace import TraceStyle, style_named
-from dycktune.task.verify import Verdict, verify
+from dycktune.tasks.dyck.problem import Problem
+from dycktune.tasks.dyck.prompt import messages
+from dycktune.tasks.dyck.trace import TraceStyle, style_named
+from dycktune.tasks.dyck.verify import Verdict, verify
 
 DEFAULT_STYLE = "compact"
 """How a model without a card is asked."""

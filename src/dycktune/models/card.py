@@ -6,8 +6,8 @@ from pathlib import Path
 
 from dycktune.errors import ModelError
 from dycktune.runs import write_json
-from dycktune.task.prompt import PROMPT_VERSION
-from dycktune.task.trace import ANSWER_MARKER
+from dycktune.tasks.dyck.prompt import PROMPT_VERSION
+from dycktune.tasks.dyck.trace import ANSWER_MARKER
 
 CARD_NAME = "dycktune.json"
 

@@ -15,7 +15,7 @@ from dycktune.data.rows import Example
 from dycktune.errors import ModelError, RunError
 from dycktune.evaluation.agreement import Agreement, agreement
 from dycktune.evaluation.answers import Answers, joined, question
-from dycktune.evaluation.together import answers_together
+from dycktune.evaluation.distributed import answers_together
 from dycktune.models.loading import load
 from dycktune.models.merging import merge, replace_folder
 from dycktune.runs import Checkpoint, RunFolder, read_json, write_json

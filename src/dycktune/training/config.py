@@ -6,8 +6,8 @@ Defaults are those of the 1.5B recipes. `recipe.load` reads a file and the comma
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, NamedTuple
 
-from dycktune.task.brackets import PAIRS
-from dycktune.task.trace import ANSWER_MARKER, STYLES
+from dycktune.tasks.dyck.brackets import PAIRS
+from dycktune.tasks.dyck.trace import ANSWER_MARKER, STYLES
 
 
 class Range(NamedTuple):

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from dycktune.data.corpus import Corpus, CorpusSpec
 from dycktune.data.rows import Example, read_examples
 from dycktune.models.tiny.vocabulary import position_token
-from dycktune.task.prompt import messages
-from dycktune.task.trace import render, style_named
+from dycktune.tasks.dyck.prompt import messages
+from dycktune.tasks.dyck.trace import render, style_named
 from dycktune.training.config import Config, DataSection
 
 

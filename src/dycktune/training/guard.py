@@ -23,7 +23,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState
 from dycktune.errors import ConfigError
 from dycktune.runs import RunFolder
 from dycktune.training.snapshot import Shelf, Snapshot, scale_learning_rate
-from dycktune.training.watch import Trouble, Watch
+from dycktune.training.divergence import Trouble, Watch
 
 SNAPSHOT_EVERY = 10
 """Steps between two snapshots: the most a rollback loses beside the steps it took to notice."""

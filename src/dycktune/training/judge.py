@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dycktune.data.rows import Example
 from dycktune.evaluation.answers import Answers, answers
 from dycktune.evaluation.metrics import answered
-from dycktune.evaluation.together import answers_together
+from dycktune.evaluation.distributed import answers_together
 from dycktune.models.card import ModelCard
 from dycktune.models.loading import LoadedModel
 from dycktune.runs import RunFolder

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import Trainer
 
-from dycktune.training.watch import Watch
+from dycktune.training.divergence import Watch
 
 RECENT = 3
 """Recent snapshots kept: with a new one every few steps, the newest may be too young to be trusted."""

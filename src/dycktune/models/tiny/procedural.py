@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from dycktune.models.tiny.vocabulary import END, MAX_NUMBER, number_piece, pieces, position_token
-from dycktune.task.brackets import PAIRS
-from dycktune.task.trace import ADD_MARKER
+from dycktune.tasks.dyck.brackets import PAIRS
+from dycktune.tasks.dyck.trace import ADD_MARKER
 
 _PIECES = [piece for piece in pieces() if piece not in ("\n", " ")]
 _BRACKETS = [bracket for pair in PAIRS for bracket in pair]

@@ -10,10 +10,10 @@ decoded exactly.
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from dycktune.task.brackets import PAIRS
-from dycktune.task.problem import Problem
-from dycktune.task.prompt import build_prompt
-from dycktune.task.trace import ADD_MARKER, ANSWER_MARKER, CLOSING_MARKER, STYLES, render
+from dycktune.tasks.dyck.brackets import PAIRS
+from dycktune.tasks.dyck.problem import Problem
+from dycktune.tasks.dyck.prompt import build_prompt
+from dycktune.tasks.dyck.trace import ADD_MARKER, ANSWER_MARKER, CLOSING_MARKER, STYLES, render
 
 MAX_NUMBER = 820
 """The largest number that is one token: positions of a 400-bracket tower and its closing, and some room."""

@@ -1,1 +1,0 @@
-"""The task: brackets, problems, traces, the prompt and the verifier."""

@@ -1,0 +1,1 @@
+"""Tasks: questions with a verifiable answer, each behind the protocol of `tasks.base`."""

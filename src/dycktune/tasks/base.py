@@ -1,0 +1,366 @@
+"""What a task is: items, the messages a model is asked with, the solution it learns, the verdict on a reply.
+
+A task is a subclass of `Task`, found by name: the built-in ones, those that `register` names, and those of installed
+packages (entry points of the group `dycktune.tasks`). Everything above this module knows a task only by this class.
+"""
+
+import json
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from difflib import get_close_matches
+from importlib import import_module, metadata
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
+
+from dycktune import schema
+from dycktune.errors import ConfigError, CorpusError, SequenceError
+from dycktune.tasks.splits import MAX_MISSES, DrawnStream, Stream
+
+ANSWER_MARKER = "FINAL ANSWER: "
+"""The text that begins the answer, unless a recipe names another (`loss.marker`)."""
+
+DEFAULT_TASK = "dyck"
+
+Message = dict[str, str]
+"""`{"role": …, "content": …}`."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question of a task. A subclass is a frozen dataclass of plain values."""
+
+    @property
+    def key(self) -> str:
+        """The same for the same question; its hash decides the split. By default all fields as JSON."""
+        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+
+    def to_row(self) -> dict[str, Any]:
+        """The fields that a data row holds beside its messages; `Task.from_row` reads them back."""
+        return {"problem": asdict(self)}
+
+
+I = TypeVar("I", bound=Item)  # noqa: E741 - item
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demonstration:
+    """A question and the reply that is learned."""
+
+    prompt: list[Message]
+    """The messages before the reply."""
+    completion: str
+    """The assistant's text: the answer, with or without the reasoning before it."""
+    reasoning: str | None = None
+    """The reasoning, where the data keeps it apart from the completion."""
+    unsupervised: tuple[str, ...] = ()
+    """Regular expressions of unpredictable text; the first match of each in the reply carries no loss."""
+
+
+@dataclass(frozen=True)
+class WrongStep:
+    """The first line of a reply that differs from what the correct solution has there."""
+
+    name: str
+    """The step that belongs there, such as `Thought 3`, or `line 12` past the end of the correct solution."""
+    kind: str
+    """The kind of step; `prose` for a line of no known kind, `missing` where the reply ends before the step,
+    `extra` where it goes on after the last."""
+    line: int
+    """In the reply, from 1."""
+    reason: str
+    """One sentence: what the line says and what it should say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a verifier says of a reply."""
+
+    correct: bool | None
+    """Whether the final answer is right; None where the right answer is not known."""
+    answer: str | None
+    """The final answer as it was read; None where there is none."""
+    reason: str | None = None
+    """Why the answer is not right, in one sentence; a slip of format is named as such."""
+    format_ok: bool
+    """Whether the reply has the form that the task asks for."""
+    trace_valid: bool | None = None
+    """Whether the answer is right, the format held, and every step is right; None for a task without verified steps."""
+    first_wrong_step: WrongStep | None = None
+
+    @property
+    def passed(self) -> bool:
+        """The answer is right, and no step is wrong; a bare right answer passes too."""
+        return self.correct is True and self.first_wrong_step is None
+
+    def to_json(self) -> dict[str, Any]:
+        """The verdict as plain values."""
+        return asdict(self)
+
+    def summary(self) -> str:
+        """The verdict in words: a line each for answer, steps and format."""
+        lines = [f"answer  {self._answer_in_words()}"]
+        if self.trace_valid is not None:
+            lines.append(f"steps   {self._steps_in_words()}")
+        return "\n".join([*lines, f"format  {'held' if self.format_ok else 'broken'}"])
+
+    def _answer_in_words(self) -> str:
+        if self.correct is None:
+            return f"not verified ({self.answer})" if self.answer else f"none ({self.reason})"
+        if self.correct:
+            return "right"
+        found = f"wrong ({self.answer})" if self.answer else "none"
+        return f"{found}: {self.reason}" if self.reason else found
+
+    def _steps_in_words(self) -> str:
+        step = self.first_wrong_step
+        return "every step right" if step is None else f"line {step.line}: {step.reason}"
+
+
+class Draft(Protocol):
+    """Guesses how a reply continues. It makes decoding faster and never decides what is decoded."""
+
+    failed: bool
+    """Whether the reply left the form that can be guessed; it stays so."""
+
+    def advance(self, text: str) -> int:
+        """Take in the complete lines at the beginning of `text`; returns how many characters they are."""
+        ...
+
+    def continuation(self, partial: str, *, limit: int) -> str | None:
+        """About `limit` characters that are likely to follow the lines taken in and `partial`; None for no guess."""
+        ...
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """A task without options."""
+
+
+class Task(ABC, Generic[I]):
+    """One kind of question with a verifiable answer.
+
+    A subclass sets `name`, `item_type` and, if it has any, `Options`. It writes `messages`, `solution`, `verify`, and
+    `draw` where it generates its items.
+    """
+
+    name: ClassVar[str]
+    item_type: ClassVar[type[Any]]
+    """The type of its items, a subclass of `Item`."""
+    Options: ClassVar[type] = NoOptions
+    """A frozen dataclass: the fields of `[task]` in a recipe, each with a docstring."""
+    version: ClassVar[int] = 1
+    """Raised with every change of the messages or of the form of a solution. Models record theirs."""
+
+    def __init__(self, options: Any = None, *, marker: str = ANSWER_MARKER) -> None:
+        """Make the task.
+
+        Args:
+            options: An instance of `Options`; the defaults when None.
+            marker: The text that begins the answer.
+        """
+        self.options = self.Options() if options is None else options
+        self.marker = marker
+
+    @property
+    def reference(self) -> str:
+        """The name that `make_task` takes."""
+        return self.name
+
+    @abstractmethod
+    def messages(self, item: I) -> list[Message]:
+        """The conversation that asks a model for `item`."""
+
+    @abstractmethod
+    def solution(self, item: I) -> str | None:
+        """The reply that is learned: reasoning, marker, answer. None where the answer is not known."""
+
+    @abstractmethod
+    def verify(self, item: I, reply: str) -> Verdict:
+        """Judge a reply. Never raises, whatever the reply holds."""
+
+    def draw(self, rng: random.Random) -> I:
+        """One random item, of any split.
+
+        Raises:
+            ConfigError: the task does not generate items.
+        """
+        raise ConfigError(f"task {self.name} generates no items; name data files (data.train and data.eval)")
+
+    def stream(self, split: str, *, seed: int) -> Stream[I]:
+        """The indexed stream of a split. By default item i is drawn with random numbers of its own."""
+        return DrawnStream(
+            name=self.reference,
+            version=self.version,
+            draw=self.draw,
+            groups_of=self.groups,
+            split=split,
+            seed=seed,
+        )
+
+    def items(self, split: str, *, count: int, seed: int = 0) -> Iterator[I]:
+        """The first `count` distinct items of a split; no item is in two splits.
+
+        Raises:
+            CorpusError: the split holds fewer.
+        """
+        stream = self.stream(split, seed=seed)
+        stream.require(count)
+        yield from distinct((stream.take([i])[0] for i in range(2**62)), count, where=f"the {split} split")
+
+    def groups(self, item: I) -> dict[str, str]:
+        """The rows of the result tables that `item` counts in, such as `{"length": "9-16"}`."""
+        del item
+        return {}
+
+    def draft(self, item: I, *, before_answer: str = "") -> Draft | None:
+        """A guess of how a reply continues after a wrong step; None for no guess.
+
+        Args:
+            item: What was asked.
+            before_answer: Text that the chat template puts before the answer marker.
+        """
+        del item, before_answer
+        return None
+
+    def demonstration(self, item: I, *, seed: int | None = None) -> Demonstration:
+        """What a model learns of `item`; with a seed, as training data, which a task may augment.
+
+        Raises:
+            ConfigError: the task has no solution to this item.
+        """
+        del seed
+        solution = self.solution(item)
+        if solution is None:
+            raise ConfigError(f"task {self.name} has no solution to {item.key}, so a model cannot learn it")
+        return Demonstration(prompt=self.messages(item), completion=solution)
+
+    def from_row(self, row: Mapping[str, Any], demonstration: Demonstration) -> I:
+        """The item of a data row, from the fields that `Item.to_row` wrote or from the row's own messages.
+
+        Raises:
+            DycktuneError: the row holds no item of this task; the message names the field.
+        """
+        del demonstration
+        problem = row.get("problem")
+        names = [field.name for field in fields(self.item_type)]
+        if not isinstance(problem, Mapping) or set(names) - problem.keys():
+            raise SequenceError(
+                f"problem: task {self.name} needs an object with {', '.join(names)} here; for rows of your own, "
+                "train with task.name = 'marked_answer'"
+            )
+        return self.item_type(**{name: problem[name] for name in names})
+
+    def from_text(self, text: str, *, answer: str | None = None) -> I:
+        """The item that a person typed.
+
+        Args:
+            text: The question.
+            answer: The right answer, for a task whose questions do not determine it.
+
+        Raises:
+            DycktuneError: the text is no question of this task.
+        """
+        del text, answer
+        raise ConfigError(f"task {self.name} takes no typed questions; give a data file")
+
+    def completion_row(self, item: I, text: str, verdict: Verdict) -> dict[str, Any]:
+        """The row that `complete --json` prints for a reply."""
+        del item
+        return {"text": text, **verdict.to_json()}
+
+
+def distinct(items: Iterator[I], count: int, *, where: str) -> Iterator[I]:
+    """The first `count` distinct ones of an endless sequence.
+
+    Raises:
+        CorpusError: the last `MAX_MISSES` were all repeated, so no new one is to be expected.
+    """
+    seen: set[str] = set()
+    misses = 0
+    for item in items:
+        misses = misses + 1 if item.key in seen else 0
+        if misses > MAX_MISSES:
+            raise CorpusError(
+                f"{count} distinct items asked for, but {where} gave {len(seen)} and then {MAX_MISSES:,} repeated "
+                "ones; ask for fewer, or for a wider range of items"
+            )
+        if misses:
+            continue
+        seen.add(item.key)
+        yield item
+        if len(seen) == count:
+            return
+
+
+_BUILTIN = {
+    "dyck": "dycktune.tasks.dyck.task:Dyck",
+    "marked_answer": "dycktune.tasks.marked_answer:MarkedAnswer",
+    "arithmetic": "dycktune.tasks.arithmetic:Arithmetic",
+    "gym": "dycktune.tasks.gym:Gym",
+}
+_REGISTERED: dict[str, type[Task]] = {}
+ENTRY_POINTS = "dycktune.tasks"
+
+
+def register(kind: type[Task]) -> type[Task]:
+    """Make a task known by its name in this process; usable as a decorator."""
+    _REGISTERED[kind.name] = kind
+    return kind
+
+
+def task_names() -> list[str]:
+    """Every name that `make_task` knows."""
+    installed = [entry.name for entry in metadata.entry_points(group=ENTRY_POINTS)]
+    return list(dict.fromkeys([*_BUILTIN, *_REGISTERED, *installed]))
+
+
+def task_type(reference: str) -> type[Task]:
+    """The class behind a task's name; in `gym:NAME` the part before the colon is the name.
+
+    Raises:
+        ConfigError: no task has this name.
+    """
+    name = reference.partition(":")[0]
+    if name in _REGISTERED:
+        return _REGISTERED[name]
+    if name in _BUILTIN:
+        module, _, attribute = _BUILTIN[name].partition(":")
+        return getattr(import_module(module), attribute)
+    for entry in metadata.entry_points(group=ENTRY_POINTS, name=name):
+        return cast("type[Task]", entry.load())
+    close = get_close_matches(name, task_names(), n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(task_names())}"
+    raise ConfigError(f"unknown task {reference!r}; {hint}")
+
+
+def make_task(
+    reference: str = DEFAULT_TASK,
+    options: Mapping[str, Any] | None = None,
+    *,
+    marker: str = ANSWER_MARKER,
+    texts: bool = False,
+) -> Task:
+    """The task of this name with these options.
+
+    Args:
+        reference: A name of `task_names`, or `gym:NAME`.
+        options: Fields of the task's `Options`.
+        marker: The text that begins the answer.
+        texts: Whether the options are a command line's texts, such as "5" for 5.
+
+    Raises:
+        ConfigError: no such task, or an option that is unknown or impossible; all of them are named.
+    """
+    kind = task_type(reference)
+    values = dict(options or {})
+    if ":" in reference:
+        values["dataset"] = reference.partition(":")[2]
+    return kind(schema.build(kind.Options, values, source=f"task {reference}", texts=texts), marker=marker)
+
+
+def options_of(task: Task) -> dict[str, Any]:
+    """The options of a task as plain values, without those that are None."""
+    assert is_dataclass(task.options)
+    values = asdict(cast("Any", task.options))
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,167 @@
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dycktune.inference import speculative
+from dycktune.inference.speculative import decode
+from dycktune.inference.reference import Prompt, batches, generate
+from dycktune.models.loading import LoadedModel
+from small_models import make_model, make_tokenizer
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    tokenizer = make_tokenizer()
+    return LoadedModel(model=make_model(tokenizer).eval(), tokenizer=tokenizer, card=None, reference="random")
+
+
+ids = st.lists(st.integers(10, 250), min_size=1, max_size=12)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A draft that tells the same ids whatever has been written."""
+
+    told: tuple[int, ...]
+
+    def __call__(self, written, room):
+        return self.told[len(written) :][:room]
+
+
+prompts = st.lists(
+    st.builds(Prompt, ids=ids, limit=st.integers(1, 12), draft=st.none() | st.builds(Told, ids.map(tuple))),
+    min_size=1,
+    max_size=5,
+)
+
+
+def half_right(loaded, prompt: Prompt, wrong_at: list[int]) -> Prompt:
+    """The row with a draft that is its true reply, but for a token here and there."""
+    (reply,) = generate(loaded, [prompt])
+    return replace(prompt, draft=Told(tuple(token ^ (i in wrong_at) for i, token in enumerate(reply.ids))))
+
+
+@given(prompts, st.lists(st.integers(0, 11)), st.randoms())
+@settings(max_examples=20)
+def test_whatever_the_draft_and_the_company_the_reply_is_that_of_plain_generate(loaded, rows, wrong_at, rng):
+    alone = [generate(loaded, [row])[0].ids for row in rows]
+    drafted = [half_right(loaded, row, wrong_at) if rng.random() < 0.5 else row for row in rows]
+    order = rng.sample(range(len(rows)), len(rows))
+    together = decode(loaded, [drafted[i] for i in order])
+    assert [reply.ids for reply in together] == [alone[i] for i in order]
+
+
+@given(prompts)
+@settings(max_examples=10)
+def test_a_reply_is_the_argmax_of_a_forward_pass_at_every_step(loaded, rows):
+    for row, reply in zip(rows, decode(loaded, rows), strict=True):
+        written = [*reply.ids, loaded.tokenizer.eos_token_id] if reply.finished else reply.ids
+        with torch.inference_mode():
+            logits_TV = loaded.model(torch.tensor([row.ids + written])).logits[0]
+        assert logits_TV[len(row.ids) - 1 : -1].argmax(-1).tolist() == written
+
+
+@pytest.fixture
+def passes(loaded, monkeypatch) -> list[int]:
+    """The model writes 21, 22, 20 over and over; a list that grows with each of its forward passes."""
+    counted, forward = [], loaded.model.forward
+
+    def circling(*args, position_ids, **inputs):
+        counted.append(1)
+        output = forward(*args, position_ids=position_ids, **inputs)
+        following_BQ1 = 20 + (position_ids[:, -output.logits.shape[1] :, None] % 3)
+        output.logits = torch.zeros_like(output.logits).scatter_(-1, following_BQ1, 9.0)
+        return output
+
+    monkeypatch.setattr(loaded.model, "forward", circling)
+    return counted
+
+
+CIRCLE = tuple(20 + (i % 3) for i in range(1, 301))
+
+
+def test_a_right_draft_takes_one_forward_pass_however_long(loaded, passes):
+    (reply,) = decode(loaded, [Prompt(ids=[11, 12], limit=300, draft=Told(CIRCLE))])
+    assert (tuple(reply.ids), len(passes)) == (CIRCLE, 1)
+
+
+def test_a_row_that_goes_round_in_a_circle_takes_few_passes_without_a_draft(loaded, passes):
+    """Prompt look-up drafts it ever farther."""
+    (reply,) = decode(loaded, [Prompt(ids=[11, 12], limit=300)])
+    assert tuple(reply.ids) == CIRCLE
+    assert len(passes) < 20
+
+
+@given(prompts, st.integers(1, 200), st.integers(1, 100))
+@settings(max_examples=10)
+def test_the_budgets_change_no_reply(loaded, rows, budget, fresh):
+    expected = [reply.ids for reply in decode(loaded, rows)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(greedy.TOKENS_AT_ONCE, "cpu", budget)
+        patch.setitem(greedy.FRESH_AT_ONCE, "cpu", fresh)
+        patch.setitem(greedy.LOGITS_AT_ONCE, "cpu", budget * 100)
+        assert [reply.ids for reply in decode(loaded, rows)] == expected
+
+
+def test_each_row_keeps_its_own_limit(loaded):
+    replies = decode(loaded, [Prompt(ids=[11, 12], limit=3), Prompt(ids=[13], limit=7)])
+    assert all(r.finished or len(r.ids) == n for r, n in zip(replies, (3, 7), strict=True))
+
+
+def test_a_near_tie_is_decoded_again_alone_and_counted(loaded, monkeypatch):
+    monkeypatch.setitem(greedy.MARGIN, torch.float32, float("inf"))
+    rows = [Prompt(ids=[11, 12], limit=3, draft=Told((20, 21))), Prompt(ids=[13], limit=3)]
+    assert all(reply.alone for reply in decode(loaded, rows))
+
+
+def test_a_near_tie_that_alone_goes_the_other_way_is_what_alone_gives(loaded, monkeypatch):
+    """The tie lies at the third token, where decoding in company took another one."""
+    row = Prompt(ids=[11, 12], limit=8)
+    (alone,) = generate(loaded, [row])
+    other = greedy._Row(row, near=0.0, written=[*alone.ids[:2], alone.ids[2] ^ 1, 77, 78], decided=3)
+    assert greedy._canonical(loaded, other) == replace(alone, alone=True)
+
+
+def test_what_follows_the_last_near_tie_is_not_decoded_again(loaded, monkeypatch):
+    row = Prompt(ids=[11, 12], limit=8)
+    (reply,) = generate(loaded, [row])
+    limits = []
+    monkeypatch.setattr(
+        greedy, "generate", lambda model, rows: limits.append(rows[0].limit) or generate(model, rows)
+    )
+    found = greedy._canonical(loaded, greedy._Row(row, near=0.0, written=reply.ids, decided=3))
+    assert (found.ids, found.alone, limits) == (reply.ids, True, [3])
+
+
+def test_a_model_with_a_sliding_window_is_left_to_generate_and_progress_is_told(loaded):
+    windowed = replace(
+        loaded,
+        model=make_model(
+            loaded.tokenizer, use_sliding_window=True, sliding_window=4, max_window_layers=0
+        ).eval(),
+    )
+    rows = [half_right(windowed, Prompt(ids=[*range(10, 10 + n)], limit=6), [2]) for n in (1, 7, 12)]
+    told = []
+    replies = decode(windowed, rows, on_reply=told.append)
+    assert [reply.ids for reply in replies] == [generate(windowed, [row])[0].ids for row in rows]
+    assert told == [3]
+    assert not greedy._keeps_all(windowed)
+
+
+def test_progress_is_told_once_for_each_count_and_ends_with_all(loaded, monkeypatch):
+    monkeypatch.setitem(greedy.FRESH_AT_ONCE, "cpu", 1)
+    told = []
+    decode(loaded, [Prompt(ids=[11 + i], limit=1 + i) for i in range(4)], on_reply=told.append)
+    assert told == sorted(set(told))
+    assert told[-1] == 4
+
+
+@given(st.lists(st.integers(1, 50), max_size=20), st.integers(1, 200))
+def test_batches_keep_within_the_budget_and_lose_no_row(lengths, budget):
+    chunks = batches(lengths, budget)
+    assert sorted(i for chunk in chunks for i in chunk) == list(range(len(lengths)))
+    for chunk in chunks:
+        assert len(chunk) == 1 or len(chunk) * max(lengths[i] for i in chunk) <= budget

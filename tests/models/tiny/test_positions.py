@@ -1,0 +1,112 @@
+import re
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from dycktune.data.rows import Example
+from dycktune.data.tokens import LossWeights, tokenize
+from dycktune.models.tiny.positions import number_brackets
+from dycktune.models.tiny.vocabulary import build_tokenizer
+from dycktune.tasks.dyck.brackets import PAIRS
+from dycktune.tasks.dyck.problem import Problem
+from dycktune.tasks.dyck.prompt import messages
+from dycktune.tasks.dyck.trace import ANSWER_MARKER, STYLES, render
+
+TOKENIZER = build_tokenizer()
+PROBLEMS = st.text("".join(pair[0] for pair in PAIRS), min_size=1, max_size=30).map(Problem)
+
+
+@given(PROBLEMS, st.sampled_from(list(STYLES.values())))
+def test_numbering_vanishes_when_special_tokens_are_dropped(problem, style):
+    text = render(problem, style)
+    written = number_brackets(text, TOKENIZER, marker=ANSWER_MARKER)
+    ids = TOKENIZER(written, add_special_tokens=False)["input_ids"]
+    assert TOKENIZER.decode(ids, skip_special_tokens=True) == text
+    assert written.count("<|") == len(problem.full) + 2 * len(problem.closing) + 2
+    answer = re.findall(r"<\|(\d+)\|> ?(.)", written.partition(ANSWER_MARKER)[2])
+    assert answer == [(str(i), symbol) for i, symbol in enumerate(problem.full, start=1)]
+    steps = re.findall(r"^<\|(\d+)\|># Step \d+: add '<\|(\d+)\|>(.)'$", written, re.MULTILINE)
+    assert [(place, symbol) for place, _, symbol in steps] == answer[-len(problem.closing) :]
+    assert all(before == within for before, within, _ in steps)
+    assert f"\n<|{len(problem.full) + 1}|>{ANSWER_MARKER}" in written
+    assert written.endswith(f"{problem.full[-1]}<|{len(problem.full) + 1}|>")
+
+
+@given(PROBLEMS)
+def test_the_answer_weight_begins_at_the_marker_though_positions_split_it(problem):
+    style = STYLES["compact"]
+    example = Example(
+        prompt=messages(problem, style),
+        completion=render(problem, style),
+        reasoning=None,
+        prefix=problem.prefix,
+        source="test:1",
+    )
+    (row,) = tokenize([example], TOKENIZER, weights=LossWeights())
+    answer = TOKENIZER.decode(row.input_ids[row.answer_start :], skip_special_tokens=True)
+    assert answer == ANSWER_MARKER + " ".join(problem.full)
+
+
+LINES = st.sampled_from(
+    [
+        "# Thought 1: ( needs 2) over 0",
+        "# Thought 7",
+        "# Step 1: add ')'",
+        "# Step 9: add '",
+        "Closing brackets",
+        "",
+    ]
+)
+
+
+@given(st.lists(LINES, max_size=12), st.text("() ", max_size=12))
+@example(["# Step 1: add ')'", "# Step 2: add ')'", "# Step 3: add ')'"], "( )")
+def test_a_wrong_trace_is_numbered_too_however_many_steps_it_has(lines, answer):
+    text = "\n".join([*lines, ANSWER_MARKER + answer])
+    written = number_brackets(text, TOKENIZER, marker=ANSWER_MARKER)
+    ids = TOKENIZER(written, add_special_tokens=False)["input_ids"]
+    assert TOKENIZER.decode(ids, skip_special_tokens=True) == text
+    steps = [line for line in lines if line.startswith("# Step") and ": add '" in line]
+    assert written.count("<|") == len(answer.split(" ")) + 2 * len(steps) + 2
+
+
+@given(PROBLEMS)
+def test_what_every_trace_says_in_the_same_words_is_one_token(problem):
+    ids = TOKENIZER(render(problem, STYLES["compact"]), add_special_tokens=False)["input_ids"]
+    said = [TOKENIZER.decode([i]) for i in ids]
+    assert said.count("Closing brackets in reverse stack order") == 1
+    assert said.count(ANSWER_MARKER) == 1
+    assert said.count(" add '") == said.count("# Step") == len(problem.closing)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_encoded_and_decoded_exactly(text):
+    ids = TOKENIZER(text, add_special_tokens=False)["input_ids"]
+    assert TOKENIZER.decode(ids) == text
+
+
+def test_every_bracket_is_one_and_the_same_token_wherever_it_stands():
+    for bracket in "".join(PAIRS):
+        (alone,) = TOKENIZER(bracket, add_special_tokens=False)["input_ids"]
+        for text in (
+            f" {bracket}",
+            f"1{bracket} ",
+            f" 4{bracket};",
+            f"'{bracket}'",
+            f": {bracket} ",
+            f"<|7|>{bracket}",
+        ):
+            assert TOKENIZER(text, add_special_tokens=False)["input_ids"].count(alone) == 1
+        assert TOKENIZER(bracket * 3, add_special_tokens=False)["input_ids"] == [alone] * 3
+
+
+@given(PROBLEMS, st.lists(st.integers(0, 700), min_size=31, max_size=31).map(sorted))
+def test_the_answer_s_positions_are_those_of_the_thoughts_and_count_on_behind_them(problem, ahead):
+    def moved(place: str) -> int:
+        return int(place) + (ahead[min(int(place) - 1, problem.length)] if int(place) else 0)
+
+    text = render(problem, STYLES["compact"])
+    leaping = re.sub(r"(?<!# Step )\b\d+", lambda place: str(moved(place[0])), text)
+    written, expected = (number_brackets(t, TOKENIZER, marker=ANSWER_MARKER) for t in (leaping, text))
+    found = [int(place) for place in re.findall(r"<\|(\d+)\|>", written)]
+    assert found == [moved(place) for place in re.findall(r"<\|(\d+)\|>", expected)]
