@@ -1,5 +1,6 @@
 """What a user wrote, checked against a dataclass; every fault is told at once."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -24,7 +25,10 @@ def build(kind: type[T], values: Mapping[str, Any], *, source: str, texts: bool 
     """
     adapter = TypeAdapter(with_config(ConfigDict(extra="forbid"))(kind))
     try:
-        return adapter.validate_python(dict(values), strict=not texts)
+        if texts:
+            return adapter.validate_python(dict(values))
+        # Strict JSON has no other way to write a tuple or a nested dataclass than a list or an object.
+        return adapter.validate_json(json.dumps(dict(values), default=str), strict=True)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise ConfigError(f"{source}: " + "; ".join(faults)) from error
