@@ -44,7 +44,7 @@ def train(
     # Only now: loading torch takes seconds, and a faulty recipe should be told at once.
     from dycktune.training.run import train as run_training
 
-    run_training(chosen, run, resume=resume, report=show_metrics)
+    run_training(chosen, run, resume=resume, on_log=show_metrics)
     status = ranks.by_first(lambda: _diagnosed(run))
     if not no_select:
         select(run)

@@ -22,8 +22,8 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState
 
 from dycktune.errors import ConfigError
 from dycktune.runs import RunFolder
-from dycktune.training.snapshot import Shelf, Snapshot, scale_learning_rate
 from dycktune.training.divergence import Trouble, Watch
+from dycktune.training.snapshot import Shelf, Snapshot, scale_learning_rate
 
 SNAPSHOT_EVERY = 10
 """Steps between two snapshots: the most a rollback loses beside the steps it took to notice."""

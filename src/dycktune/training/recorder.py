@@ -7,14 +7,14 @@ from transformers import TrainerCallback, TrainerState
 
 from dycktune.runs import RunFolder
 
-Report = Callable[[dict[str, Any]], None]
+OnLog = Callable[[dict[str, Any]], None]
 """Takes each logged row as it comes: `step`, `max_steps` and the metrics."""
 
 
 class Recorder(TrainerCallback):
     """Writes the log as it grows and passes each row on."""
 
-    def __init__(self, run: RunFolder, report: Report | None):
+    def __init__(self, run: RunFolder, report: OnLog | None):
         self._run = run
         self._report = report
 
