@@ -60,11 +60,14 @@ class ScoreRow(TypedDict):
     """Positions of the answers with a step that does not verify."""
 
 
+GuardAction = Literal["rolled back", "skipped", "stopped"]
+
+
 class GuardRow(TypedDict):
     """A line of guard.jsonl: one intervention of the guard."""
 
     step: int
-    action: Literal["rolled back", "skipped", "stopped"]
+    action: GuardAction
     reason: str
     """`non_finite`, `loss`, `grad_norm`, `eval` or `data`."""
     evidence: dict[str, float]
