@@ -23,14 +23,14 @@ def on_three_ranks(monkeypatch):
     """Each rank's work is done here, one after another."""
     monkeypatch.setenv("WORLD_SIZE", "3")
 
-    def gathered(work):
+    def all_gather(work):
         results = []
         for rank in range(3):
             monkeypatch.setenv("RANK", str(rank))
             results.append(work())
         return results
 
-    monkeypatch.setattr(ranks, "gathered", gathered)
+    monkeypatch.setattr(ranks, "all_gather", all_gather)
 
 
 def test_three_ranks_evaluate_as_one_does_in_the_same_order(loaded, request):

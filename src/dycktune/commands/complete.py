@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 from cyclopts import Parameter
 
 from dycktune.errors import DycktuneError, ModelError, SequenceError
-from dycktune.runs import RUNS, newest_selected
+from dycktune.runs import RUNS, newest_selected_run
 from dycktune.tasks.base import Item, Task
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _load(model: str | None) -> "LoadedModel":
 
 
 def _newest() -> str:
-    run = newest_selected()
+    run = newest_selected_run()
     if run is None:
         raise ModelError(
             f"no --model given and no selected run under {RUNS}{Path('/')}; "

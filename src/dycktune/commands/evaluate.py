@@ -60,9 +60,9 @@ def evaluate(
     from dycktune.evaluation.distributed import evaluate_distributed
     from dycktune.models.loading import load
 
-    ranks.join()
-    main = ranks.rank() == 0
-    progress = _progress(len(ranks.share(items))) if main else None
+    ranks.initialize()
+    main = ranks.is_main()
+    progress = _progress(len(ranks.shard(items))) if main else None
     evaluation = evaluate_distributed(lambda: load(model), chosen, items, on_reply=progress)
     if not main:
         return 0

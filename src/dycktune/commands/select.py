@@ -19,7 +19,7 @@ def select(run: Path, *, by: Literal["exact_match", "eval_loss"] | None = None) 
     from dycktune import ranks
     from dycktune.selection import select as choose
 
-    main = ranks.rank() == 0
+    main = ranks.is_main()
     selection = choose(run, by=by, on_progress=print if main else lambda _: None)
     if not main:
         return 0

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dycktune.data.corpus import Corpus, Shard
-from dycktune.runs import write_json
+from dycktune.files import write_json
 from dycktune.tasks.base import options_of
 from dycktune.tasks.splits import Tally
 

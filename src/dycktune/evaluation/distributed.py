@@ -32,11 +32,11 @@ def evaluate_distributed(
     """
 
     def own_share() -> list[Completion]:
-        rows = -(-sample // ranks.count())
-        found = evaluate(load(), task, ranks.share(items), sample=rows, on_reply=on_reply)
-        return found.completions if ranks.count() == 1 else list(map(_without_draft, found.completions))
+        rows = -(-sample // ranks.world_size())
+        found = evaluate(load(), task, ranks.shard(items), sample=rows, on_reply=on_reply)
+        return found.completions if ranks.world_size() == 1 else list(map(_without_draft, found.completions))
 
-    return Evaluation(task=task, completions=ranks.interleaved(ranks.gathered(own_share)))
+    return Evaluation(task=task, completions=ranks.interleave(ranks.all_gather(own_share)))
 
 
 def _without_draft(completion: Completion) -> Completion:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dycktune.errors import ModelError
-from dycktune.runs import write_json
+from dycktune.files import write_json
 from dycktune.tasks.base import Task, make_task, options_of
 
 CARD_NAME = "dycktune.json"

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
@@ -17,8 +16,10 @@ from dycktune.evaluation.distributed import evaluate_distributed
 from dycktune.evaluation.metrics import Answers
 from dycktune.inference.completion import PromptBuilder
 from dycktune.models.loading import load
-from dycktune.models.merging import merge, replace_folder
-from dycktune.runs import Checkpoint, RunFolder, read_json, write_json
+from dycktune.models.merging import merge
+from dycktune.files import read_json, replacing
+from dycktune.records import ScoreRow, SelectionRecord
+from dycktune.runs import Checkpoint, RunFolder
 from dycktune.selection.rank import Criterion, Score, has_lost, indistinguishable, rank
 from dycktune.tasks.base import Item, Task
 from dycktune.training import recipe
@@ -60,7 +61,7 @@ class Selection:
         steps = ", ".join(map(str, sorted(self.indistinguishable)))
         return f"{reason} Steps {steps} are as good, as far as these items can show."
 
-    def to_json(self) -> dict[str, Any]:
+    def to_record(self) -> SelectionRecord:
         """The content of selection.json."""
         return {
             "step": self.chosen.step,
@@ -93,27 +94,33 @@ def select(
         RunError: the folder is no run, or holds no whole checkpoint.
         ModelError: the merged model writes other texts than base + adapter.
     """
-    ranks.join()
+    ranks.initialize()
     run = RunFolder(Path(path))
-    known = ranks.by_first(lambda: _known(run))
+    known = ranks.on_main(lambda: _known(run))
     config = recipe.load(run.config)
     task = recipe.task_of(config)
     items = [example.item for example in eval_examples(config)[: config.select.count] if example.item]
     criterion = by or config.select.by
     ranked = rank(_scores(known, task, items, on_progress), criterion)
-    return ranks.by_first(
-        lambda: _deploy(run, ranked, criterion, known, task, items, config.select.merged_dtype)
-    )
+
+    def deploy() -> Selection:
+        _write_scores(run, ranked, known)
+        agrees = _write_models(run, ranked[0], config.select.merged_dtype, task, items[:PROOF_PROMPTS])
+        selection = Selection(by=criterion, ranked=tuple(ranked), merged_agrees=agrees)
+        run.write_selection(selection.to_record())
+        return selection
+
+    return ranks.on_main(deploy)
 
 
 class _Known(NamedTuple):
-    """What a run folder holds before the selection."""
+    """The content of a run folder before the selection."""
 
     checkpoints: list[Checkpoint]
     losses: dict[int, float]
     """Evaluation losses, by step."""
-    scores: dict[int, dict[str, Any]]
-    """Answers found while training, by step."""
+    scores: dict[int, ScoreRow]
+    """Answers from the training, by step."""
 
 
 def _known(run: RunFolder) -> _Known:
@@ -125,27 +132,20 @@ def _known(run: RunFolder) -> _Known:
     return _Known(checkpoints, _eval_losses(run), run.read_scores())
 
 
-def _deploy(
-    run: RunFolder,
-    ranked: Sequence[Score],
-    by: Criterion,
-    known: _Known,
-    task: Task,
-    items: Sequence[Item],
-    dtype: str,
-) -> Selection:
-    # Steps whose checkpoint is gone keep the scores of the training.
-    rows = known.scores | {score.step: score.to_json() for score in ranked}
+def _write_scores(run: RunFolder, ranked: Sequence[Score], known: _Known) -> None:
+    """Write all scores; steps whose checkpoint is gone keep the scores of the training."""
+    rows = known.scores | {score.step: score.to_row() for score in ranked}
     run.write_scores(rows[step] for step in sorted(rows))
-    with TemporaryDirectory(prefix=".selecting-", dir=run.path) as beside:
-        adapter, merged = _copy_adapter(ranked[0].path, Path(beside) / "adapter"), Path(beside) / "merged"
-        merge(adapter, merged)
-        agrees = _prove(adapter, merged, task, items[:PROOF_PROMPTS])
-        replace_folder(adapter, run.adapter)
-        replace_folder(merged, run.merged)
-    selection = Selection(by=by, ranked=tuple(ranked), merged_agrees=agrees)
-    write_json(run.selection, selection.to_json())
-    return selection
+
+
+def _write_models(
+    run: RunFolder, chosen: Score, dtype: MergedDtype, task: Task, items: Sequence[Item]
+) -> Agreement:
+    """Write adapter/ and merged/; neither is touched where the two do not agree."""
+    with replacing(run.adapter) as adapter, replacing(run.merged) as merged:
+        _copy_adapter(chosen.path, adapter)
+        merge(adapter, merged, dtype=dtype)
+        return _prove(adapter, merged, task, items)
 
 
 def _scores(known: _Known, task: Task, items: Sequence[Item], on_progress: OnProgress) -> list[Score]:
@@ -177,16 +177,16 @@ def _wrong(answers: Answers) -> float:
     return answers.correct.count(False) / max(1, len(answers.correct))
 
 
-def _stored(row: Mapping[str, Any] | None, count: int) -> Answers:
+def _stored(row: ScoreRow | None, count: int) -> Answers:
     """The answers to the first `count` items, as far as a line of scores.jsonl holds them."""
     if row is None:
         return Answers()
     known = min(row["n"], count)
-    return Answers(_but(row["wrong"], known), _but(row["invalid"], known) if "invalid" in row else ())
+    return Answers(_true_except(row["wrong"], known), _true_except(row["invalid"], known) if "invalid" in row else ())
 
 
-def _but(listed: Sequence[int], count: int) -> tuple[bool, ...]:
-    """True at each of `count` places, but for those listed."""
+def _true_except(listed: Sequence[int], count: int) -> tuple[bool, ...]:
+    """`count` times True, except at the listed places."""
     excepted = set(listed)
     return tuple(i not in excepted for i in range(count))
 
@@ -201,11 +201,10 @@ def _eval_losses(run: RunFolder) -> dict[int, float]:
     return losses
 
 
-def _copy_adapter(checkpoint: Path, out: Path) -> Path:
+def _copy_adapter(checkpoint: Path, out: Path) -> None:
     out.mkdir()
     for name in _ADAPTER_FILES:
         shutil.copy2(checkpoint / name, out / name)
-    return out
 
 
 def _prove(adapter: Path, merged: Path, task: Task, items: Sequence[Item]) -> Agreement:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dycktune.evaluation.metrics import Answers, Proportion, sign_test
+from dycktune.records import ScoreRow
 
 Criterion = Literal["exact_match", "eval_loss"]
 
@@ -37,7 +38,7 @@ class Score:
         share = self.exact_match
         return f"checkpoint-{self.step}: exact match {share}, n = {share.n}, eval loss {loss}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_row(self) -> ScoreRow:
         """A line of scores.jsonl."""
         return {
             "step": self.step,

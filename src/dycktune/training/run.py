@@ -21,7 +21,9 @@ from dycktune.data.tokens import LossWeights, TokenizedExample, tokenize
 from dycktune.errors import RunError
 from dycktune.models.card import ModelCard
 from dycktune.models.loading import in_bfloat16, load_base
-from dycktune.runs import RunFolder, begin, provenance, write_json
+from dycktune.files import write_json
+from dycktune.provenance import provenance
+from dycktune.runs import RunFolder, open_run
 from dycktune.tasks.base import Task
 from dycktune.training import recipe
 from dycktune.training.adapter import with_adapter
@@ -31,7 +33,7 @@ from dycktune.training.config import Config
 from dycktune.training.examples import Examples, load_examples, with_task
 from dycktune.training.guard import attach
 from dycktune.training.recipe import task_of
-from dycktune.training.recorder import OnLog, Recorder, save_state
+from dycktune.training.recorder import LogWriter, OnLog, save_state
 from dycktune.training.trainer import WeightedLossTrainer
 
 
@@ -144,9 +146,9 @@ class Rows(Dataset):
 
 def _begin(out: Path, config: Config, *, resume: bool) -> RunFolder:
     """The run folder, made by the first rank alone."""
-    ranks.join()
+    ranks.initialize()
     defaults = recipe.to_toml(Config())
-    return ranks.by_first(lambda: begin(out, recipe.to_toml(config), resume=resume, defaults_toml=defaults))
+    return ranks.on_main(lambda: open_run(out, recipe.to_toml(config), resume=resume, defaults_toml=defaults))
 
 
 def _fit(
@@ -176,7 +178,7 @@ def _fit(
         bfloat16=in_bfloat16(config.optim.precision),
         tokens_per_pass=config.optim.tokens_per_pass,
         answer_evaluator=_answer_evaluator(config, tokenizer, task, examples, run),
-        callbacks=[Recorder(run, on_log)],
+        callbacks=[LogWriter(run, on_log)],
         optimizer_cls_and_kwargs=optimizer(config),
     )
     trainer.remove_callback(PrinterCallback)
@@ -186,7 +188,7 @@ def _fit(
         else None
     )
     _train(trainer, run, _manifest(config, train_set))
-    if guard is not None and guard.stopped:
+    if guard is not None and guard.stopped_training:
         raise RunError(
             f"{run.path}: the guard stopped the run at step {trainer.state.global_step}, because it diverged again after "
             f"{config.guard.max_rollbacks} rollbacks; lower optim.learning_rate, and see `dycktune diagnose {run.path}`"
