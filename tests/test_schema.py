@@ -10,6 +10,7 @@ from pydantic import Field
 
 from dycktune.errors import ConfigError
 from dycktune.schema import FieldDescription, build, described_fields, every_field
+from dycktune.tasks.dyck.task import DyckOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +167,14 @@ def test_lists_become_tuples_and_whole_numbers_floats():
 def test_a_command_line_s_text_is_read_as_the_field_s_type(name, text, value):
     plant = build(Plant, {"height": "5", name: text}, source="", texts=True)
     assert (plant.height, getattr(plant, name)) == (5, value)
+
+
+def test_a_command_line_s_names_may_have_hyphens():
+    assert build(DyckOptions, {"max-length": "7"}, source="", texts=True).max_length == 7
+    assert (
+        fault({"max-lenght": "7"}, DyckOptions, texts=True)
+        == "max_lenght is unknown; did you mean max_length?"
+    )
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def build(
             itself; messages name its fields `section.field`.
         values: By field name; a mapping for a field that is a dataclass.
         source: Where the values come from, for the message.
-        texts: Whether the values are a command line's texts, such as "5" for 5.
+        texts: Whether the values are a command line's texts, such as "5" for 5; names may have hyphens then.
         renamed: The new name of each field that had another name before.
 
     Raises:
@@ -54,7 +54,8 @@ def build(
     """
     known = every_field(kind)
     if texts:
-        values = {name: from_text(value, known.get(name, str)) for name, value in values.items()}
+        named = {name.replace("-", "_"): text for name, text in values.items()}
+        values = {name: from_text(text, known.get(name, str)) for name, text in named.items()}
     try:
         # JSON, because strict mode accepts a list for a tuple and an object for a dataclass only there.
         return _adapter(kind).validate_json(json.dumps(values, default=_no_json), strict=True)
