@@ -1,8 +1,9 @@
-"""The command line: which commands there are, and how their errors are told."""
+"""The command line: the commands, and how their errors are reported."""
 
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
@@ -10,19 +11,19 @@ from cyclopts import App, CycloptsError
 from dycktune import ranks
 from dycktune.errors import DycktuneError
 
-COMMANDS = {
-    "quickstart": "Do the whole run on a small built-in model: data, training, diagnosis, selection, evaluation.",
-    "generate": "Write problems with correct traces to a JSONL or Parquet file.",
-    "train": "Fine-tune a base with LoRA as a recipe says, then diagnose, select and merge.",
-    "diagnose": "Say what a training log shows, which checkpoint to deploy and what to change.",
-    "evaluate": "Measure exact match and trace validity of a model.",
-    "select": "Choose the checkpoint of a run to deploy, by verified answers, and merge it.",
-    "merge": "Merge an adapter into its base and prove that both write the same.",
-    "complete": "Complete bracket sequences with a model.",
-    "verify": "Judge a response: format, each step, final answer.",
-    "tokens": "Show how a model's tokenizer cuts brackets, and the lengths of its examples.",
-}
-"""Name to one-line help; each is the function of that name in the module of that name, imported when called."""
+COMMANDS = (
+    "quickstart",
+    "generate",
+    "train",
+    "diagnose",
+    "evaluate",
+    "select",
+    "merge",
+    "complete",
+    "verify",
+    "tokens",
+)
+"""Each is the function of that name in the module of that name under `commands`; none loads torch on import."""
 
 app = App(
     name="dycktune",
@@ -30,8 +31,8 @@ app = App(
     version=lambda: version("dycktune"),
     help_format="plaintext",
 )
-for _name, _help in COMMANDS.items():
-    app.command(f"dycktune.commands.{_name}:{_name}", name=_name, help=_help)
+for _name in COMMANDS:
+    app.command(getattr(import_module(f"dycktune.commands.{_name}"), _name), name=_name)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,11 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RuntimeError as error:
         if not ranks.is_lost_peer(error):
             raise
-        return _complain("stopped, as another rank is gone; that rank or the launcher says why")
+        return _complain("stopped, because another rank is gone; that rank or the launcher says why")
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader of a pipe, such as head, has seen enough.
+        # The reader of a pipe, such as head, has closed it.
         sys.stderr.close()
         return 0
     ranks.finalize()
@@ -69,6 +70,6 @@ def _command(arguments: Sequence[str] | None) -> str:
 
 def run() -> None:
     """Entry point of the `dycktune` script."""
-    # What libraries tell their callers' authors is noise to a user; tests still see it.
+    # Warnings of libraries to their developers are noise to a user; tests still see them.
     warnings.simplefilter("ignore")
     ranks.exit_process(ranks.record_errors(main)())

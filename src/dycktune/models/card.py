@@ -48,9 +48,7 @@ class ModelCard:
             ConfigError: this program knows no such task.
             ModelError: the task's prompt has changed since the training.
         """
-        # The data set of `gym:NAME` is an option too; `make_task` sets it from the name.
-        options = {name: value for name, value in self.options.items() if name != "dataset"}
-        task = make_task(self.task, options, marker=self.marker)
+        task = make_task(self.task, self.options, marker=self.marker)
         if task.version != self.prompt_version:
             raise ModelError(
                 f"the model was trained with version {self.prompt_version} of the prompt of task {self.task}, and this "

@@ -15,7 +15,7 @@ from dycktune.evaluation.agreement import Agreement, agreement
 from dycktune.evaluation.distributed import evaluate_distributed
 from dycktune.evaluation.metrics import Answers
 from dycktune.inference.completion import PromptBuilder
-from dycktune.models.loading import load
+from dycktune.models.loading import Dtype, load
 from dycktune.models.merging import merge
 from dycktune.files import read_json, replacing
 from dycktune.records import ScoreRow, SelectionRecord
@@ -139,7 +139,7 @@ def _write_scores(run: RunFolder, ranked: Sequence[Score], known: _Known) -> Non
 
 
 def _write_models(
-    run: RunFolder, chosen: Score, dtype: MergedDtype, task: Task, items: Sequence[Item]
+    run: RunFolder, chosen: Score, dtype: Dtype, task: Task, items: Sequence[Item]
 ) -> Agreement:
     """Write adapter/ and merged/; neither is touched where the two do not agree."""
     with replacing(run.adapter) as adapter, replacing(run.merged) as merged:

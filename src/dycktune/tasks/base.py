@@ -282,7 +282,7 @@ class Task(ABC, Generic[I]):
         Raises:
             ConfigError: an option is unknown or impossible.
         """
-        changed = options_of(self) | dict(options)
+        changed = options_of(self) | {name.replace("-", "_"): text for name, text in options.items()}
         return type(self)(
             schema.build(self.Options, changed, source=f"task {self.reference}", texts=True),
             marker=self.marker,

@@ -176,8 +176,8 @@ class SelectSection:
     """Choose by verified answers, or by the evaluation loss alone."""
     count: Count = 512
     """Number of evaluation items that each checkpoint answers; answers from the training run are reused."""
-    merged_dtype: Literal["base", "float32"] = "base"
-    """Precision of the merged model's weights: the base's own, or float32, which is exact and may need twice the
+    merged_dtype: Literal["auto", "float32"] = "auto"
+    """Precision of the merged model's weights: `auto` is the base's own; or float32, which is exact and may need twice the
     disk."""
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from dycktune.data.corpus import Corpus
 from dycktune.data.rows import Example, example_of, read_examples, task_name_for
-from dycktune.tasks.base import Task
+from dycktune.tasks.base import DEFAULT_TASK, Task, options_of
 from dycktune.training.config import Config
 from dycktune.training.recipe import task_of
 
@@ -20,15 +20,20 @@ class Examples(NamedTuple):
 
 
 def with_task(config: Config) -> Config:
-    """The recipe with its task named: where it names none, brackets, or marked answers for files of other rows.
+    """The recipe with its task and all its options written out.
+
+    Where it names no task, that is brackets, or marked answers for data files of other rows.
 
     Raises:
         DataError: the training file cannot be read.
     """
-    if config.task.name is not None:
-        return config
-    name = task_name_for(Path(config.data.train)) if config.data.train else "dyck"
-    return replace(config, task=replace(config.task, name=name))
+    name = config.task.name or _implied_task(config)
+    named = replace(config, task=replace(config.task, name=name))
+    return replace(named, task=replace(named.task, options=options_of(task_of(named))))
+
+
+def _implied_task(config: Config) -> str:
+    return task_name_for(Path(config.data.train)) if config.data.train else DEFAULT_TASK
 
 
 def load_examples(config: Config) -> Examples:

@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
@@ -38,7 +38,7 @@ class DyckOptions:
     """Most brackets open at once; no limit where it is left out."""
     pairs: Annotated[int, Field(ge=1, le=len(PAIRS))] = 4
     """Bracket pairs in use."""
-    style: str = "compact"
+    style: Literal["compact", "stack"] = "compact"
     """Trace style: `compact` states a constant amount a step, `stack` restates the whole stack."""
     highest_number: Annotated[int, Field(ge=1)] | None = None
     """Augmentation: half of the training problems count their brackets, and a quarter their steps, from a random
@@ -47,7 +47,6 @@ class DyckOptions:
     """Maximum number of random jumps in the numbering of such a problem."""
 
     def __post_init__(self) -> None:
-        style_named(self.style)
         faults = {
             f"min_length = {self.min_length} is over max_length = {self.max_length}": (
                 self.min_length > self.max_length
