@@ -168,7 +168,8 @@ def main() -> None:
         f"{machine}, torch {torch.__version__}, {options.dtype}, {options.tokens} tokens, frozen head; median (range)\n"
     )
     print(
-        "| vocabulary × hidden | implementation | forward + backward | relative time | peak memory |\n|---|---|---|---|---|"
+        "| vocabulary × hidden | implementation | forward + backward | relative time | peak memory |\n"
+        "|---|---|---|---|---|"
     )
     # A spawned process starts with a peak of its own.
     context = multiprocessing.get_context("spawn")
