@@ -1,10 +1,10 @@
-"""What the guard is worth: tiny trainings gone wrong in known ways, with it and without it, beside the sound run.
+"""Measures the guard: tiny trainings that diverge in known ways, with and without it, beside a healthy run.
 
-    python benchmarks/guard.py RESULTS.jsonl [--seeds 0 1 2] [--steps 240]    # train what RESULTS lacks, then the table
-    python benchmarks/guard.py --replay DIR                                   # its detector over labelled real logs
+    python benchmarks/guard.py RESULTS.jsonl [--seeds 0 1 2] [--steps 240]    # train the missing runs, print the table
+    python benchmarks/guard.py --replay DIR                                   # the detector on labelled real logs
 
-Each run is the built-in model on prefixes of 2-6 brackets, scored on evaluation problems after its last step. Where
-training fails or its weights are no numbers, the score is 0. Results are a line a run, and a run that is there already
+Each run trains the built-in model on prefixes of 2-6 brackets and is scored on evaluation problems after its last step.
+The score is 0 if the training fails or its weights are not finite. RESULTS has a line for each run. A run that is in it
 is not repeated, so the command can be stopped and started again.
 """
 
@@ -28,11 +28,12 @@ from dycktune.diagnosis.curves import curves
 from dycktune.diagnosis.log import Row
 from dycktune.errors import DycktuneError
 from dycktune.evaluation.metrics import Proportion
-from dycktune.runs import RunFolder, provenance
+from dycktune.provenance import provenance
+from dycktune.runs import RunFolder
 from dycktune.training import recipe
+from dycktune.training.divergence import Anomaly, DivergenceDetector
 from dycktune.training.run import train
 from dycktune.training.trainer import WeightedLossTrainer
-from dycktune.training.divergence import Trouble, Watch
 
 PROBLEMS = 100
 RATE = 3e-3
@@ -58,40 +59,40 @@ Inputs = dict[str, Any]
 
 
 class Case(NamedTuple):
-    """One way to go wrong."""
+    """A kind of training, most of which diverge."""
 
     rate: float = 1.0
-    """Factor of the sound learning rate."""
-    spoilt: tuple[float, float] = (0.0, 0.0)
-    """Share of the run at which the trouble begins and ends."""
-    spoil: Callable[[Inputs], Inputs] | None = None
-    """What becomes of the batches in between."""
+    """Factor of the healthy learning rate."""
+    window: tuple[float, float] = (0.0, 0.0)
+    """Share of the run at which the bad batches begin and end."""
+    corrupt: Callable[[Inputs], Inputs] | None = None
+    """Makes a bad batch of a good one."""
 
 
 def random_labels(inputs: Inputs) -> Inputs:
-    """The batch with chance for an answer: every learnt token another one."""
+    """The batch with a random label for every supervised token."""
     labels = inputs["labels"]
     chance = torch.randint(300, labels.shape, generator=torch.Generator().manual_seed(int(labels.sum())))
     return inputs | {"labels": torch.where(labels == IGNORED, labels, chance)}
 
 
 def nan_weights(inputs: Inputs) -> Inputs:
-    """The batch with a weight that is no number, and so a loss that is none."""
+    """The batch with NaN weights, and so with a NaN loss."""
     return inputs | {"label_weights": inputs["label_weights"] * math.nan}
 
 
 CASES = {
-    "sound": Case(),
+    "healthy": Case(),
     "rate × 10": Case(rate=10),
     "rate × 30": Case(rate=30),
     "rate × 100": Case(rate=100),
-    "poisoned window": Case(spoilt=(0.7, 0.8), spoil=random_labels),
-    "one NaN": Case(spoilt=(0.7, 0.7), spoil=nan_weights),
+    "poisoned window": Case(window=(0.7, 0.8), corrupt=random_labels),
+    "one NaN": Case(window=(0.7, 0.7), corrupt=nan_weights),
 }
 
 
 def main() -> None:
-    """Run what is missing, or replay."""
+    """Train the missing runs, or replay the logs."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -99,23 +100,25 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--replay", type=Path, nargs="?", const=CURVES)
-    given = parser.parse_args()
-    if given.replay:
-        replay(given.replay)
-    if given.results:
-        for seed, guarded, name in wanted(given.seeds):
-            if not any(row["key"] == [name, guarded, seed, given.steps] for row in rows_of(given.results)):
-                row = measure(name, seed=seed, guarded=guarded, steps=given.steps)
-                with given.results.open("a", encoding="utf-8") as file:
+    options = parser.parse_args()
+    if options.replay:
+        replay(options.replay)
+    if options.results:
+        for seed, guarded, name in wanted(options.seeds):
+            if not any(
+                row["key"] == [name, guarded, seed, options.steps] for row in rows_of(options.results)
+            ):
+                row = measure(name, seed=seed, guarded=guarded, steps=options.steps)
+                with options.results.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
-        table([row for row in rows_of(given.results) if row["key"][3] == given.steps])
+        table([row for row in rows_of(options.results) if row["key"][3] == options.steps])
 
 
 def wanted(seeds: list[int]) -> Iterator[tuple[int, bool, str]]:
-    """Seed by seed: whether the guard is on, and the case. The sound run has the guard on too, at no difference."""
+    """Seed, whether the guard is on, and case of every run. The healthy run has the guard on, which changes nothing."""
     for seed in seeds:
         for guarded in (True, False):
-            yield from ((seed, guarded, name) for name in CASES if guarded or name != "sound")
+            yield from ((seed, guarded, name) for name in CASES if guarded or name != "healthy")
 
 
 def measure(name: str, *, seed: int, guarded: bool, steps: int) -> dict[str, Any]:
@@ -134,20 +137,18 @@ def measure(name: str, *, seed: int, guarded: bool, steps: int) -> dict[str, Any
             "guard.enabled": str(guarded).lower(),
         },
     )
-    began = time.monotonic()
+    started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         failure = None
-        with spoiling(case, steps):
+        with bad_batches(case, steps):
             try:
                 train(config, out)
             except DycktuneError as error:
                 failure = str(error)
         run = RunFolder(out)
         last = next((row for row in reversed(list(run.read_metrics())) if "eval_loss" in row), {})
-        events = (
-            [json.loads(line) for line in run.guard.read_text().splitlines()] if run.guard.exists() else []
-        )
+        events = list(run.read_guard_events())
     exact = last.get("eval_exact_match", 0.0) if math.isfinite(last.get("eval_loss", math.nan)) else 0.0
     return {
         "key": [name, guarded, seed, steps],
@@ -159,32 +160,32 @@ def measure(name: str, *, seed: int, guarded: bool, steps: int) -> dict[str, Any
         "abandoned": len({s for e in events for s in range(e["abandoned"][0], e["abandoned"][1] + 1)}),
         "rate_factor": events[-1]["learning_rate_factor"] if events else 1.0,
         "failure": failure,
-        "seconds": round(time.monotonic() - began, 1),
+        "seconds": round(time.monotonic() - started, 1),
         "git": provenance()["git"],
     }
 
 
 @contextmanager
-def spoiling(case: Case, steps: int) -> Iterator[None]:
-    """While it lasts, the batches of the case's window are spoilt on their way into the training step."""
-    training_step, spoil = WeightedLossTrainer.training_step, case.spoil
-    first, last = (round(share * steps) for share in case.spoilt)
+def bad_batches(case: Case, steps: int) -> Iterator[None]:
+    """Within the block, training steps get bad batches in the window of the case."""
+    training_step, corrupt = WeightedLossTrainer.training_step, case.corrupt
+    first, last = (round(share * steps) for share in case.window)
 
-    def spoilt(self: WeightedLossTrainer, model: Any, inputs: Inputs, *args: Any) -> Any:
-        inside = spoil is not None and first <= self.state.global_step <= last
-        return training_step(self, model, spoil(inputs) if spoil and inside else inputs, *args)
+    def corrupted_step(self: WeightedLossTrainer, model: Any, inputs: Inputs, *args: Any) -> Any:
+        inside = first <= self.state.global_step <= last
+        return training_step(self, model, corrupt(inputs) if corrupt and inside else inputs, *args)
 
-    with mock.patch.object(WeightedLossTrainer, "training_step", spoilt):
+    with mock.patch.object(WeightedLossTrainer, "training_step", corrupted_step):
         yield
 
 
 def rows_of(results: Path) -> list[dict[str, Any]]:
-    """The runs there are."""
+    """The runs that are in the file."""
     return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
 
 
 def table(rows: list[dict[str, Any]]) -> None:
-    """Exact match over the seeds, guarded and not."""
+    """Print exact match over the seeds, with and without the guard."""
     cells = defaultdict(list)
     for row in rows:
         name, guarded, *_ = row["key"]
@@ -211,36 +212,36 @@ def _share(rows: list[dict[str, Any]]) -> str:
 
 
 def replay(folder: Path) -> None:
-    """How often the detector fires, by label; a logged row stands for a step."""
-    seen: dict[str, list[bool]] = defaultdict(list)
+    """Print how often the detector finds an anomaly, by label; each logged row counts as a step."""
+    found: dict[str, list[bool]] = defaultdict(list)
     for case in real_cases(folder):
-        fired = first_trouble(case.log.rows, curves(case.log).eval_key)
+        first = first_anomaly(case.log.rows, curves(case.log).eval_key)
         name = case.label + (", ambiguous" if case.ambiguous else "")
-        seen[name].append(fired is not None)
-        if fired:
-            step, trouble = fired
-            numbers = {key: float(f"{value:.4g}") for key, value in trouble.evidence.items()}
-            print(f"{case.log.path.stem} {name}: step {step:.0f}, {trouble.reason} {numbers}")
-    for name, fires in sorted(seen.items()):
-        print(f"{name}: {sum(fires)} of {len(fires)}")
+        found[name].append(first is not None)
+        if first:
+            step, anomaly = first
+            numbers = {key: float(f"{value:.4g}") for key, value in anomaly.evidence.items()}
+            print(f"{case.log.path.stem} {name}: step {step:.0f}, {anomaly.reason} {numbers}")
+    for name, detected in sorted(found.items()):
+        print(f"{name}: {sum(detected)} of {len(detected)}")
 
 
-def first_trouble(rows: tuple[Row, ...], eval_key: str) -> tuple[float, Trouble] | None:
-    """Where the watch would have acted first; rows that go back on themselves after a resume are passed over."""
-    watch, reached = Watch(), -1.0
+def first_anomaly(rows: tuple[Row, ...], eval_key: str) -> tuple[float, Anomaly] | None:
+    """Step and first anomaly of a log; rows that a resumed run logged again are skipped."""
+    detector, reached = DivergenceDetector(), -1.0
     for row in rows:
-        trouble = None
+        anomaly = None
         if "loss" in row and row["step"] > reached:
             reached = row["step"]
             norm = row.get("grad_norm")
-            # A lone NaN norm beside a sound loss is a gradient scaler's skipped step.
-            trouble = watch.step(
+            # A NaN norm beside a finite loss is a step that the gradient scaler skipped.
+            anomaly = detector.observe_step(
                 row["loss"], norm if norm is None or math.isfinite(norm) or not row["loss"] else None
             )
         elif eval_key in row:
-            trouble = watch.evaluated(row[eval_key])
-        if trouble:
-            return row["step"], trouble
+            anomaly = detector.observe_evaluation(row[eval_key])
+        if anomaly:
+            return row["step"], anomaly
     return None
 
 

@@ -1,12 +1,12 @@
-"""The weighted loss over the output head, forward and backward, beside its peers: time and peak memory.
+"""Time and peak memory of output head and loss, forward and backward, compared with other implementations.
 
     python benchmarks/head.py [--tokens 2048] [--repeats 5] [--dtype float32]
 
-Ways: full logits and cross entropy; TRL's fused head (its kernel, as SFTTrainer calls it), and Liger's fused linear
-cross entropy on a GPU, where they are installed; and ours. The head is frozen, as under LoRA, and all weights are 1: no
-peer has others.
-Each way's loss and gradient are compared with the full logits' in float32 before a time counts. Every measurement is a
-process of its own; its peak is what the process held at most (on a GPU: what torch had allocated) beyond the inputs.
+Implementations: full logits and cross entropy; ours; and, where they are installed, TRL's fused head (its kernel, as
+SFTTrainer calls it) and, on a GPU, Liger's fused linear cross entropy. The head is frozen, as with LoRA. All weights
+are 1, because the others have none.
+Loss and gradient of each are checked against full logits in float32 before its time counts. Every measurement is a
+process of its own; its peak is the memory of the process (on a GPU: allocated by torch) beyond that of the inputs.
 """
 
 import argparse
@@ -31,11 +31,11 @@ SHAPES = ((400, 128), (32_000, 1536), (152_000, 1536))
 """Vocabulary and hidden size."""
 
 TRL_CHUNK = 8192
-"""Vocabulary columns of TRL's tiles, its default."""
+"""Vocabulary columns in a tile of TRL; its default."""
 
 
 class Inputs(NamedTuple):
-    """One head and what it is asked."""
+    """A head, its input and the labels."""
 
     hidden_NH: Tensor
     head: nn.Linear
@@ -43,13 +43,13 @@ class Inputs(NamedTuple):
 
 
 def full(inputs: Inputs) -> Tensor:
-    """Every logit at once, in float32 for the softmax: the usual way."""
+    """All logits at once, in float32 for the softmax: the usual implementation."""
     logits_NV = inputs.head(inputs.hidden_NH).float()
     return functional.cross_entropy(logits_NV, inputs.labels_N, reduction="sum")
 
 
 def ours(inputs: Inputs) -> Tensor:
-    """This project's head; it shifts labels itself, so one more stands in front."""
+    """This project's head. It shifts the labels itself, so another label is put before them."""
     hidden_1KH = torch.cat([inputs.hidden_NH, inputs.hidden_NH[:1]])[None]
     labels_1K = torch.cat([inputs.labels_N[:1], inputs.labels_N])[None]
     targets = Targets(
@@ -59,14 +59,14 @@ def ours(inputs: Inputs) -> Tensor:
 
 
 def trl(inputs: Inputs) -> Tensor:
-    """TRL's kernel with the outputs its SFTTrainer asks for."""
+    """TRL's kernel, with the outputs that its SFTTrainer requests."""
     from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 
-    log_likely_N, *_ = ChunkedLogProbFunction.apply(
+    log_probs_N, *_ = ChunkedLogProbFunction.apply(
         inputs.hidden_NH, inputs.head.weight, None, inputs.labels_N, 1.0, TRL_CHUNK, None, 1.0,
         ("log_probs", "entropy", "is_top1"),
     )  # fmt: skip
-    return -log_likely_N.sum()
+    return -log_probs_N.sum()
 
 
 def liger(inputs: Inputs) -> Tensor:
@@ -80,8 +80,8 @@ def liger(inputs: Inputs) -> Tensor:
     )
 
 
-def ways(device: str) -> dict[str, Callable[[Inputs], Tensor]]:
-    """What runs on `device`."""
+def implementations(device: str) -> dict[str, Callable[[Inputs], Tensor]]:
+    """The implementations that run on `device`."""
     found = {"full logits + cross entropy": full, "dycktune": ours}
     if importlib.util.find_spec("trl"):
         found["TRL's fused head"] = trl
@@ -90,8 +90,8 @@ def ways(device: str) -> dict[str, Callable[[Inputs], Tensor]]:
     return found
 
 
-def drawn(vocabulary: int, hidden: int, tokens: int, dtype: torch.dtype, device: str) -> Inputs:
-    """Random hidden states and a frozen head whose logits are of the size trained ones have."""
+def random_inputs(vocabulary: int, hidden: int, tokens: int, dtype: torch.dtype, device: str) -> Inputs:
+    """Random hidden states and a frozen head, with logits of the size that a trained model has."""
     torch.manual_seed(0)
     head = nn.Linear(hidden, vocabulary, bias=False, device=device, dtype=dtype).requires_grad_(False)
     nn.init.normal_(head.weight, std=2 / hidden**0.5)
@@ -100,7 +100,7 @@ def drawn(vocabulary: int, hidden: int, tokens: int, dtype: torch.dtype, device:
 
 
 class Measured(NamedTuple):
-    """One way on one shape."""
+    """One implementation on one shape."""
 
     seconds: list[float]
     peak: float
@@ -112,19 +112,19 @@ class Measured(NamedTuple):
 
 
 def measure(name: str, shape: tuple[int, int], tokens: int, dtype: torch.dtype, repeats: int) -> Measured:
-    """Time, peak and error of one way; run it in a process of its own, for the peak's sake."""
+    """Time, peak and error of one implementation; run it in a process of its own, so that the peak is its own."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    way, inputs = ways(device)[name], drawn(*shape, tokens, dtype, device)
-    before, seconds = held(device), []
+    loss_of, inputs = implementations(device)[name], random_inputs(*shape, tokens, dtype, device)
+    before, seconds = peak_memory(device), []
     for _ in range(repeats + 1):
         inputs.hidden_NH.grad = None
-        settle(device)
+        synchronize(device)
         started = time.perf_counter()
-        loss = way(inputs)
+        loss = loss_of(inputs)
         loss.backward()
-        settle(device)
+        synchronize(device)
         seconds.append(time.perf_counter() - started)
-    peak = held(device) - before
+    peak = peak_memory(device) - before
     gradient_NH = inputs.hidden_NH.grad
     assert gradient_NH is not None
     exact = Inputs(inputs.hidden_NH.detach().float().requires_grad_(), inputs.head.float(), inputs.labels_N)
@@ -135,21 +135,21 @@ def measure(name: str, shape: tuple[int, int], tokens: int, dtype: torch.dtype, 
     return Measured(seconds[1:], peak, abs(loss.item() / exact_loss.item() - 1), difference.item())
 
 
-def held(device: str) -> float:
-    """Bytes held at most so far."""
+def peak_memory(device: str) -> float:
+    """The largest number of bytes in use so far."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def settle(device: str) -> None:
-    """Wait for the device."""
+def synchronize(device: str) -> None:
+    """Wait until the device is done."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 def main() -> None:
-    """Print the machine and a table a shape."""
+    """Print the machine and a table with all shapes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -158,33 +158,34 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    where = (
+    machine = (
         torch.cuda.get_device_name()
         if device == "cuda"
         else f"{os.cpu_count()} CPU cores ({platform.machine()})"
     )
     tolerance = 1e-5 if options.dtype == "float32" else 3e-2
     print(
-        f"{where}, torch {torch.__version__}, {options.dtype}, {options.tokens} tokens, frozen head; median (range)\n"
+        f"{machine}, torch {torch.__version__}, {options.dtype}, {options.tokens} tokens, frozen head; median (range)\n"
     )
     print(
-        "| vocabulary × hidden | way | forward + backward | of full logits | peak memory |\n|---|---|---|---|---|"
+        "| vocabulary × hidden | implementation | forward + backward | relative time | peak memory |\n"
+        "|---|---|---|---|---|"
     )
-    # A process inherits nothing of another's peak.
+    # A spawned process starts with a peak of its own.
     context = multiprocessing.get_context("spawn")
     for shape in SHAPES:
-        usual = None
-        for name in ways(device):
+        reference = None
+        for name in implementations(device):
             with context.Pool(1) as pool:
                 found = pool.apply(
                     measure, (name, shape, options.tokens, getattr(torch, options.dtype), options.repeats)
                 )
             assert max(found.loss_error, found.gradient_error) < tolerance, f"{name} is wrong: {found}"
             median = statistics.median(found.seconds)
-            usual = usual or median
+            reference = reference or median
             print(
                 f"| {shape[0]} × {shape[1]} | {name} | {1e3 * median:.1f} ms "
-                f"({1e3 * min(found.seconds):.1f}-{1e3 * max(found.seconds):.1f}) | {median / usual:.2f} | "
+                f"({1e3 * min(found.seconds):.1f}-{1e3 * max(found.seconds):.1f}) | {median / reference:.2f} | "
                 f"{found.peak / 2**20:.0f} MB |",
                 flush=True,
             )

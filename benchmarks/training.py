@@ -1,10 +1,10 @@
-"""Training speed beside the ecosystem's ways, in one run: the same base, adapter, rows, batch and optimizer.
+"""Training speed compared with other trainers in one run: the same base, adapter, rows, batch and optimizer.
 
     python benchmarks/training.py [--steps 8] [--repeats 3] [--max-length 24]
 
-Peers: TRL's SFTTrainer (padded, padding-free, packed) and the script most tutorials show (every row padded to one
-length, full logits). All weights are 1, as no peer has others, so that all see the same loss; each way's loss after
-the same steps in the same order is printed beside its speed. Tokens are those of the rows: padding does not count.
+The others: TRL's SFTTrainer (padded, padding-free, packed) and the script of most tutorials (every row padded to one
+length, full logits). All weights are 1, because the others have none, so that all compute the same loss. The table has
+the loss of each after the same steps in the same order beside its speed. Padding is not counted as tokens.
 """
 
 import argparse
@@ -38,35 +38,35 @@ from dycktune.training.trainer import WeightedLossTrainer
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "quickstart.toml"
 BATCH = 8
-WARM = 2
-"""Steps before the clock starts."""
+WARM_UP = 2
+"""Steps before the time is measured."""
 Row = dict[str, Any]
 
 
-class Way(NamedTuple):
-    """One way to train."""
+class Setup(NamedTuple):
+    """A trainer with its settings."""
 
     name: str
     build: Callable[[Config, Sequence[Row], TrainingArguments], Trainer]
 
 
 class Clock(TrainerCallback):
-    """Seconds of the steps after the warm ones."""
+    """Measures the time of the steps after the warm-up."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Start after the last warm step, stop after the last."""
+        """Start after the warm-up and stop after the last step."""
         del args, control
-        if state.global_step == WARM:
+        if state.global_step == WARM_UP:
             self._started = time.perf_counter()
         if state.global_step == state.max_steps:
             self.seconds = time.perf_counter() - self._started
 
 
 def ours(**settings: Any) -> Callable[..., Trainer]:
-    """This project's trainer with `settings`, rows in their given order."""
+    """This project's trainer with `settings` and the rows in order."""
 
     class InOrder(WeightedLossTrainer):
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
@@ -80,7 +80,7 @@ def ours(**settings: Any) -> Callable[..., Trainer]:
 
 
 def trl_trainer(**settings: Any) -> Callable[..., Trainer]:
-    """TRL's SFTTrainer over rows that are ids already."""
+    """TRL's SFTTrainer with tokenized rows."""
 
     class InOrder(trl.SFTTrainer):
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
@@ -92,12 +92,12 @@ def trl_trainer(**settings: Any) -> Callable[..., Trainer]:
         )
         longest = max(len(row["input_ids"]) for row in rows)
         packing = {"max_length": longest} if settings.get("packing") else {"max_length": None}
-        kept = {name: value for name, value in arguments.to_dict().items() if name in COMMON}
-        own = trl.SFTConfig(**kept, **settings, **packing, gradient_checkpointing=False)
+        common = {name: value for name, value in arguments.to_dict().items() if name in COMMON}
+        sft_config = trl.SFTConfig(**common, **settings, **packing, gradient_checkpointing=False)
         model, tokenizer = load_base(config.model.base, dtype="float32")
         return InOrder(
             model=model,
-            args=own,
+            args=sft_config,
             train_dataset=data,
             processing_class=tokenizer,
             peft_config=LoraConfig(
@@ -113,7 +113,7 @@ def trl_trainer(**settings: Any) -> Callable[..., Trainer]:
 
 
 def padded_to_one_length(config: Config, rows: Sequence[Row], arguments: TrainingArguments) -> Trainer:
-    """The usual script: PEFT's own model, every row padded to the longest of all, labels for the model's own loss."""
+    """The usual script: PEFT's own model and loss, and every row padded to the longest of all."""
     longest = max(len(row["input_ids"]) for row in rows)
 
     def collate(batch: Sequence[Row]) -> dict[str, torch.Tensor]:
@@ -152,15 +152,15 @@ COMMON = (
     "use_cpu",
 )  # fmt: skip
 
-WAYS = (
-    Way("dycktune, bfloat16 where the CPU has it", ours(bfloat16=in_bfloat16("auto"))),
-    Way("dycktune, float32", ours(bfloat16=False)),
-    Way("dycktune, float32, at most 1,024 tokens a pass", ours(bfloat16=False, tokens_per_pass=1024)),
-    Way("TRL SFTTrainer", trl_trainer(bf16=False)),
-    Way("TRL SFTTrainer, bf16", trl_trainer(bf16=True)),
-    Way("TRL SFTTrainer, padding-free", trl_trainer(bf16=False, padding_free=True)),
-    Way("TRL SFTTrainer, packing", trl_trainer(bf16=False, packing=True)),
-    Way("usual script, padded to the longest row", padded_to_one_length),
+SETUPS = (
+    Setup("dycktune, bfloat16 where the CPU has it", ours(bfloat16=in_bfloat16("auto"))),
+    Setup("dycktune, float32", ours(bfloat16=False)),
+    Setup("dycktune, float32, at most 1,024 tokens a pass", ours(bfloat16=False, tokens_per_pass=1024)),
+    Setup("TRL SFTTrainer", trl_trainer(bf16=False)),
+    Setup("TRL SFTTrainer, bf16", trl_trainer(bf16=True)),
+    Setup("TRL SFTTrainer, padding-free", trl_trainer(bf16=False, padding_free=True)),
+    Setup("TRL SFTTrainer, packing", trl_trainer(bf16=False, packing=True)),
+    Setup("usual script, padded to the longest row", padded_to_one_length),
 )
 
 
@@ -168,19 +168,19 @@ class Measured(NamedTuple):
     """One training."""
 
     rate: float
-    """Tokens of rows a second."""
+    """Tokens per second, without padding."""
     loss: float
-    """Of the last step."""
+    """Loss of the last step."""
 
 
-def measure(way: Way, config: Config, rows: Sequence[Row], steps: int) -> Measured:
-    """Train `steps` steps after the warm ones, from the same start."""
+def measure(setup: Setup, config: Config, rows: Sequence[Row], steps: int) -> Measured:
+    """Train `steps` steps after the warm-up, from the same weights."""
     set_seed(0)
     with TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder,
             per_device_train_batch_size=BATCH,
-            max_steps=WARM + steps,
+            max_steps=WARM_UP + steps,
             learning_rate=config.optim.learning_rate,
             lr_scheduler_type="constant",
             max_grad_norm=config.optim.max_grad_norm,
@@ -192,25 +192,25 @@ def measure(way: Way, config: Config, rows: Sequence[Row], steps: int) -> Measur
             dataloader_pin_memory=False,
             use_cpu=True,
         )
-        trainer, clock = way.build(config, rows, arguments), Clock()
+        trainer, clock = setup.build(config, rows, arguments), Clock()
         trainer.remove_callback(transformers.PrinterCallback)
         trainer.add_callback(clock)
         trainer.train()
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
-    seen = sum(tokens_of(trainer, step) for step in range(WARM, WARM + steps))
+    seen = sum(tokens_of(trainer, step) for step in range(WARM_UP, WARM_UP + steps))
     del trainer
     gc.collect()
     return Measured(seen / clock.seconds, losses[-1])
 
 
 def tokens_of(trainer: Trainer, step: int) -> int:
-    """Tokens of the rows of a step; a packed row holds several."""
+    """Number of tokens in the rows of a step; a packed row holds several rows."""
     data: Any = trainer.train_dataset
     return sum(len(data[i]["input_ids"]) for i in range(step * BATCH, (step + 1) * BATCH))
 
 
 def rows_of(config: Config, count: int) -> list[Row]:
-    """Rows sorted by length in stretches, as length-grouped sampling would give them, at random between."""
+    """Rows in batches of similar length, as with length-grouped sampling, and the batches in random order."""
     _, tokenizer = load_base(config.model.base, dtype="float32")
     tokenized = tokenize(train_examples(config), tokenizer, weights=LossWeights(answer=1.0))
     rows = [Rows(tokenized)[i] for i in range(count)]
@@ -222,13 +222,13 @@ def rows_of(config: Config, count: int) -> list[Row]:
 
 
 def padding(lengths: Sequence[int]) -> float:
-    """The share of padding in batches of rows of these lengths, taken as they come."""
+    """The share of padding in batches of rows of these lengths, in their order."""
     batches = [lengths[i : i + BATCH] for i in range(0, len(lengths), BATCH)]
     return 1 - sum(lengths) / sum(len(batch) * max(batch) for batch in batches)
 
 
 def recipe_lengths() -> list[int]:
-    """Tokens of each row of the recipe as it stands, in the order of its first epoch."""
+    """Number of tokens in each row of the recipe, in the order of its first epoch."""
     config = recipe.load(RECIPE, {})
     _, tokenizer = load_base(config.model.base, dtype="float32")
     lengths = [len(row) for row in tokenize(train_examples(config), tokenizer, weights=LossWeights())]
@@ -244,8 +244,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--max-length", type=int, default=24)
     options = parser.parse_args()
-    # Packing puts several rows in one, so there must be more than the steps of the others need.
-    count = 4 * BATCH * (WARM + options.steps)
+    # A packed row holds several rows, so packing needs more rows than the others for the same steps.
+    count = 4 * BATCH * (WARM_UP + options.steps)
     short = {"data.count": str(count), "data.max_length": str(options.max_length)}
     config = recipe.load(RECIPE, short)
     rows = rows_of(config, count)
@@ -260,15 +260,15 @@ def main() -> None:
     grouped = recipe_lengths()
     shuffled = random.Random(0).sample(grouped, len(grouped))
     print(
-        f"Of the recipe's own batches, rows of like length together, {padding(grouped):.1%} is padding; of the same "
-        f"rows in random order {padding(shuffled):.1%}.\n"
+        f"In the recipe's batches of similar length, {padding(grouped):.1%} of the tokens is padding; with the same "
+        f"rows in random order, {padding(shuffled):.1%}.\n"
     )
-    print("| way | tokens/s | of TRL's best | last loss |\n|---|---|---|---|")
-    # Repeats go round and round, so that a slow spell of the machine meets all ways alike.
-    found = {way.name: [] for way in WAYS}
+    print("| trainer | tokens/s | relative to TRL's best | last loss |\n|---|---|---|---|")
+    # Each repeat runs all of them, so that a slow phase of the machine affects all alike.
+    found = {setup.name: [] for setup in SETUPS}
     for _ in range(options.repeats):
-        for way in WAYS:
-            found[way.name].append(measure(way, config, rows, options.steps))
+        for setup in SETUPS:
+            found[setup.name].append(measure(setup, config, rows, options.steps))
     rates = {name: statistics.median(m.rate for m in measured) for name, measured in found.items()}
     best = max(rate for name, rate in rates.items() if name.startswith("TRL"))
     for name, measured in found.items():

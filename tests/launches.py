@@ -1,4 +1,4 @@
-"""The program under torchrun, as a user starts it, on a model that learns to answer by heart in seconds."""
+"""Starts the program with torchrun, as a user does, on a model that memorises its answers in seconds."""
 
 import json
 import os
@@ -46,12 +46,12 @@ ROWS = 8
 
 
 def launch(ranks: int, *command: str) -> subprocess.CompletedProcess:
-    """Run `command`, a script or `-m module` and its arguments, on so many ranks; both outputs are in `stdout`."""
+    """Run `command`, a script or `-m module` with its arguments, on `ranks` ranks; `stdout` holds both outputs."""
     return _run("torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", *command)
 
 
 def launch_by_accelerate(ranks: int, config: Path, *command: str) -> subprocess.CompletedProcess:
-    """As `launch`, with `accelerate launch` and one of its configuration files."""
+    """Like `launch`, with `accelerate launch` and one of its configuration files."""
     options = ("--config_file", str(config), "--num_processes", str(ranks), "--main_process_port", "0")
     return _run("accelerate.commands.launch", *options, *command)
 
@@ -70,7 +70,7 @@ def _run(module: str, *arguments: str) -> subprocess.CompletedProcess:
 
 
 def write_project(root: Path) -> Path:
-    """A base, a few bracket problems answered without a trace, and a recipe that learns them, which is returned."""
+    """Write a base, a few bracket problems with answers but no traces, and a recipe; returns the recipe."""
     tokenizer = make_tokenizer()
     make_model(tokenizer).save_pretrained(root / "base")
     tokenizer.save_pretrained(root / "base")

@@ -25,7 +25,7 @@ def row(length: int, *, answer: int, seed: int, weights: LossWeights) -> dict:
 def rows(
     *, answers: Sequence[int] = (0, 9, 0, 0, 2, 0, 0, 1), weights: LossWeights | None = None
 ) -> list[dict]:
-    """Rows of unequal length; by default nearly all answer tokens stand in one of them."""
+    """Rows of unequal length; by default one of them holds nearly all answer tokens."""
     return [
         row(8 + 5 * i, answer=answer, seed=i, weights=weights or LossWeights())
         for i, answer in enumerate(answers)
@@ -33,7 +33,7 @@ def rows(
 
 
 class Gradients(TrainerCallback):
-    """Keeps the whole gradient of each optimizer step."""
+    """Stores the whole gradient of each optimizer step."""
 
     def __init__(self):
         self.steps: list[torch.Tensor] = []
@@ -63,7 +63,7 @@ def arguments(folder, **changes) -> TrainingArguments:
 
 
 def run(folder, data, *, kind=WeightedLossTrainer, own=None, **changes):
-    """One step by `kind`, `own` being its arguments beside Trainer's; the trainer and each step's gradient."""
+    """Train one step; returns the trainer and the gradient of each step. `own` are arguments that only `kind` takes."""
     gradients = Gradients()
     trainer = kind(
         model=make_model(tokenizer_of()),
@@ -79,13 +79,15 @@ def run(folder, data, *, kind=WeightedLossTrainer, own=None, **changes):
 
 
 def plain_collator(batch: Sequence[dict]) -> dict:
-    known = DataCollatorWithWeights()(batch)
-    return {field: known[field] for field in ("input_ids", "attention_mask", "labels")}
+    columns = DataCollatorWithWeights()(batch)
+    return {field: columns[field] for field in ("input_ids", "attention_mask", "labels")}
 
 
 def off(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Relative difference of two tensors, by their norms."""
     return ((a - b).norm() / b.norm()).item()
 
 
 def logged(trainer, key):
+    """The values of a metric, in the order in which they were logged."""
     return [entry[key] for entry in trainer.state.log_history if key in entry]

@@ -1,15 +1,16 @@
-"""What only a GPU can show: training speed, model FLOPs utilisation and peak memory, beside TRL where it is installed.
+"""Training speed, model FLOPs utilisation and peak memory on a GPU, compared with TRL if it is installed.
 
     python benchmarks/gpu/training.py [--tokens 2048] [--rows 4] [--steps 20] [--repeats 3] [--quantization none nf4]
-    python benchmarks/gpu/training.py --small       # the same path on a tiny model, on any machine
+    python benchmarks/gpu/training.py --small       # the same code on a tiny model, on any machine
 
 A Qwen2 of the shape of DeepSeek-R1-Distill-Qwen-1.5B with random weights in bfloat16, LoRA r = 64 on all linear layers,
-rows of random ids, every token learnt with weight 1. Needs torch, transformers, peft and dycktune; TRL and bitsandbytes
-where their rows are wanted. `python benchmarks/head.py --tokens 16384 --dtype bfloat16` measures the loss alone.
+rows of random ids, every token supervised with weight 1. Needs torch, transformers, peft and dycktune; TRL and
+bitsandbytes for their rows of the table. `python benchmarks/head.py --tokens 16384 --dtype bfloat16` measures the loss
+alone.
 
-Utilisation is that of the *measured* peak of an 8192³ bfloat16 product. Per token, a frozen model of P parameters
-takes 2 P FLOPs forward and 2 P for the gradient of what flows through it; attention over T tokens takes 2 T H forward
-in each of L layers (half of the square), and twice that backward. Recomputation is not counted as work done.
+Utilisation is relative to the *measured* peak of an 8192³ bfloat16 product. Per token, a frozen model of P parameters
+takes 2 P FLOPs forward and 2 P for the gradient of its activations; attention over T tokens takes 2 T H forward in each
+of L layers (half of the square), and twice that backward. Recomputation does not count.
 """
 
 import argparse
@@ -43,8 +44,8 @@ from dycktune.training.adapter import with_adapter
 from dycktune.training.config import LoraSection
 from dycktune.training.trainer import WeightedLossTrainer
 
-WARM = 3
-"""Steps before the clock starts."""
+WARM_UP = 3
+"""Steps before the time is measured."""
 
 SHAPE = {
     "vocab_size": 151_936, "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28,
@@ -60,20 +61,20 @@ Row = dict[str, Any]
 
 
 class Clock(TrainerCallback):
-    """Seconds of the steps after the warm ones."""
+    """Measures the time of the steps after the warm-up."""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Start after the last warm step, stop after the last."""
+        """Start after the warm-up and stop after the last step."""
         del args, control
-        if state.global_step in (WARM, state.max_steps):
-            settle()
+        if state.global_step in (WARM_UP, state.max_steps):
+            synchronize()
             now = time.perf_counter()
             self.seconds = now - self._started if state.global_step == state.max_steps else 0.0
             self._started = now
 
 
-def settle() -> None:
-    """Wait for the device."""
+def synchronize() -> None:
+    """Wait until the device is done."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
@@ -84,25 +85,25 @@ def matmul_peak(size: int) -> float:
     a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
     seconds = []
     for _ in range(12):
-        settle()
+        synchronize()
         started = time.perf_counter()
         a @ b
-        settle()
+        synchronize()
         seconds.append(time.perf_counter() - started)
     return 2 * size**3 / min(seconds[2:])
 
 
-def flops_a_token(model: PreTrainedModel, tokens: int) -> float:
-    """Forward and backward of a frozen model, attention included; see above."""
+def flops_per_token(model: PreTrainedModel, tokens: int) -> float:
+    """FLOPs per token of a frozen model, forward and backward, with attention; see above."""
     config = model.config
     layers, hidden = config.num_hidden_layers, config.hidden_size
-    # The tied embedding counts once, as the head: looking tokens up is no product.
+    # The tied embedding counts once, as the head: a lookup is not a product.
     parameters = sum(p.numel() for p in model.parameters())
     return 4 * parameters + 6 * tokens * hidden * layers
 
 
-def saved(folder: Path, shape: dict[str, int]) -> str:
-    """The random model and a tokenizer of as many words, as a folder that loads like any model."""
+def save_model(folder: Path, shape: dict[str, int]) -> str:
+    """Save the random model and a tokenizer with as many words; returns the folder."""
     torch.manual_seed(0)
     torch.set_default_dtype(torch.bfloat16)
     Qwen2ForCausalLM(Qwen2Config(**shape, tie_word_embeddings=True)).save_pretrained(folder)
@@ -115,7 +116,7 @@ def saved(folder: Path, shape: dict[str, int]) -> str:
 
 
 def ours(base: str, quantization: Any, rows: Sequence[Row], arguments: TrainingArguments) -> Trainer:
-    """This project's trainer, as its recipes build it."""
+    """This project's trainer, built as for a recipe."""
     model, _ = load_base(base, dtype="bfloat16", quantization=quantization)
     return WeightedLossTrainer(
         model=with_adapter(model, LORA),
@@ -126,19 +127,21 @@ def ours(base: str, quantization: Any, rows: Sequence[Row], arguments: TrainingA
 
 
 def trl_trainer(base: str, quantization: Any, rows: Sequence[Row], arguments: TrainingArguments) -> Trainer:
-    """TRL's SFTTrainer with its own head, rows of ids."""
+    """TRL's SFTTrainer with its own head and tokenized rows."""
     import trl
     from datasets import Dataset
 
     model, tokenizer = load_base(base, dtype="bfloat16", quantization=quantization)
-    kept = {name: value for name, value in arguments.to_dict().items() if name in COMMON}
-    own = trl.SFTConfig(**kept, bf16=torch.cuda.is_available(), max_length=None, gradient_checkpointing=False)
+    common = {name: value for name, value in arguments.to_dict().items() if name in COMMON}
+    sft_config = trl.SFTConfig(
+        **common, bf16=torch.cuda.is_available(), max_length=None, gradient_checkpointing=False
+    )
     data = Dataset.from_list([{key: row[key].tolist() for key in ("input_ids", "labels")} for row in rows])
     lora = LoraConfig(
         r=LORA.r, lora_alpha=64, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
     )
     return trl.SFTTrainer(
-        model=model, args=own, train_dataset=data, processing_class=tokenizer, peft_config=lora
+        model=model, args=sft_config, train_dataset=data, processing_class=tokenizer, peft_config=lora
     )
 
 
@@ -153,7 +156,7 @@ Build = Callable[[str, Any, Sequence[Row], TrainingArguments], Trainer]
 def measure(
     build: Build, base: str, quantization: str, rows: Sequence[Row], options: Any
 ) -> tuple[float, float, float]:
-    """Tokens a second, the last loss, and the peak of allocated memory in GiB (0 without a GPU)."""
+    """Tokens per second, the last loss, and the peak of allocated memory in GiB (0 without a GPU)."""
     set_seed(0)
     gc.collect()
     if torch.cuda.is_available():
@@ -163,7 +166,7 @@ def measure(
         arguments = TrainingArguments(
             output_dir=folder,
             per_device_train_batch_size=options.rows,
-            max_steps=WARM + options.steps,
+            max_steps=WARM_UP + options.steps,
             learning_rate=1e-5,
             lr_scheduler_type="constant",
             save_strategy="no",
@@ -182,7 +185,7 @@ def measure(
 
 
 def rows_of(count: int, tokens: int, vocabulary: int) -> list[Row]:
-    """Rows of random ids, all of them learnt."""
+    """Rows of random ids, all of them supervised."""
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(2, vocabulary, (count, tokens), generator=generator)
     return [
@@ -204,25 +207,27 @@ def main() -> None:
     parser.add_argument("--small", action="store_true")
     options = parser.parse_args()
     if not options.small and not torch.cuda.is_available():
-        sys.exit("no GPU here; --small tries the same path on a tiny model")
+        sys.exit("no GPU found; --small runs the same code on a tiny model")
     shape = SMALL if options.small else SHAPE
     peak = matmul_peak(1024 if options.small else 8192)
-    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU, a trial of the path"
+    machine = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU, a trial on a tiny model"
     print(
-        f"{where}, measured matmul peak {peak / 1e12:.3g} TFLOP/s; torch {torch.__version__}, transformers "
+        f"{machine}, measured matmul peak {peak / 1e12:.3g} TFLOP/s; torch {torch.__version__}, transformers "
         f"{transformers.__version__}; {options.rows} rows of {options.tokens} tokens a step; median (range) of "
         f"{options.repeats} runs of {options.steps} steps\n"
     )
-    print("| base | way | tokens/s | utilisation | peak GiB | last loss |\n|---|---|---|---|---|---|")
+    print(
+        "| quantization | trainer | tokens/s | utilisation | peak GiB | last loss |\n|---|---|---|---|---|---|"
+    )
     builds: dict[str, Build] = {"dycktune": ours} | (
         {"TRL SFTTrainer": trl_trainer} if find_spec("trl") else {}
     )
-    rows = rows_of(options.rows * (WARM + options.steps), options.tokens, shape["vocab_size"])
+    rows = rows_of(options.rows * (WARM_UP + options.steps), options.tokens, shape["vocab_size"])
     with TemporaryDirectory() as folder:
-        base = saved(Path(folder), shape)
-        work = flops_a_token(load_base(base, dtype="bfloat16")[0], options.tokens)
+        base = save_model(Path(folder), shape)
+        work = flops_per_token(load_base(base, dtype="bfloat16")[0], options.tokens)
         for quantization in options.quantization:
-            # Repeats go round and round, so that a slow spell meets both alike.
+            # Each repeat runs both, so that a slow phase of the machine affects both alike.
             found = {name: [] for name in builds}
             for _ in range(options.repeats):
                 for name, build in builds.items():

@@ -40,7 +40,22 @@ class MetricsRow(TypedDict):
     eval_exact_match: NotRequired[float]
 
 
-class ScoreRow(TypedDict):
+class AnswersRecord(TypedDict):
+    """The verified answers to `n` questions."""
+
+    n: int
+    exact_match: float
+    ci95: list[float]
+    """Lower and upper bound of `exact_match`."""
+    wrong: list[int]
+    """Positions of the wrong answers, from 0."""
+    trace_valid: NotRequired[float]
+    """Missing where the task cannot verify steps."""
+    invalid: NotRequired[list[int]]
+    """Positions of the answers with a step that does not verify; missing with `trace_valid`."""
+
+
+class ScoreRow(AnswersRecord):
     """A line of scores.jsonl: the verified answers of the model at a step."""
 
     step: int
@@ -48,16 +63,6 @@ class ScoreRow(TypedDict):
     """Name of the checkpoint's folder; missing in a score from training, when the checkpoint is not yet saved."""
     eval_loss: NotRequired[float | None]
     """Missing in a score from training; None where the step was not evaluated or its loss was not finite."""
-    n: int
-    exact_match: float
-    ci95: list[float]
-    """Lower and upper bound of `exact_match`."""
-    wrong: list[int]
-    """Positions of the wrong answers among the `n` questions, from 0."""
-    trace_valid: NotRequired[float]
-    """Missing where the task cannot verify steps."""
-    invalid: NotRequired[list[int]]
-    """Positions of the answers with a step that does not verify."""
 
 
 GuardAction = Literal["rolled back", "skipped", "stopped"]

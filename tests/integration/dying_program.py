@@ -1,4 +1,4 @@
-"""`dycktune` as one rank of a launch, in which the second rank fails while training. Started by `test_launch`.
+"""`dycktune` as one rank of a launch; the second rank fails during the training. Started by `test_launch`.
 
 Usage: dying_program.py kill|raise ARGUMENTS OF DYCKTUNE
 """
@@ -23,13 +23,13 @@ def kill() -> None:
 
 
 def die_by(die: Callable[[], None]) -> None:
-    """Let the trainer call `die` in the place of the losses from a step on."""
-    usual = WeightedLossTrainer.compute_loss
+    """Make the trainer call `die` at a step, instead of computing the loss."""
+    original = WeightedLossTrainer.compute_loss
 
     def compute_loss(self, *args, **kwargs):
         if self.state.global_step == STEP:
             die()
-        return usual(self, *args, **kwargs)
+        return original(self, *args, **kwargs)
 
     WeightedLossTrainer.compute_loss = compute_loss
 

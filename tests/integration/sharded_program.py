@@ -1,6 +1,6 @@
-"""`dycktune` as one rank of a launch sharded by FSDP2, on CPUs; the run is stopped half-way and gone on with.
+"""`dycktune` as one rank of a launch sharded by FSDP2, on CPUs; the run is stopped half-way and resumed.
 
-The first rank leaves what the test looks at. Usage: sharded_program.py NOTES ARGUMENTS OF DYCKTUNE TRAIN
+The main rank writes notes for the test. Usage: sharded_program.py NOTES ARGUMENTS OF DYCKTUNE TRAIN
 """
 
 import json
@@ -18,16 +18,16 @@ from dycktune.training.trainer import WeightedLossTrainer
 STOPPED_AT = 12
 
 
-class Stopped(Exception):  # noqa: N818 - what happened, not what was wrong
+class Stopped(Exception):  # noqa: N818 - not an error
     pass
 
 
 def shard_on_cpus() -> None:
-    """Let accelerate shard gloo ranks as it does GPUs; without one it leaves that out, silently."""
-    usual = AcceleratorState.__init__
+    """Make accelerate shard gloo ranks as it shards GPUs; without a GPU it silently does not."""
+    original = AcceleratorState.__init__
 
     def init(self, *args, fsdp_plugin=None, **kwargs):
-        usual(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
+        original(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
         if fsdp_plugin is not None:
             self.fsdp_plugin, self.distributed_type = fsdp_plugin, DistributedType.FSDP
             PartialState().distributed_type = DistributedType.FSDP
@@ -36,8 +36,8 @@ def shard_on_cpus() -> None:
 
 
 def watch_steps(notes: dict) -> None:
-    """Note what the parameters are while training, and stop the run once."""
-    usual = WeightedLossTrainer.compute_loss
+    """Note the number of sharded and whole parameters during the training, and stop the run once."""
+    original = WeightedLossTrainer.compute_loss
 
     def compute_loss(self, model, *args, **kwargs):
         if model.training:
@@ -48,7 +48,7 @@ def watch_steps(notes: dict) -> None:
             notes["steps"].append(self.state.global_step)
             if notes["steps"].index(self.state.global_step) == STOPPED_AT == len(notes["steps"]) - 1:
                 raise Stopped
-        return usual(self, model, *args, **kwargs)
+        return original(self, model, *args, **kwargs)
 
     WeightedLossTrainer.compute_loss = compute_loss
 

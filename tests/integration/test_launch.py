@@ -1,4 +1,4 @@
-"""`torchrun -m dycktune ...` on two and four gloo processes against the same command on one."""
+"""`torchrun -m dycktune ...` on two and four gloo processes, compared with the same command on one."""
 
 import json
 import time
@@ -27,28 +27,28 @@ def project(tmp_path_factory) -> Path:
 
 
 def train_command(root: Path, ranks: int) -> list[str]:
-    """One step is all rows, however many ranks share them."""
+    """Every step holds all rows, for any number of ranks."""
     out, batch = str(root / f"on-{ranks}"), str(ROWS // ranks)
     return ["train", str(root / "recipe.toml"), "--out", out, "--optim.batch-size", batch]
 
 
 @pytest.fixture(scope="module")
 def one(project) -> RunFolder:
-    # Too few evaluations to be called healthy, which is status 1.
+    # Status 1: the run has too few evaluations for the label healthy.
     assert main(train_command(project, 1)) == 1
     return RunFolder(project / "on-1")
 
 
 @pytest.fixture(scope="module", params=[2, 4])
 def launched(request, project) -> tuple[RunFolder, str]:
-    """A run on several ranks, and what they printed."""
+    """A run on several ranks, and their output."""
     done = launch(request.param, "-m", "dycktune", *train_command(project, request.param))
     assert done.returncode == 1, done.stdout
     return RunFolder(project / f"on-{request.param}"), done.stdout
 
 
 def assert_same_curve(run: RunFolder, reference: RunFolder) -> None:
-    """Row by row, to the rounding of float32, which each step amplifies, most of all in the gradient."""
+    """Row by row, up to the rounding of float32, which each step amplifies, most of all in the gradient norm."""
     rows, expected = (list(folder.read_metrics()) for folder in (run, reference))
     assert [row["step"] for row in rows] == [row["step"] for row in expected]
     for row, other in zip(rows, expected, strict=True):
@@ -66,28 +66,28 @@ def test_the_loss_curve_is_that_of_one_process(launched, one):
     assert_same_curve(launched[0], one)
 
 
-def test_every_checkpoint_answers_the_same_problems_right(launched, one):
-    """Some are answered right and some wrong, so that an order put together wrongly would show."""
+def test_every_checkpoint_has_the_same_right_answers(launched, one):
+    """Some answers are right and some wrong, so a wrong order would show."""
     assert 0 < len(wrong_answers(one)[24]) < ROWS
     assert wrong_answers(launched[0]) == wrong_answers(one)
     selected = [json.loads(run.selection.read_text())["step"] for run in (launched[0], one)]
     assert selected == [16, 16]
 
 
-def test_the_first_rank_alone_writes_one_folder_and_prints_one_log(launched, one):
-    run, told = launched
+def test_only_the_main_rank_writes_the_run_folder_and_prints(launched, one):
+    run, output = launched
     assert {path.name for path in run.path.iterdir()} == {path.name for path in one.path.iterdir()}
-    assert told.count("step 24/24  loss") == told.count("trained: ") == told.count("deploying ") == 1
-    assert told.count("checkpoint-8: exact match") == 1
+    assert output.count("step 24/24  loss") == output.count("trained: ") == output.count("deploying ") == 1
+    assert output.count("checkpoint-8: exact match") == 1
 
 
 def test_two_ranks_evaluate_and_select_as_one(one, project, capsys):
-    """Selecting forgets what was answered while training, so that all is asked again."""
-    asked = ["evaluate", str(one.path), "--data", str(project / "rows.jsonl"), "--json"]
-    assert main(asked) == 0
+    """Without the scores of the training, select asks for every answer again."""
+    command = ["evaluate", str(one.path), "--data", str(project / "rows.jsonl"), "--json"]
+    assert main(command) == 0
     alone = json.loads(capsys.readouterr().out)
     assert 0 < alone["exact_match"] < 1
-    done = launch(2, "-m", "dycktune", *asked)
+    done = launch(2, "-m", "dycktune", *command)
     assert done.returncode == 0, done.stdout
     assert [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")] == [alone]
     scores, selection = one.scores.read_text(), one.selection.read_text()
@@ -100,25 +100,25 @@ def test_two_ranks_evaluate_and_select_as_one(one, project, capsys):
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "reason"),
     [
         ("kill", "Signal 9 (SIGKILL) received"),
         ("raise", "OSError: the disk went away"),
     ],
 )
-def test_a_launch_ends_within_a_minute_of_a_rank_that_dies(project, how, said):
+def test_a_launch_ends_within_a_minute_when_a_rank_dies(project, how, reason):
     out = project / how
     command = [*train_command(project, 2)[:2], "--out", str(out), "--optim.batch-size", "4"]
     started = time.monotonic()
     done = launch(2, DYING, how, *command)
     assert time.monotonic() - started < 60
     assert done.returncode != 0
-    assert said in done.stdout
+    assert reason in done.stdout
     assert not RunFolder(out).finished
 
 
-def test_a_model_sharded_by_fsdp2_learns_resumes_and_is_saved_as_a_whole_one(project, one, tmp_path):
-    """Half the questions are left to select, which loads the checkpoints whole on every rank."""
+def test_a_model_sharded_by_fsdp2_learns_resumes_and_saves_whole_checkpoints(project, one, tmp_path):
+    """Half of the answers are left to select, which loads whole checkpoints on every rank."""
     run, notes = RunFolder(tmp_path / "run"), tmp_path / "notes.json"
     command = [*train_command(project, 2), "--guard.enabled", "false", "--eval.exact-match", str(ROWS // 2)]
     command[command.index("--out") + 1] = str(run.path)

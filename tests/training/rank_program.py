@@ -1,4 +1,4 @@
-"""One rank of a data-parallel training; rank 0 leaves what the test compares. Started by `test_ranks`.
+"""One rank of a data-parallel training; rank 0 writes the results that the test compares. Started by `test_ranks`.
 
 Usage, with torchrun's environment variables set: rank_program.py FOLDER
 """
@@ -14,15 +14,15 @@ from dycktune.data.tokens import LossWeights
 from dycktune.training import guard
 from dycktune.training.trainer import WeightedLossTrainer
 from small_runs import fit_small, small_config
-from spoilt_trainer import not_a_number_at, trainer_with
+from spoilt_trainer import nan_at, trainer_with
 from weighted_rows import logged, rows, run
 
 
 def guarded_weights(folder: Path) -> torch.Tensor:
-    """Each rank's weights, a row each, of a guarded training in which the second rank alone meets a NaN."""
+    """The weights of each rank, one row each, after a guarded training in which only the second rank has a NaN loss."""
     second = os.environ["RANK"] == "1"
-    spoil = not_a_number_at(20) if second else not_a_number_at()
-    trainer = trainer_with(folder, spoil, WeightedLossTrainer, max_steps=24, per_device_train_batch_size=4)
+    factor = nan_at(20) if second else nan_at()
+    trainer = trainer_with(folder, factor, WeightedLossTrainer, max_steps=24, per_device_train_batch_size=4)
     guard.attach(trainer)
     trainer.train()
     flat = torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
@@ -42,13 +42,13 @@ def main(folder: Path) -> None:
     )
     guarded = guarded_weights(folder / "guarded")
     if trainer.is_world_process_zero():
-        left = {
+        results = {
             "unequal": unequal[0],
             "in_parts": in_parts[0],
             "lone": one_rank_without_weight[0],
             "evaluation": evaluation,
         }
-        torch.save(left | {"loss": logged(trainer, "loss")[0], "guarded": guarded}, folder / "left.pt")
+        torch.save(results | {"loss": logged(trainer, "loss")[0], "guarded": guarded}, folder / "results.pt")
     torch.distributed.destroy_process_group()
 
 

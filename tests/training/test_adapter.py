@@ -11,7 +11,7 @@ from weighted_rows import off, tokenizer_of
 IDS = torch.randint(300, (2, 11), generator=torch.Generator().manual_seed(0))
 
 
-def tuned(**changes):
+def with_random_adapter(**changes):
     section = LoraSection(**{"r": 24, "alpha": 48.0, "dropout": 0.0} | changes)
     model = with_adapter(make_model(tokenizer_of()), section)
     generator = torch.Generator().manual_seed(1)
@@ -21,15 +21,15 @@ def tuned(**changes):
     return model
 
 
-def peft_s_own(model):
-    """The same weights under PEFT's own forward."""
+def with_peft_forward(model):
+    """The same weights with PEFT's own forward."""
     config = LoraConfig(r=24, lora_alpha=48, target_modules="all-linear", task_type="CAUSAL_LM")
     other = get_peft_model(make_model(tokenizer_of()), config)
     other.load_state_dict(model.state_dict())
     return other
 
 
-def as_one(model) -> set[bool]:
+def uses_merged_forward(model) -> set[bool]:
     return {"forward" in vars(m) for m in model.modules() if isinstance(m, lora.Linear)}
 
 
@@ -38,30 +38,30 @@ def gradients(model) -> dict[str, torch.Tensor]:
     return {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
 
 
-def test_base_and_adapter_as_one_matrix_give_peft_s_logits_and_gradients():
-    model = tuned()
-    assert as_one(model) == {True}
-    other = peft_s_own(model)
-    assert as_one(other) == {False}
+def test_the_merged_forward_has_the_logits_and_gradients_of_peft():
+    model = with_random_adapter()
+    assert uses_merged_forward(model) == {True}
+    other = with_peft_forward(model)
+    assert uses_merged_forward(other) == {False}
     torch.testing.assert_close(model(IDS).logits, other(IDS).logits, rtol=1e-4, atol=1e-4)
     expected = gradients(other)
     for name, gradient in gradients(model).items():
         assert off(gradient, expected[name]) < 1e-4, name
 
 
-def test_with_the_adapter_off_the_base_answers():
-    model, base = tuned(), make_model(tokenizer_of())
+def test_with_the_adapter_disabled_the_logits_are_those_of_the_base():
+    model, base = with_random_adapter(), make_model(tokenizer_of())
     with model.disable_adapter():
         assert torch.equal(model(IDS).logits, base(IDS).logits)
 
 
 def test_merging_changes_no_logits():
-    model = tuned()
+    model = with_random_adapter()
     before = model(IDS).logits
     merged = model.merge_and_unload()
     torch.testing.assert_close(merged(IDS).logits, before, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("changes", [{"r": 2}, {"dropout": 0.1}])
-def test_a_low_rank_or_dropout_keeps_peft_s_own_forward(changes):
-    assert as_one(tuned(**changes)) == {False}
+def test_a_low_rank_or_dropout_keeps_the_forward_of_peft(changes):
+    assert uses_merged_forward(with_random_adapter(**changes)) == {False}

@@ -18,7 +18,7 @@ def row(length: int, *, prompt: int = 2, answer: int = 2) -> dict:
     ).features()
 
 
-def test_rows_keep_their_values_and_padding_counts_for_nothing():
+def test_rows_keep_their_values_and_padding_carries_no_loss():
     rows = [row(5), row(8), row(6)]
     batch = DataCollatorWithWeights(pad_token_id=EOS)(rows)
     for i, each in enumerate(rows):
@@ -31,21 +31,21 @@ def test_rows_keep_their_values_and_padding_counts_for_nothing():
         assert not batch["answer_mask"][i, length:].any()
 
 
-def test_the_end_of_turn_is_learnt_where_pad_is_the_same_token():
+def test_the_end_of_turn_is_supervised_where_pad_is_the_same_token():
     batch = DataCollatorWithWeights(pad_token_id=EOS)([row(5), row(8)])
     assert batch["labels"][0, 4] == EOS
     assert batch["attention_mask"][0, 4] == 1
     assert batch["label_weights"][0, 4] == 5.0
 
 
-def test_the_answer_mask_covers_the_answer_where_its_weight_is_no_different():
+def test_the_answer_mask_covers_the_answer_also_where_all_weights_are_equal():
     batch = DataCollatorWithWeights()([row(8, answer=3)])
     assert batch["answer_mask"].tolist() == [[False] * 5 + [True] * 3]
     assert batch["answer_mask"].dtype == torch.bool
 
 
 @given(st.lists(st.integers(5, 60), min_size=1, max_size=9), st.integers(1, 200), st.integers(0, 20))
-def test_parts_hold_every_row_once_and_no_more_than_their_tokens(lengths, tokens, beyond):
+def test_parts_hold_every_row_once_and_no_more_tokens_than_allowed(lengths, tokens, beyond):
     rows = [row(length) for length in lengths]
     parts = in_parts(DataCollatorWithWeights()(rows), tokens, longest=max(lengths) + beyond)
     assert all(part["labels"].numel() <= tokens or len(part["labels"]) == 1 for part in parts)

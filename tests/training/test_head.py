@@ -16,17 +16,17 @@ B, K, H, V = 3, 9, 8, 29
 
 @pytest.fixture(params=[1, 100, 10_000], autouse=True)
 def tile(request, monkeypatch):
-    """Tiles of one token, of a few, and of all."""
+    """Tiles of one token, of a few tokens, and of all."""
     monkeypatch.setitem(head_module.TILE, "cpu", request.param)
-    monkeypatch.setattr(head_module, "LEAST_ROWS", 1)
+    monkeypatch.setattr(head_module, "MIN_TILE_TOKENS", 1)
 
 
-def case(*, learnt: float = 0.6, bias: bool = True) -> tuple[torch.Tensor, nn.Linear, Targets]:
+def case(*, supervised: float = 0.6, bias: bool = True) -> tuple[torch.Tensor, nn.Linear, Targets]:
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(B, K, H, generator=generator, requires_grad=True)
     head = nn.Linear(H, V, bias=bias).requires_grad_(False)
     labels = torch.randint(V, (B, K), generator=generator)
-    labels[torch.rand(B, K, generator=generator) > learnt] = IGNORED
+    labels[torch.rand(B, K, generator=generator) > supervised] = IGNORED
     weights = torch.rand(B, K, generator=generator) * 5
     return hidden, head, Targets(labels, weights, torch.arange(K).expand(B, K) >= 5)
 
@@ -53,8 +53,8 @@ def test_each_token_s_figures_are_those_of_full_logits():
     torch.testing.assert_close(tiled.sums(B), plain.sums(B))
 
 
-def test_nothing_learnt_gives_a_zero_that_still_reaches_the_hidden_states():
-    hidden, head, targets = case(learnt=0.0)
+def test_without_supervised_tokens_the_loss_is_a_zero_that_still_reaches_the_hidden_states():
+    hidden, head, targets = case(supervised=0.0)
     loss = tiled_losses(hidden, head, targets).weighted
     assert loss.item() == 0.0
     assert not gradient(loss, hidden).any()
@@ -84,7 +84,7 @@ def test_a_model_s_adapter_gets_the_gradient_of_the_plain_path():
     expected = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
     tiled = tiled_head(model)
-    with tiled.judging(targets):
+    with tiled.computing_loss(targets):
         losses = tiled.losses(model(input_ids=ids).logits)
     losses.weighted.backward()
     assert expected
@@ -93,7 +93,7 @@ def test_a_model_s_adapter_gets_the_gradient_of_the_plain_path():
             assert off(parameter.grad, expected[name]) < 1e-5, name
 
 
-def test_outside_a_judgement_the_model_gives_its_logits():
+def test_outside_the_block_the_model_returns_its_logits():
     model = make_model(tokenizer_of()).requires_grad_(False)
     ids = torch.arange(5)[None]
     expected = model(input_ids=ids).logits
@@ -101,11 +101,11 @@ def test_outside_a_judgement_the_model_gives_its_logits():
     assert torch.equal(model(input_ids=ids).logits, expected)
 
 
-def test_a_head_that_is_trained_is_left_alone():
+def test_a_trained_head_is_not_replaced():
     assert tiled_head(make_model(tokenizer_of())) is None
 
 
-def test_a_model_that_caps_its_logits_is_left_alone():
+def test_the_head_of_a_model_that_caps_its_logits_is_not_replaced():
     set_seed(0)
     config = Gemma2Config(
         vocab_size=64,

@@ -10,11 +10,11 @@ from dycktune.training.loss import PARTS, Targets, summary, token_losses
 B, T, V = 3, 7, 11
 
 
-def batch(*, seed: int = 0, learnt: float = 0.6) -> tuple[torch.Tensor, Targets]:
+def batch(*, seed: int = 0, supervised: float = 0.6) -> tuple[torch.Tensor, Targets]:
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(B, T, V, generator=generator, requires_grad=True)
     labels = torch.randint(V, (B, T), generator=generator)
-    labels[torch.rand(B, T, generator=generator) > learnt] = IGNORED
+    labels[torch.rand(B, T, generator=generator) > supervised] = IGNORED
     answer = torch.arange(T).expand(B, T) >= 4
     weights = torch.where(answer, 5.0, 1.0).masked_fill(labels == IGNORED, 0)
     return logits, Targets(labels, weights, answer)
@@ -33,9 +33,9 @@ def test_weighted_loss_is_the_sum_over_shifted_tokens_of_weight_times_nll():
     assert token_losses(logits, targets).weighted.item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_weight_counts_what_the_loss_counts():
-    """The first token of a row is predicted by nothing, so its weight must not enter the divisor."""
-    logits, targets = batch(learnt=1.0)
+def test_the_divisor_sums_the_weights_of_the_tokens_in_the_loss():
+    """Nothing predicts the first token of a row, so its weight must not count."""
+    logits, targets = batch(supervised=1.0)
     assert targets.weight.dtype == torch.float64
     assert targets.weight.item() == token_losses(logits, targets).weights.sum().item()
 
@@ -48,8 +48,8 @@ def test_weights_on_ignored_tokens_do_not_count():
     assert token_losses(logits, careless).weights.sum().item() == 7.0 * kept
 
 
-def test_a_batch_without_learnt_tokens_gives_zero_that_still_reaches_the_logits():
-    logits, targets = batch(learnt=0.0)
+def test_without_supervised_tokens_the_loss_is_a_zero_that_still_reaches_the_logits():
+    logits, targets = batch(supervised=0.0)
     loss = token_losses(logits, targets).weighted
     loss.backward()
     assert loss.item() == 0.0
@@ -57,13 +57,13 @@ def test_a_batch_without_learnt_tokens_gives_zero_that_still_reaches_the_logits(
     assert not logits.grad.any()
 
 
-def test_low_precision_logits_are_judged_in_fp32():
+def test_the_loss_of_low_precision_logits_is_computed_in_fp32():
     logits, targets = batch()
     rounded = logits.detach().bfloat16()
     assert torch.equal(token_losses(rounded, targets).nll, token_losses(rounded.float(), targets).nll)
 
 
-def test_sums_part_reasoning_from_answers_row_by_row():
+def test_sums_separate_reasoning_from_answers_in_each_row():
     logits, targets = batch()
     sums = token_losses(logits, targets).sums(B)
     labels = targets.labels[:, 1:]
@@ -76,10 +76,10 @@ def test_sums_part_reasoning_from_answers_row_by_row():
     assert sums[:, :, 0].sum().item() == pytest.approx(token_losses(logits, targets).weighted.item())
 
 
-def test_summary_reads_losses_accuracies_and_the_answer_s_share():
+def test_summary_has_losses_accuracies_and_the_answers_share():
     reasoning, answer = [10.0, 10.0, 10.0, 8.0, 10.0], [40.0, 20.0, 8.0, 1.0, 4.0]
-    read = summary(torch.tensor([reasoning, answer]))
-    assert read == {
+    metrics = summary(torch.tensor([reasoning, answer]))
+    assert metrics == {
         "loss": pytest.approx(50 / 30),
         "loss_reasoning": 1.0,
         "accuracy_reasoning": 0.8,
@@ -90,12 +90,12 @@ def test_summary_reads_losses_accuracies_and_the_answer_s_share():
 
 
 def test_summary_leaves_out_a_part_without_tokens():
-    read = summary(torch.tensor([[0.0] * 5, [2.0, 1.0, 2.0, 0.0, 1.0]]))
-    assert set(read) == {"loss", "loss_answer", "accuracy_answer", "answer_share"}
+    metrics = summary(torch.tensor([[0.0] * 5, [2.0, 1.0, 2.0, 0.0, 1.0]]))
+    assert set(metrics) == {"loss", "loss_answer", "accuracy_answer", "answer_share"}
 
 
 def test_summary_keeps_nan():
-    read = summary(torch.tensor([[math.nan, 1.0, math.nan, 0.0, 1.0], [1.0, 1.0, 1.0, 0.0, 1.0]]))
-    assert math.isnan(read["loss"])
-    assert math.isnan(read["loss_reasoning"])
-    assert read["loss_answer"] == 1.0
+    metrics = summary(torch.tensor([[math.nan, 1.0, math.nan, 0.0, 1.0], [1.0, 1.0, 1.0, 0.0, 1.0]]))
+    assert math.isnan(metrics["loss"])
+    assert math.isnan(metrics["loss_reasoning"])
+    assert metrics["loss_answer"] == 1.0

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import pytest
@@ -18,38 +17,38 @@ PROGRAM = Path(__file__).with_name("rank_program.py")
 
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory) -> Path:
-    """The folder in which two gloo ranks have trained."""
+    """The folder of a training on two gloo ranks."""
     folder = tmp_path_factory.mktemp("ranks")
     done = launch(2, str(PROGRAM), str(folder))
     assert done.returncode == 0, done.stdout
     return folder
 
 
-def left(folder: Path) -> dict:
-    return torch.load(folder / "left.pt", weights_only=True)
+def results(folder: Path) -> dict:
+    return torch.load(folder / "results.pt", weights_only=True)
 
 
 def test_two_ranks_have_the_gradient_and_loss_of_one(two_ranks, tmp_path):
     trainer, expected = run(tmp_path, rows())
-    found = left(two_ranks)
+    found = results(two_ranks)
     assert off(found["unequal"], expected[0]) < 1e-6
     assert found["loss"] == pytest.approx(trainer.state.log_history[0]["loss"], rel=1e-5)
 
 
-def test_two_ranks_whose_batches_go_through_in_parts_have_the_gradient_of_one(two_ranks, tmp_path):
+def test_two_ranks_that_split_their_batches_into_parts_have_the_gradient_of_one(two_ranks, tmp_path):
     _, expected = run(tmp_path, rows())
-    assert off(left(two_ranks)["in_parts"], expected[0]) < 1e-6
+    assert off(results(two_ranks)["in_parts"], expected[0]) < 1e-6
 
 
-def test_a_rank_without_any_weight_neither_hangs_nor_adds(two_ranks, tmp_path):
+def test_a_rank_without_any_weight_neither_hangs_nor_changes_the_gradient(two_ranks, tmp_path):
     data = rows(answers=(0, 9, 0, 0, 0, 0, 0, 0), weights=LossWeights(reasoning=0.0))
     _, expected = run(tmp_path, data)
-    assert off(left(two_ranks)["lone"], expected[0]) < 1e-6
+    assert off(results(two_ranks)["lone"], expected[0]) < 1e-6
 
 
 def test_two_ranks_evaluate_to_the_figures_of_one(two_ranks, tmp_path):
     trainer, _ = run(tmp_path, rows())
-    expected, found = trainer.evaluate(), left(two_ranks)["evaluation"]
+    expected, found = trainer.evaluate(), results(two_ranks)["evaluation"]
     for key in (
         "eval_loss",
         "eval_loss_reasoning",
@@ -73,10 +72,9 @@ def test_a_run_on_two_ranks_learns_what_one_rank_learns_with_the_same_steps(two_
             assert row[key] == pytest.approx(other[key], rel=1e-3)
 
 
-def test_ranks_go_back_together_where_one_of_them_meets_a_nan(two_ranks):
-    first, second = left(two_ranks)["guarded"]
+def test_all_ranks_roll_back_when_one_of_them_has_a_nan_loss(two_ranks):
+    first, second = results(two_ranks)["guarded"]
     assert torch.equal(first, second)
     assert first.isfinite().all()
-    (line,) = RunFolder(two_ranks / "guarded").guard.read_text().splitlines()
-    event = json.loads(line)
+    (event,) = RunFolder(two_ranks / "guarded").read_guard_events()
     assert (event["step"], event["reason"], event["restored_step"]) == (21, "non_finite", 20)

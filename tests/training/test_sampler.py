@@ -14,7 +14,7 @@ def test_every_epoch_visits_each_example_once(lengths, group, seed, epoch):
 
 
 @given(lengths=lengths, group=st.integers(1, 9), seed=st.integers(0, 99))
-def test_the_order_is_a_function_of_seed_and_epoch_alone(lengths, group, seed):
+def test_the_order_depends_only_on_seed_and_epoch(lengths, group, seed):
     again = LengthGroupedOrder(lengths, group=group, seed=seed)
     list(again)
     again.set_epoch(3)
@@ -33,7 +33,7 @@ def test_seeds_and_epochs_give_other_orders():
     assert len(orders) == 9
 
 
-def test_groups_hold_examples_of_like_length():
+def test_groups_hold_examples_of_similar_length():
     lengths = [(37 * i) % 400 for i in range(400)]
     order = list(LengthGroupedOrder(lengths, group=8, seed=0))
     groups = [[lengths[i] for i in order[at : at + 8]] for at in range(0, 400, 8)]

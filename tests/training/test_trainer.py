@@ -12,29 +12,29 @@ from weighted_rows import arguments, logged, off, rows, run, tokenizer_of
 
 
 @pytest.mark.parametrize(("micro", "accumulation"), [(1, 8), (2, 4), (4, 2), (3, 3)])
-def test_gradient_and_loss_do_not_depend_on_how_a_step_is_cut_into_micro_batches(
+def test_gradient_and_loss_do_not_depend_on_how_a_step_is_split_into_micro_batches(
     tmp_path, micro, accumulation
 ):
     whole, expected = run(tmp_path, rows())
-    cut, gradients = run(
+    split, gradients = run(
         tmp_path, rows(), per_device_train_batch_size=micro, gradient_accumulation_steps=accumulation
     )
     assert off(gradients[0], expected[0]) < 1e-6
     for key in ("loss", "loss_reasoning", "loss_answer", "accuracy_reasoning", "answer_share"):
-        assert logged(cut, key)[0] == pytest.approx(logged(whole, key)[0], rel=1e-5)
+        assert logged(split, key)[0] == pytest.approx(logged(whole, key)[0], rel=1e-5)
 
 
 @pytest.mark.parametrize("tokens", [1, 60, 100, 10_000])
-def test_a_batch_that_goes_through_in_parts_has_the_same_gradient_and_figures(tmp_path, tokens):
+def test_a_batch_split_into_parts_has_the_same_gradient_and_metrics(tmp_path, tokens):
     whole, expected = run(tmp_path, rows())
-    cut, gradients = run(tmp_path, rows(), own={"tokens_per_pass": tokens})
+    split, gradients = run(tmp_path, rows(), own={"tokens_per_pass": tokens})
     assert off(gradients[0], expected[0]) < 1e-6
     for key in ("loss", "loss_reasoning", "loss_answer", "accuracy_reasoning", "answer_share"):
-        assert logged(cut, key)[0] == pytest.approx(logged(whole, key)[0], rel=1e-5)
+        assert logged(split, key)[0] == pytest.approx(logged(whole, key)[0], rel=1e-5)
 
 
-def test_a_mean_per_micro_batch_would_be_told_apart(tmp_path):
-    """The fault that the test above guards against moves the gradient by far more than its tolerance."""
+def test_a_mean_per_micro_batch_would_be_detected(tmp_path):
+    """It changes the gradient by far more than the tolerance of the tests above."""
 
     class MeanPerMicroBatch(WeightedLossTrainer):
         loss_is_scaled_for_ga = False
@@ -48,7 +48,7 @@ def test_a_mean_per_micro_batch_would_be_told_apart(tmp_path):
     assert off(gradients[0], expected[0]) > 1e-2
 
 
-def test_weights_of_one_give_the_stock_trainer_s_loss_and_gradient(tmp_path):
+def test_with_weights_of_one_loss_and_gradient_are_those_of_transformers_own_trainer(tmp_path):
     data = rows(weights=LossWeights(answer=1.0, reasoning=1.0))
     split = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}
     stock, expected = run(tmp_path, data, kind=Trainer, **split)
@@ -64,7 +64,7 @@ def test_scaling_every_weight_changes_nothing(tmp_path, scale):
     assert off(gradients[0], expected[0]) < 1e-5
 
 
-def test_weights_move_the_gradient(tmp_path):
+def test_weights_change_the_gradient(tmp_path):
     _, weighted = run(tmp_path, rows())
     _, even = run(tmp_path, rows(weights=LossWeights(answer=1.0)))
     assert off(weighted[0], even[0]) > 1e-2
@@ -76,8 +76,8 @@ def test_a_step_without_any_weight_has_a_finite_zero_loss(tmp_path):
     assert not gradients[0].any()
 
 
-def test_a_micro_batch_without_weight_adds_nothing(tmp_path):
-    """Only rows with answers count; most micro-batches of one row have none."""
+def test_a_micro_batch_without_weight_does_not_change_the_gradient(tmp_path):
+    """Only answers have weight, and most micro-batches of one row have no answer."""
     only_answers = LossWeights(answer=5.0, reasoning=0.0)
     _, expected = run(tmp_path, rows(weights=only_answers))
     trainer, gradients = run(
@@ -87,8 +87,8 @@ def test_a_micro_batch_without_weight_adds_nothing(tmp_path):
     assert off(gradients[0], expected[0]) < 1e-6
 
 
-def test_a_partial_last_window_is_normalised_by_its_own_weight(tmp_path):
-    """Eight rows in windows of six: the second step holds the last two of the order."""
+def test_a_partial_last_step_is_normalised_by_its_own_weight(tmp_path):
+    """Eight rows in steps of six: the second step holds the last two of the order."""
     data = rows()
     split = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 3, "seed": 5}
     _, gradients = run(tmp_path, data, max_steps=2, learning_rate=0.0, **split)

@@ -14,15 +14,15 @@ SMALL = {
     "optim.learning_rate": "1.5e-2",
     "save.steps": "65",
 }
-"""The same climb, steeper and cut short."""
+"""The same rise of the learning rate, steeper and shorter."""
 
 
 def run(out: Path, *, guarded: bool) -> Diagnosis:
     return diagnose(train(recipe.load(RECIPE, SMALL | {"guard.enabled": str(guarded).lower()}), out))
 
 
-def test_the_founding_curve_is_made_and_read_as_what_it_was(tmp_path):
-    """A good region, then train and eval rise together; the doctor deploys the good region, not the end."""
+def test_the_unguarded_run_diverges_and_the_doctor_chooses_a_checkpoint_before_that(tmp_path):
+    """Train and eval loss fall, then rise together."""
     found = run(tmp_path / "run", guarded=False)
     assert found.label == "instability"
     assert 30 <= found.best_step <= 90
@@ -31,7 +31,7 @@ def test_the_founding_curve_is_made_and_read_as_what_it_was(tmp_path):
     assert train_loss.values[-10:].mean() > 3 * train_loss.at(found.best_step)
 
 
-def test_the_guard_saves_it(tmp_path):
+def test_the_guarded_run_ends_with_a_low_loss(tmp_path):
     found = run(tmp_path / "run", guarded=True)
     assert {event.action for event in found.guarded} == {"rolled back"}
     assert found.view.evals.values[-1] < 0.2
