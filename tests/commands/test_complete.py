@@ -9,36 +9,36 @@ MODEL = ["--model", "builtin:tiny"]
 
 
 @pytest.mark.parametrize(
-    ("sequence", "said"),
+    ("sequence", "message"),
     [
         ("([)", "')' at position 3 meets the open '[' of position 2"),
         (")", "')' at position 1 closes nothing"),
         ("(a", "character 'a' at position 2 is not a bracket"),
         ("", "the sequence is empty"),
         ("()", "is already balanced at position 2"),
-        ("(" * 2000, "the sequence of 2000 brackets is too long for builtin:tiny"),
+        ("(" * 2000, "is too long for builtin:tiny"),
     ],
 )
-def test_what_cannot_be_completed_is_one_line_and_status_2(capsys, sequence, said):
+def test_a_sequence_that_cannot_be_completed_is_one_line_and_status_2(capsys, sequence, message):
     assert main(["complete", sequence, *MODEL]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert said in err
+    assert message in err
     assert err.startswith("dycktune: ")
     assert err.count("\n") == 1
 
 
-def test_an_untuned_model_answers_no_and_its_own_words_are_shown(capsys):
+def test_an_untuned_model_answers_wrong_and_its_own_text_is_shown(capsys):
     assert main(["complete", "([", *MODEL, "--json"]) == 1
     row = json.loads(capsys.readouterr().out)
-    keys = ["sequence", "text", "closing", "full", "correct", "format_ok", "first_wrong_step"]
+    keys = ["sequence", "text", "closing", "full", "correct", "format_ok", "first_wrong_step", "reason"]
     assert list(row) == keys
     assert row["correct"] is False
     assert row["full"] is None
     assert row["closing"] is None
 
 
-def test_of_standard_input_an_unusable_line_gives_a_row_and_the_rest_goes_on(capsys, monkeypatch):
+def test_an_unusable_line_of_standard_input_gives_a_row_and_the_rest_is_completed(capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("([\n([)\n\n{\n"))
     assert main(["complete", "-", *MODEL, "--json"]) == 2
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

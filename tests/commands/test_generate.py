@@ -4,8 +4,10 @@ import json
 import pytest
 
 from dycktune.cli import main
-from dycktune.data.corpus import Corpus, CorpusSpec
+from dycktune.data.corpus import Corpus
 from dycktune.data.rows import read_examples
+from dycktune.tasks.base import make_task
+from small_runs import dyck
 
 
 def manifest_of(path):
@@ -18,15 +20,16 @@ def test_the_file_holds_the_corpus_and_the_manifest_its_spec_and_digest(ending, 
     assert (
         main(["generate", str(out), "--count", "60", "--split", "test", "--seed", "4", "--pairs", "8"]) == 0
     )
-    spec = CorpusSpec(count=60, split="test", seed=4, pairs=8)
-    assert [row.prefix for row in read_examples(out)] == [problem.prefix for problem in Corpus(spec)]
+    corpus = Corpus(dyck(pairs=8), count=60, split="test", seed=4)
+    assert [row.item for row in read_examples(out, make_task())] == list(corpus)
     manifest = manifest_of(out)
     assert manifest["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
-    assert CorpusSpec(**manifest["spec"]) == spec
+    assert manifest["task"] == "dyck"
+    assert manifest["spec"]["pairs"] == 8
     assert (manifest["count"], manifest["seed"], manifest["split"]) == (60, 4, "test")
     assert sum(manifest["lengths"].values()) == sum(manifest["depths"].values()) == 60
     printed = capsys.readouterr()
-    assert "60 test problems" in printed.out
+    assert "60 test items of task dyck" in printed.out
     assert f"{out}.manifest.json" in printed.out
     assert not printed.err
 
@@ -48,8 +51,8 @@ def test_workers_and_runs_write_the_same_bytes(tmp_path):
 )
 def test_the_bytes_of_a_file_never_change_within_a_version_of_stream_and_prompt(style, digest, tmp_path):
     out = tmp_path / "rows.jsonl"
-    given = ["--count", "400", "--pairs", "8", "--max-length", "60", "--split", "test", "--seed", "9"]
-    main(["generate", str(out), "--style", style, *given])
+    options = ["--count", "400", "--pairs", "8", "--max-length", "60", "--split", "test", "--seed", "9"]
+    main(["generate", str(out), "--style", style, *options])
     assert manifest_of(out)["sha256"] == digest
 
 
@@ -66,12 +69,12 @@ def test_shards_hold_the_whole_between_them(tmp_path):
     assert manifest_of(tmp_path / "2.jsonl")["shard"] == "2/3"
 
 
-def test_lengths_that_are_used_up_are_said(tmp_path, capsys):
+def test_lengths_that_are_used_up_are_named(tmp_path, capsys):
     out = tmp_path / "rows.jsonl"
     main(["generate", str(out), "--count", "200", "--max-length", "12", "--pairs", "1"])
     spilled = manifest_of(out)["spill_over"]
     assert spilled["2"] == 1
-    assert "used up: lengths 2 (1)" in capsys.readouterr().out
+    assert "others took their place: 2 (1)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -80,13 +83,15 @@ def test_lengths_that_are_used_up_are_said(tmp_path, capsys):
         (["rows.csv", "--count", "5"], ".jsonl or .parquet"),
         (["rows.jsonl", "--count", "99", "--max-length", "2"], "99 distinct problems asked for, but only 16"),
         (["rows.jsonl", "--count", "0"], "count is 0"),
-        (["rows.jsonl", "--count", "5", "--style", "prose"], "stack, compact"),
+        (["rows.jsonl", "--count", "5", "--style", "prose"], "style = 'prose', but it must be one of compact, stack"),
+        (["rows.jsonl", "--count", "5", "--max-lenght", "9"], "did you mean max_length"),
+        (["rows.jsonl", "--count", "5", "--task", "dick"], "did you mean 'dyck'?"),
         (["rows.jsonl", "--count", "5", "--shard", "9/2"], "I/N"),
         (["rows.jsonl", "--count", "5", "--workers", "0"], "workers is 0"),
         (["rows.jsonl", "--count", "5", "--split", "dev"], "dev"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line_and_nothing_is_written(
+def test_an_impossible_request_is_one_line_and_nothing_is_written(
     arguments, why, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)

@@ -34,7 +34,7 @@ def test_merged_brackets_are_a_warning_with_the_remedy(merging_model, capsys):
     shown = capsys.readouterr().out
     assert "warning: (( " in shown
     assert "keep a space between brackets" in shown
-    assert "500 examples: generated problems in compact style" in shown
+    assert "500 examples: generated items of task dyck" in shown
 
 
 def test_lengths_and_shares_of_a_file_are_shown(merging_model, sums, capsys):
@@ -54,6 +54,6 @@ def test_lengths_and_shares_of_a_file_are_shown(merging_model, sums, capsys):
 
 def test_a_file_without_the_marker_is_one_line_and_status_2(merging_model, sums, capsys):
     assert main(["tokens", merging_model, "--data", sums]) == 2
-    told = capsys.readouterr().err
-    assert "sums.jsonl:1: the completion holds no answer marker" in told
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert "sums.jsonl:1: the completion holds no answer marker" in printed
+    assert printed.count("\n") == 1

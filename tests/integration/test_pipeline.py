@@ -13,7 +13,7 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "quickstart.toml"
 OVERRIDES = {
     "data.count": 24,
     "data.eval-count": 6,
-    "data.max-length": 6,
+    "task.max-length": 6,
     "optim.max-steps": 4,
     "eval.steps": 2,
     "eval.exact-match": 2,
@@ -64,7 +64,7 @@ def test_the_selected_checkpoint_exists_and_agrees_with_its_merged_model(run):
 
 
 @pytest.mark.slow
-def test_adapter_and_merged_give_the_same_words(run, capsys):
+def test_adapter_and_merged_give_the_same_text(run, capsys):
     texts = []
     for model in (run.adapter, run.merged, run.path):
         main(["complete", "([", "--model", str(model), "--json"])
@@ -80,10 +80,10 @@ def test_complete_finds_the_newest_selected_run_and_says_so(run, capsys, monkeyp
 
 
 @pytest.mark.slow
-def test_evaluate_says_what_the_training_data_already_held(run, capsys):
+def test_evaluate_counts_items_of_the_training_data(run, capsys):
     arguments = ["--count", "4", "--max-length", "5"]
     assert main(["evaluate", str(run.path), *arguments]) == 0
-    assert "0 of these prefixes are in the training data" in capsys.readouterr().out
+    assert "0 of these items are in the training data" in capsys.readouterr().out
     assert main(["evaluate", str(run.path), *arguments, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     keys = ["n", "exact_match", "ci95", "format_ok", "trace_valid", "by_length", "by_depth", "first_errors"]

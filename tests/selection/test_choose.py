@@ -6,7 +6,7 @@ import pytest
 
 from dycktune.errors import ModelError, RunError
 from dycktune.evaluation.agreement import Agreement
-from dycktune.evaluation.metrics import Answers
+from dycktune.evaluation.metrics import Answers, Proportion
 from dycktune.models.loading import load
 from dycktune.runs import RunFolder
 from dycktune.selection import choose, rank, select
@@ -51,7 +51,15 @@ def asked(monkeypatch) -> list[tuple[str, int]]:
 
 
 def score(step: int, n: int, wrong: list[int], invalid: list[int]) -> dict:
-    return {"step": step, "n": n, "wrong": wrong, "invalid": invalid}
+    share = 1 - len(wrong) / n
+    return {
+        "step": step,
+        "n": n,
+        "exact_match": share,
+        "ci95": list(Proportion(n - len(wrong), n).ci95),
+        "wrong": wrong,
+        "invalid": invalid,
+    }
 
 
 def test_only_items_that_training_did_not_ask_are_asked(run, asked):

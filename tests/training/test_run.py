@@ -121,7 +121,7 @@ def test_a_checkpoint_carries_its_card_and_nothing_pickled_but_trainer_state(uni
 
 
 def test_a_folder_that_holds_a_run_is_refused_without_resume(uninterrupted):
-    with pytest.raises(RunError, match="already holds a run; go on with it by --resume"):
+    with pytest.raises(RunError, match="already holds a run; continue it with --resume"):
         fit_small(uninterrupted, config=LONG)
 
 

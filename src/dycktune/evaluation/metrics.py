@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from dycktune.records import AnswersRecord
 
 _Z95 = 1.959963984540054
 
@@ -67,18 +69,16 @@ class Answers(NamedTuple):
         whole = all(len(part.trace_valid) == len(part.correct) for part in (self, more))
         return Answers(self.correct + more.correct, self.trace_valid + more.trace_valid if whole else ())
 
-    def to_json(self) -> dict[str, Any]:
-        """The fields of a line of scores.jsonl: number, shares, interval, and the indices of the wrong ones."""
+    def to_record(self) -> AnswersRecord:
+        """The answers as scores.jsonl keeps them."""
         share = Proportion(sum(self.correct), len(self.correct))
-        row = {
-            "n": share.n,
-            "exact_match": share.value,
-            "ci95": list(share.ci95),
-            "wrong": [i for i, right in enumerate(self.correct) if not right],
-        }
-        if not self.trace_valid:
-            return row
-        return row | {
-            "trace_valid": Proportion(sum(self.trace_valid), len(self.trace_valid)).value,
-            "invalid": [i for i, valid in enumerate(self.trace_valid) if not valid],
-        }
+        record = AnswersRecord(
+            n=share.n,
+            exact_match=share.value,
+            ci95=list(share.ci95),
+            wrong=[i for i, right in enumerate(self.correct) if not right],
+        )
+        if self.trace_valid:
+            record["trace_valid"] = Proportion(sum(self.trace_valid), len(self.trace_valid)).value
+            record["invalid"] = [i for i, valid in enumerate(self.trace_valid) if not valid]
+        return record

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from dycktune.evaluation.metrics import Answers, Proportion, sign_test
 from dycktune.records import ScoreRow
@@ -40,12 +40,12 @@ class Score:
 
     def to_row(self) -> ScoreRow:
         """A line of scores.jsonl."""
-        return {
-            "step": self.step,
-            "checkpoint": self.path.name,
-            "eval_loss": self.eval_loss,
-            **Answers(self.correct, self.trace_valid).to_json(),
-        }
+        return ScoreRow(
+            step=self.step,
+            checkpoint=self.path.name,
+            eval_loss=self.eval_loss,
+            **Answers(self.correct, self.trace_valid).to_record(),
+        )
 
 
 def rank(scores: Sequence[Score], by: Criterion) -> list[Score]:

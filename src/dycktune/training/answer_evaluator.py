@@ -9,6 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dycktune.evaluation.distributed import evaluate_distributed
 from dycktune.evaluation.evaluate import Evaluation, evaluate
 from dycktune.models.loading import LoadedModel
+from dycktune.records import ScoreRow
 from dycktune.runs import RunFolder
 from dycktune.tasks.base import Item, Task
 
@@ -37,9 +38,9 @@ class AnswerEvaluator:
             model=model, tokenizer=self.tokenizer, card=None, reference=f"the model at step {step}"
         )
         found = self._evaluation(loaded, sharded=accelerator.distributed_type == DistributedType.FSDP)
-        row = found.answers.to_json()
+        row = found.answers.to_record()
         if accelerator.is_main_process:
-            self.run.append_score({"step": step, **row})
+            self.run.append_score(ScoreRow(step=step, **row))
         return {name: row[name] for name in ("exact_match", "trace_valid") if name in row}
 
     def _evaluation(self, loaded: LoadedModel, *, sharded: bool) -> Evaluation:

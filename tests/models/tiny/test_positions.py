@@ -3,23 +3,23 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dycktune.data.rows import Example
+from dycktune.data.rows import example_of
 from dycktune.data.tokens import LossWeights, tokenize
-from dycktune.models.tiny.positions import number_brackets
+from dycktune.models.tiny.positions import PositionCodec
 from dycktune.models.tiny.vocabulary import build_tokenizer
 from dycktune.tasks.dyck.brackets import PAIRS
 from dycktune.tasks.dyck.problem import Problem
-from dycktune.tasks.dyck.prompt import messages
 from dycktune.tasks.dyck.trace import ANSWER_MARKER, STYLES, render
+from small_runs import dyck
 
-TOKENIZER = build_tokenizer()
+TOKENIZER, CODEC = build_tokenizer(), PositionCodec()
 PROBLEMS = st.text("".join(pair[0] for pair in PAIRS), min_size=1, max_size=30).map(Problem)
 
 
 @given(PROBLEMS, st.sampled_from(list(STYLES.values())))
-def test_numbering_vanishes_when_special_tokens_are_dropped(problem, style):
+def test_position_tokens_vanish_when_special_tokens_are_dropped(problem, style):
     text = render(problem, style)
-    written = number_brackets(text, TOKENIZER, marker=ANSWER_MARKER)
+    written = CODEC.encode(text, marker=ANSWER_MARKER)
     ids = TOKENIZER(written, add_special_tokens=False)["input_ids"]
     assert TOKENIZER.decode(ids, skip_special_tokens=True) == text
     assert written.count("<|") == len(problem.full) + 2 * len(problem.closing) + 2
@@ -34,14 +34,7 @@ def test_numbering_vanishes_when_special_tokens_are_dropped(problem, style):
 
 @given(PROBLEMS)
 def test_the_answer_weight_begins_at_the_marker_though_positions_split_it(problem):
-    style = STYLES["compact"]
-    example = Example(
-        prompt=messages(problem, style),
-        completion=render(problem, style),
-        reasoning=None,
-        prefix=problem.prefix,
-        source="test:1",
-    )
+    example = example_of(dyck(), problem, source="test:1")
     (row,) = tokenize([example], TOKENIZER, weights=LossWeights())
     answer = TOKENIZER.decode(row.input_ids[row.answer_start :], skip_special_tokens=True)
     assert answer == ANSWER_MARKER + " ".join(problem.full)
@@ -63,7 +56,7 @@ LINES = st.sampled_from(
 @example(["# Step 1: add ')'", "# Step 2: add ')'", "# Step 3: add ')'"], "( )")
 def test_a_wrong_trace_is_numbered_too_however_many_steps_it_has(lines, answer):
     text = "\n".join([*lines, ANSWER_MARKER + answer])
-    written = number_brackets(text, TOKENIZER, marker=ANSWER_MARKER)
+    written = CODEC.encode(text, marker=ANSWER_MARKER)
     ids = TOKENIZER(written, add_special_tokens=False)["input_ids"]
     assert TOKENIZER.decode(ids, skip_special_tokens=True) == text
     steps = [line for line in lines if line.startswith("# Step") and ": add '" in line]
@@ -71,12 +64,12 @@ def test_a_wrong_trace_is_numbered_too_however_many_steps_it_has(lines, answer):
 
 
 @given(PROBLEMS)
-def test_what_every_trace_says_in_the_same_words_is_one_token(problem):
+def test_the_fixed_phrases_of_a_trace_are_one_token_each(problem):
     ids = TOKENIZER(render(problem, STYLES["compact"]), add_special_tokens=False)["input_ids"]
-    said = [TOKENIZER.decode([i]) for i in ids]
-    assert said.count("Closing brackets in reverse stack order") == 1
-    assert said.count(ANSWER_MARKER) == 1
-    assert said.count(" add '") == said.count("# Step") == len(problem.closing)
+    tokens = [TOKENIZER.decode([i]) for i in ids]
+    assert tokens.count("Closing brackets in reverse stack order") == 1
+    assert tokens.count(ANSWER_MARKER) == 1
+    assert tokens.count(" add '") == tokens.count("# Step") == len(problem.closing)
 
 
 @given(st.text(max_size=200))
@@ -101,12 +94,29 @@ def test_every_bracket_is_one_and_the_same_token_wherever_it_stands():
 
 
 @given(PROBLEMS, st.lists(st.integers(0, 700), min_size=31, max_size=31).map(sorted))
-def test_the_answer_s_positions_are_those_of_the_thoughts_and_count_on_behind_them(problem, ahead):
-    def moved(place: str) -> int:
+def test_the_answer_s_positions_are_the_thoughts_numbers_and_continue_behind_them(problem, ahead):
+    def shifted(place: str) -> int:
         return int(place) + (ahead[min(int(place) - 1, problem.length)] if int(place) else 0)
 
     text = render(problem, STYLES["compact"])
-    leaping = re.sub(r"(?<!# Step )\b\d+", lambda place: str(moved(place[0])), text)
-    written, expected = (number_brackets(t, TOKENIZER, marker=ANSWER_MARKER) for t in (leaping, text))
+    jumping = re.sub(r"(?<!# Step )\b\d+", lambda place: str(shifted(place[0])), text)
+    written, expected = (CODEC.encode(t, marker=ANSWER_MARKER) for t in (jumping, text))
     found = [int(place) for place in re.findall(r"<\|(\d+)\|>", written)]
-    assert found == [moved(place) for place in re.findall(r"<\|(\d+)\|>", expected)]
+    assert found == [shifted(place) for place in re.findall(r"<\|(\d+)\|>", expected)]
+
+
+@given(PROBLEMS, st.integers(0, 300))
+def test_only_the_first_position_of_a_count_from_elsewhere_is_unsupervised(problem, shift):
+    text = re.sub(r"(?<!# Step )\b[1-9]\d*", lambda n: str(int(n[0]) + shift), render(problem, STYLES["compact"]))
+    written = CODEC.encode(text, marker=ANSWER_MARKER)
+    expected = [re.escape(f"<|{1 + shift}|>")] if shift else []
+    assert CODEC.unsupervised(written) == expected
+
+
+def test_the_position_behind_a_jump_is_unsupervised():
+    lines = ["# Thought 1: a", "# Thought 2: b", "# Thought 40: c", "# Thought 41: d"]
+    assert CODEC.unsupervised("\n".join(lines)) == [re.escape("<|40|>")]
+
+
+def test_a_text_without_thoughts_has_no_unsupervised_positions():
+    assert CODEC.unsupervised("17 + 25\nFINAL ANSWER: 42") == []
