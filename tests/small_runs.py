@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from dycktune.data.rows import Example
+from dycktune.data.rows import Example, example_of
 from dycktune.tasks.dyck.problem import Problem
-from dycktune.tasks.dyck.prompt import messages
-from dycktune.tasks.dyck.trace import STYLES, render
+from dycktune.tasks.dyck.task import Dyck, DyckOptions
 from dycktune.training.config import Config
 from dycktune.training.recipe import build
 from dycktune.training.run import fit
@@ -31,23 +30,25 @@ PREFIXES = (
 )
 
 
-def examples(count: int, *, style: str = "stack") -> list[Example]:
-    """The first `count` of a few problems, as rows."""
-    return [
-        Example(
-            prompt=messages(problem, STYLES[style]),
-            completion=render(problem, STYLES[style]),
-            reasoning=None,
-            prefix=problem.prefix,
-            source=f"small:{i}",
-        )
-        for i, problem in enumerate(map(Problem, PREFIXES[:count]), start=1)
-    ]
+def dyck(**options: object) -> Dyck:
+    """The bracket task, with these options."""
+    return Dyck(DyckOptions(**options))
+
+
+STACK = dyck(style="stack")
+"""Its traces are short on few brackets, and any tokenizer can write them."""
+
+
+def examples(count: int) -> list[Example]:
+    """The first `count` of a few problems, as examples."""
+    problems = enumerate(map(Problem, PREFIXES[:count]), start=1)
+    return [example_of(STACK, problem, source=f"small:{i}") for i, problem in problems]
 
 
 def small_config(**overrides: object) -> Config:
     """A recipe of six steps; overrides by `section__field`."""
     content: dict[str, dict[str, object]] = {
+        "task": {"name": "dyck", "style": "stack"},
         "lora": {"r": 4, "dropout": 0.1},
         "optim": {
             "learning_rate": 1e-2,

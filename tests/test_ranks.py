@@ -11,66 +11,67 @@ def second_of_three(monkeypatch):
 
 
 @pytest.fixture
-def told(monkeypatch) -> list:
-    """What this rank told the others, who all gave 7."""
-    sent = []
+def sent(monkeypatch) -> list:
+    """What this rank sent to the others; each of them sends the result 7."""
+    outcomes = []
 
-    def exchange(mine):
-        sent.append(mine)
-        return [(7, None), mine, (7, None)]
+    def exchange(outcome):
+        outcomes.append(outcome)
+        return [(7, None), outcome, (7, None)]
 
     monkeypatch.setattr(ranks, "_exchange", exchange)
-    return sent
+    return outcomes
 
 
 def fail():
     raise OSError("the disk went away")
 
 
-def test_a_process_that_nobody_launched_is_the_only_rank():
-    assert (ranks.rank(), ranks.count()) == (0, 1)
-    assert ranks.share([1, 2, 3]) == [1, 2, 3]
-    assert ranks.gathered(lambda: 5) == [5]
-    assert ranks.by_first(lambda: 5) == 5
+def test_a_process_without_a_launcher_is_the_only_rank():
+    assert (ranks.rank(), ranks.world_size(), ranks.is_main()) == (0, 1, True)
+    assert ranks.shard([1, 2, 3]) == [1, 2, 3]
+    assert ranks.all_gather(lambda: 5) == [5]
+    assert ranks.on_main(lambda: 5) == 5
     with pytest.raises(OSError, match="went away"):
-        ranks.gathered(fail)
+        ranks.all_gather(fail)
 
 
 @pytest.mark.parametrize("n", range(8))
-def test_shares_are_put_back_in_order(monkeypatch, n):
+def test_interleaved_shards_are_in_the_original_order(monkeypatch, n):
     monkeypatch.setenv("WORLD_SIZE", "3")
-    shares = []
+    shards = []
     for rank in range(3):
         monkeypatch.setenv("RANK", str(rank))
-        shares.append(ranks.share(list(range(n))))
-    assert ranks.interleaved(shares) == list(range(n))
+        shards.append(ranks.shard(list(range(n))))
+    assert ranks.interleave(shards) == list(range(n))
 
 
-def test_every_rank_has_what_each_gave(second_of_three, told):
-    assert ranks.gathered(lambda: 5) == [7, 5, 7]
+def test_every_rank_gets_the_results_of_all(second_of_three, sent):
+    assert ranks.all_gather(lambda: 5) == [7, 5, 7]
 
 
-def test_the_first_rank_alone_works(second_of_three, told):
-    assert ranks.by_first(fail) == 7
+def test_only_the_main_rank_calls_the_work(second_of_three, sent):
+    assert not ranks.is_main()
+    assert ranks.on_main(fail) == 7
 
 
-def test_a_rank_that_fails_tells_the_others_before_it_raises(second_of_three, told):
-    """Whatever the error: a rank that only raised would leave the others waiting."""
+def test_a_rank_that_fails_tells_the_others_before_it_raises(second_of_three, sent):
+    """Whatever the error: if the rank only raised, the others would wait for it."""
     with pytest.raises(OSError, match="went away"):
-        ranks.gathered(fail)
-    assert told == [(None, "rank 1 failed: the disk went away")]
+        ranks.all_gather(fail)
+    assert sent == [(None, "rank 1 failed: the disk went away")]
 
 
-def test_a_rank_stops_where_another_failed(second_of_three, monkeypatch):
+def test_a_rank_stops_when_another_has_failed(second_of_three, monkeypatch):
     failed = (None, "rank 2 failed: the disk went away")
-    monkeypatch.setattr(ranks, "_exchange", lambda mine: [(7, None), mine, failed])
+    monkeypatch.setattr(ranks, "_exchange", lambda outcome: [(7, None), outcome, failed])
     with pytest.raises(RunError, match="rank 2 failed: the disk went away"):
-        ranks.gathered(lambda: 5)
+        ranks.all_gather(lambda: 5)
 
 
-def test_only_the_loss_of_another_rank_is_told_as_such(monkeypatch):
-    gone, own = RuntimeError("Connection closed by peer [127.0.0.1]:33433"), RuntimeError("out of memory")
-    assert not ranks.lost(gone)
+def test_only_a_lost_connection_of_a_launch_is_a_lost_peer(monkeypatch):
+    lost, other = RuntimeError("Connection closed by peer [127.0.0.1]:33433"), RuntimeError("out of memory")
+    assert not ranks.is_lost_peer(lost)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert ranks.lost(gone)
-    assert not ranks.lost(own)
+    assert ranks.is_lost_peer(lost)
+    assert not ranks.is_lost_peer(other)

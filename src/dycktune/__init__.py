@@ -8,27 +8,54 @@ if TYPE_CHECKING:
     from dycktune.diagnosis import diagnose
     from dycktune.evaluation.evaluate import evaluate
     from dycktune.inference.completion import complete
+    from dycktune.models.loading import load
     from dycktune.selection import select
+    from dycktune.tasks.base import Item, Task, Verdict, make_task, register
     from dycktune.tasks.dyck.problem import Problem
     from dycktune.tasks.dyck.verify import verify
+    from dycktune.training.recipe import load as load_recipe
     from dycktune.training.run import train
 
 _HOMES = {
-    "Corpus": "dycktune.data.corpus",
-    "Problem": "dycktune.tasks.dyck.problem",
-    "complete": "dycktune.inference.completion",
-    "diagnose": "dycktune.diagnosis",
-    "evaluate": "dycktune.evaluation.evaluate",
-    "select": "dycktune.selection",
-    "train": "dycktune.training.run",
-    "verify": "dycktune.tasks.dyck.verify",
+    "Corpus": "dycktune.data.corpus:Corpus",
+    "Item": "dycktune.tasks.base:Item",
+    "Problem": "dycktune.tasks.dyck.problem:Problem",
+    "Task": "dycktune.tasks.base:Task",
+    "Verdict": "dycktune.tasks.base:Verdict",
+    "complete": "dycktune.inference.completion:complete",
+    "diagnose": "dycktune.diagnosis:diagnose",
+    "evaluate": "dycktune.evaluation.evaluate:evaluate",
+    "load": "dycktune.models.loading:load",
+    "load_recipe": "dycktune.training.recipe:load",
+    "make_task": "dycktune.tasks.base:make_task",
+    "register": "dycktune.tasks.base:register",
+    "select": "dycktune.selection:select",
+    "train": "dycktune.training.run:train",
+    "verify": "dycktune.tasks.dyck.verify:verify",
 }
 
-__all__ = ["Corpus", "Problem", "complete", "diagnose", "evaluate", "select", "train", "verify"]
+__all__ = [
+    "Corpus",
+    "Item",
+    "Problem",
+    "Task",
+    "Verdict",
+    "complete",
+    "diagnose",
+    "evaluate",
+    "load",
+    "load_recipe",
+    "make_task",
+    "register",
+    "select",
+    "train",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is first asked for, so that `import dycktune` loads no torch."""
+    """Import a name on first access, so that `import dycktune` loads no torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'dycktune' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(import_module(module), attribute)

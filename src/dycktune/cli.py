@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DycktuneError as error:
         return _complain(str(error))
     except RuntimeError as error:
-        if not ranks.lost(error):
+        if not ranks.is_lost_peer(error):
             raise
         return _complain("stopped, as another rank is gone; that rank or the launcher says why")
     except KeyboardInterrupt:
@@ -52,12 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of a pipe, such as head, has seen enough.
         sys.stderr.close()
         return 0
-    ranks.leave()
+    ranks.finalize()
     return status if isinstance(status, int) else 0
 
 
 def _complain(message: str) -> int:
-    who = f"dycktune, rank {ranks.rank()}" if ranks.count() > 1 else "dycktune"
+    who = f"dycktune, rank {ranks.rank()}" if ranks.world_size() > 1 else "dycktune"
     print(f"{who}: {' '.join(message.split())}", file=sys.stderr)
     return 2
 
@@ -71,4 +71,4 @@ def run() -> None:
     """Entry point of the `dycktune` script."""
     # What libraries tell their callers' authors is noise to a user; tests still see it.
     warnings.simplefilter("ignore")
-    ranks.end(ranks.reported(main)())
+    ranks.exit_process(ranks.record_errors(main)())

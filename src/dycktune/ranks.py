@@ -1,6 +1,6 @@
-"""The ranks of a launch: torchrun and `accelerate launch` start the same command once for every device.
+"""The ranks of a launch: torchrun and `accelerate launch` start the same command once for each device.
 
-A process that nobody launched is the only rank of its own launch, and none of this costs it anything.
+A process that was started without a launcher is rank 0 of 1, and every function here returns at once.
 """
 
 import os
@@ -14,23 +14,28 @@ from dycktune.errors import RunError
 T = TypeVar("T")
 
 TIMEOUT = timedelta(minutes=30)
-"""How long a rank waits for the others: the slowest share of an evaluation, or the first rank's merge. A rank that has
-died is noticed at once, by its launcher or by the connection it leaves."""
+"""How long a rank waits for the others: for the slowest shard of an evaluation, or for the main rank to merge. A dead
+rank is noticed at once, by the launcher or by its closed connection."""
 
 
 def rank() -> int:
-    """The number of this rank; the first, 0, prints and writes for all."""
+    """The number of this rank, from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
-def count() -> int:
-    """How many ranks there are."""
+def world_size() -> int:
+    """The number of ranks."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def join() -> None:
-    """Meet the other ranks and take this one's own device; where there are only CPUs, gloo connects them."""
-    if count() == 1:
+def is_main() -> bool:
+    """Whether this is rank 0, which prints and writes files for all ranks."""
+    return rank() == 0
+
+
+def initialize() -> None:
+    """Connect this rank to the others and choose its device; gloo connects ranks that have only CPUs."""
+    if world_size() == 1:
         return
     import torch
     from accelerate import PartialState
@@ -38,9 +43,9 @@ def join() -> None:
     PartialState(cpu=not torch.accelerator.is_available(), timeout=TIMEOUT)
 
 
-def leave() -> None:
-    """Part from the other ranks once all is done."""
-    if count() == 1:
+def finalize() -> None:
+    """Disconnect this rank from the others, after all work is done."""
+    if world_size() == 1:
         return
     import torch.distributed
 
@@ -48,80 +53,80 @@ def leave() -> None:
         torch.distributed.destroy_process_group()
 
 
-def end(status: int) -> NoReturn:
-    """End this process.
+def exit_process(status: int) -> NoReturn:
+    """End this process with an exit status.
 
-    A rank of a launch does so without Python's own teardown, in which threads of torch's connections were seen to
-    abort with all the work done.
+    A rank of a launch skips Python's own teardown: threads of torch's connections were seen to abort there, after all
+    work was done.
     """
-    if count() == 1:
+    if world_size() == 1:
         sys.exit(status)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
 
-def reported(main: Callable[[], T]) -> Callable[[], T]:
-    """`main`, of which torchrun's summary then tells the error that ended it; without a launch, `main` itself."""
-    if count() == 1:
+def record_errors(main: Callable[[], T]) -> Callable[[], T]:
+    """`main`, with its error recorded for torchrun's summary; without a launcher, `main` itself."""
+    if world_size() == 1:
         return main
     from torch.distributed.elastic.multiprocessing.errors import record
 
     return record(main)  # pyright: ignore[reportReturnType]
 
 
-def lost(error: Exception) -> bool:
-    """Whether an error says no more than that another rank is gone."""
-    return count() > 1 and any(sign in str(error) for sign in _GONE)
+def is_lost_peer(error: Exception) -> bool:
+    """Whether an error only means that another rank is gone."""
+    return world_size() > 1 and any(sign in str(error) for sign in _LOST_PEER_SIGNS)
 
 
-def share(items: Sequence[T]) -> Sequence[T]:
-    """This rank's part: one in so many, since neighbours are alike in length and so in work."""
-    return items[rank() :: count()]
+def shard(items: Sequence[T]) -> Sequence[T]:
+    """This rank's part of `items`: every `world_size`-th one, since neighbours are alike in length and so in work."""
+    return items[rank() :: world_size()]
 
 
-def interleaved(shares: Sequence[Sequence[T]]) -> list[T]:
-    """Every rank's share, in the order of the whole."""
-    total = sum(map(len, shares))
-    return [shares[i % len(shares)][i // len(shares)] for i in range(total)]
+def interleave(shards: Sequence[Sequence[T]]) -> list[T]:
+    """The items of all ranks' shards, in their original order."""
+    total = sum(map(len, shards))
+    return [shards[i % len(shards)][i // len(shards)] for i in range(total)]
 
 
-def gathered(work: Callable[[], T]) -> list[T]:
-    """What `work` gives on each rank, in order, on every rank.
+def all_gather(work: Callable[[], T]) -> list[T]:
+    """Call `work` on every rank and return all results, in the order of the ranks, on every rank.
 
     Raises:
-        RunError: `work` failed on another rank; on that one, its own error is raised.
+        RunError: `work` failed on another rank. The rank on which it failed raises its own error.
     """
-    if count() == 1:
+    if world_size() == 1:
         return [work()]
     try:
-        mine = work()
+        result = work()
     except Exception as error:
-        # The others wait for this rank; one that only raised would leave them there.
+        # The other ranks wait for this one; if it only raised, they would wait until the timeout.
         _exchange((None, f"rank {rank()} failed: {str(error) or type(error).__name__}"))
         raise
-    results = _exchange((mine, None))
-    failures = [failure for _, failure in results if failure is not None]
+    outcomes = _exchange((result, None))
+    failures = [failure for _, failure in outcomes if failure is not None]
     if failures:
         raise RunError("; ".join(failures))
-    return [result for result, _ in results]  # pyright: ignore[reportReturnType]
+    return [result for result, _ in outcomes]  # pyright: ignore[reportReturnType]
 
 
-def by_first(work: Callable[[], T]) -> T:
-    """What `work` gives on the first rank, which alone does it, on every rank; raises as `gathered` does."""
-    return gathered(lambda: work() if rank() == 0 else None)[0]  # pyright: ignore[reportReturnType]
+def on_main(work: Callable[[], T]) -> T:
+    """Call `work` on rank 0 only and return its result on every rank; raises as `all_gather` does."""
+    return all_gather(lambda: work() if is_main() else None)[0]  # pyright: ignore[reportReturnType]
 
 
-_GONE = ("closed by peer", "reset by peer", "remote process exit")
-"""What gloo says, and NCCL."""
+_LOST_PEER_SIGNS = ("closed by peer", "reset by peer", "remote process exit")
+"""Words in the errors of gloo and NCCL."""
 
 _Outcome = tuple[T | None, str | None]
-"""A result, or what went wrong."""
+"""A result, or a message about what failed."""
 
 
-def _exchange(mine: _Outcome[T]) -> list[_Outcome[T]]:
+def _exchange(outcome: _Outcome[T]) -> list[_Outcome[T]]:
     import torch.distributed
 
-    everyones: list[_Outcome[T]] = [(None, None)] * count()
-    torch.distributed.all_gather_object(everyones, mine)
-    return everyones
+    outcomes: list[_Outcome[T]] = [(None, None)] * world_size()
+    torch.distributed.all_gather_object(outcomes, outcome)
+    return outcomes

@@ -1,30 +1,22 @@
-"""The run folder: its files, read and written.
+"""The run folder: where its files lie, and how its records are read and written."""
 
-JSON and JSONL files here keep NaN and infinities as the bare words `NaN` and `Infinity`, as transformers'
-own `trainer_state.json` does: a run that diverged must not look like one with gaps.
-"""
-
-import json
-import platform
 import shutil
-import subprocess
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dycktune.errors import RunError
+from dycktune.files import append_jsonl, read_json, write_json, write_jsonl, write_text
+from dycktune.records import EvaluationRow, GuardRow, MetricsRow, ScoreRow, SelectionRecord, read_rows
 
 RUNS = Path("runs")
 """Where runs are kept when no folder is named."""
 
-_PACKAGES = ("dycktune", "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors")
-
 
 class Checkpoint(NamedTuple):
-    """A whole checkpoint of a run."""
+    """A complete checkpoint of a run."""
 
     step: int
     path: Path
@@ -32,13 +24,13 @@ class Checkpoint(NamedTuple):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The paths of one run, and what is in its files."""
+    """The paths of one run, and its records."""
 
     path: Path
 
     @property
     def config(self) -> Path:
-        """The resolved recipe, every field written out."""
+        """The resolved recipe, with every field."""
         return self.path / "config.toml"
 
     @property
@@ -48,12 +40,12 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """What the trainer logged, a line each."""
+        """Every `MetricsRow` of the training."""
         return self.path / "metrics.jsonl"
 
     @property
     def guard(self) -> Path:
-        """What the guard did, a line each; missing where it had nothing to do."""
+        """Every `GuardRow` of the training; missing where the guard never intervened."""
         return self.path / "guard.jsonl"
 
     @property
@@ -63,22 +55,27 @@ class RunFolder:
 
     @property
     def trainer_state(self) -> Path:
-        """The Trainer's state with its log history, brought up to date at each evaluation."""
+        """The Trainer's state with its log history, written anew at each evaluation."""
         return self.path / "trainer_state.json"
 
     @property
     def findings(self) -> Path:
-        """The doctor's words."""
+        """The diagnosis."""
         return self.path / "findings.json"
 
     @property
     def scores(self) -> Path:
-        """Verified answers by step, a line each."""
+        """A `ScoreRow` for each step whose answers were verified."""
         return self.path / "scores.jsonl"
 
     @property
+    def evaluations(self) -> Path:
+        """An `EvaluationRow` for each evaluation of the finished run."""
+        return self.path / "evaluations.jsonl"
+
+    @property
     def selection(self) -> Path:
-        """Which checkpoint is deployed, with the evidence."""
+        """The `SelectionRecord`: which checkpoint is deployed, with the evidence."""
         return self.path / "selection.json"
 
     @property
@@ -102,13 +99,13 @@ class RunFolder:
         return self.path / "report.html"
 
     def checkpoints(self) -> list[Checkpoint]:
-        """Whole checkpoints by step; one that was being written when the run was killed is left out."""
-        found = []
+        """The complete checkpoints, by step; one whose writing was interrupted is left out."""
+        complete = []
         for folder in self.checkpoints_folder.glob("checkpoint-*"):
             step = folder.name.removeprefix("checkpoint-")
             if step.isdecimal() and _is_json(folder / "trainer_state.json"):
-                found.append(Checkpoint(int(step), folder))
-        return sorted(found)
+                complete.append(Checkpoint(int(step), folder))
+        return sorted(complete)
 
     @property
     def started(self) -> bool:
@@ -124,66 +121,70 @@ class RunFolder:
         state = read_json(checkpoints[-1].path / "trainer_state.json")
         return state["global_step"] >= state["max_steps"]
 
-    def read_metrics(self) -> Iterator[dict[str, Any]]:
-        """The logged rows; a last line that was cut off by a kill is left out."""
-        return _read_lines(self.metrics)
+    def read_metrics(self) -> Iterator[MetricsRow]:
+        """The logged rows. Raises RunError at a line that is no such row, as every reader here does."""
+        return read_rows(self.metrics, MetricsRow)
 
-    def append_metrics(self, row: Mapping[str, Any]) -> None:
-        """Add one logged row."""
-        _append_line(self.metrics, row)
+    def append_metrics(self, row: MetricsRow) -> None:
+        """Add a logged row."""
+        append_jsonl(self.metrics, row)
 
-    def read_scores(self) -> dict[int, dict[str, Any]]:
-        """The answers each step was scored by; of two scores of a step the later."""
-        return {row["step"]: row for row in _read_lines(self.scores)}
+    def read_scores(self) -> dict[int, ScoreRow]:
+        """The scores by step; the later of two scores of the same step counts."""
+        return {row["step"]: row for row in read_rows(self.scores, ScoreRow)}
 
-    def append_score(self, row: Mapping[str, Any]) -> None:
+    def append_score(self, row: ScoreRow) -> None:
         """Add the score of a step."""
-        _append_line(self.scores, row)
+        append_jsonl(self.scores, row)
 
-    def write_scores(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Put these scores in the place of all others, atomically."""
-        _write_lines(self.scores, rows)
+    def write_scores(self, rows: Iterable[ScoreRow]) -> None:
+        """Replace all scores."""
+        write_jsonl(self.scores, rows)
 
-    def append_guard_event(self, row: Mapping[str, Any]) -> None:
-        """Add something the guard did."""
-        _append_line(self.guard, row)
+    def read_evaluations(self) -> Iterator[EvaluationRow]:
+        """The evaluations, the oldest first."""
+        return read_rows(self.evaluations, EvaluationRow)
+
+    def append_evaluation(self, row: EvaluationRow) -> None:
+        """Add an evaluation."""
+        append_jsonl(self.evaluations, row)
+
+    def read_guard_events(self) -> Iterator[GuardRow]:
+        """The guard's interventions, the oldest first."""
+        return read_rows(self.guard, GuardRow)
+
+    def append_guard_event(self, row: GuardRow) -> None:
+        """Add an intervention of the guard."""
+        append_jsonl(self.guard, row)
+
+    def read_selection(self) -> SelectionRecord:
+        """Which checkpoint is deployed. Raises RunError where none was selected."""
+        return read_json(self.selection)
+
+    def write_selection(self, record: SelectionRecord) -> None:
+        """Write which checkpoint is deployed."""
+        write_json(self.selection, record)
 
     def rewind(self, step: int) -> None:
-        """Forget what was logged, scored or half saved after `step`, where a resumed run goes on from."""
-        for file in filter(Path.is_file, (self.metrics, self.scores, self.guard)):
-            _write_lines(file, [row for row in _read_lines(file) if row.get("step", 0) <= step])
-        kept = {checkpoint.path for checkpoint in self.checkpoints()}
-        for folder in set(self.checkpoints_folder.glob("checkpoint-*")) - kept:
+        """Remove all rows after `step`, and checkpoints that are not complete, before training resumes from `step`."""
+        for file, kind in ((self.metrics, MetricsRow), (self.scores, ScoreRow), (self.guard, GuardRow)):
+            if file.is_file():
+                write_jsonl(file, [row for row in read_rows(file, kind) if row["step"] <= step])
+        complete = {checkpoint.path for checkpoint in self.checkpoints()}
+        for folder in set(self.checkpoints_folder.glob("checkpoint-*")) - complete:
             shutil.rmtree(folder)
 
 
-def _read_lines(file: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a JSONL file that may not exist; a last line that was cut off by a kill is left out."""
-    if not file.is_file():
-        return
-    for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            yield json.loads(line)
+def open_run(path: Path, config_toml: str, *, resume: bool, defaults_toml: str = "") -> RunFolder:
+    """Make a run folder, or open that of an unfinished run.
 
+    A folder whose run failed before its first step is made anew.
 
-def _append_line(file: Path, row: Mapping[str, Any]) -> None:
-    with file.open("a", encoding="utf-8") as opened:
-        opened.write(_line(row))
-
-
-def _write_lines(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    write_text(file, "".join(map(_line, rows)))
-
-
-def _line(row: Mapping[str, Any]) -> str:
-    return json.dumps(dict(row)) + "\n"
-
-
-def begin(path: Path, config_toml: str, *, resume: bool, defaults_toml: str = "") -> RunFolder:
-    """Make a run folder, or open one that is to be gone on with.
-
-    A folder whose run failed before its first step is made anew. Fields that an older run's configuration lacks are
-    those of `defaults_toml`.
+    Args:
+        path: The run folder.
+        config_toml: The resolved recipe.
+        resume: Whether the folder may hold a run that was started.
+        defaults_toml: Values of the fields that an older run's configuration lacks.
 
     Raises:
         RunError: the folder is in use and `resume` is False, or its run had another configuration.
@@ -192,62 +193,35 @@ def begin(path: Path, config_toml: str, *, resume: bool, defaults_toml: str = ""
     if path.exists() and not path.is_dir():
         raise RunError(f"{path} is a file; name a folder for the run")
     if path.is_dir() and any(path.iterdir()) and not run.config.is_file():
-        raise RunError(f"{path} holds files that are not a run's; name another folder with --out")
+        raise RunError(f"{path} holds files but no run; name another folder with --out")
     if run.started and not resume:
-        raise RunError(f"{path} already holds a run; go on with it by --resume, or name another with --out")
+        raise RunError(f"{path} already holds a run; continue it with --resume, or name another with --out")
     if run.started:
-        _refuse_other_config(run, config_toml, defaults_toml)
+        _require_same_config(run, config_toml, defaults_toml)
         return run
     run.checkpoints_folder.mkdir(parents=True, exist_ok=True)
     write_text(run.config, config_toml)
     return run
 
 
-def newest_selected(root: Path = RUNS) -> RunFolder | None:
-    """The run under `root` whose checkpoint was selected last, or None."""
-    chosen = [folder for folder in root.glob("*/selection.json") if (folder.parent / "merged").is_dir()]
-    if not chosen:
+def newest_selected_run(root: Path = RUNS) -> RunFolder | None:
+    """The run under `root` whose checkpoint was selected last; None where there is none with a merged model."""
+    selections = [file for file in root.glob("*/selection.json") if (file.parent / "merged").is_dir()]
+    if not selections:
         return None
-    return RunFolder(max(chosen, key=lambda file: file.stat().st_mtime_ns).parent)
+    return RunFolder(max(selections, key=lambda file: file.stat().st_mtime_ns).parent)
 
 
-def provenance() -> dict[str, Any]:
-    """Versions of what ran and the state of this program's own repository, for the manifest."""
-    return {"python": platform.python_version(), "versions": _versions(), "git": _git_state()}
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises RunError where it cannot be read."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}; name a run folder") from error
-    except ValueError as error:
-        raise RunError(
-            f"{path} is not JSON ({error}); it may have been cut off, run the stage again"
-        ) from error
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON, atomically; NaN is written as `NaN`."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file beside its place, then rename it, so that no reader sees half of it."""
-    beside = path.with_name(path.name + ".tmp")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
-
-
-def _refuse_other_config(run: RunFolder, config_toml: str, defaults_toml: str) -> None:
+def _require_same_config(run: RunFolder, config_toml: str, defaults_toml: str) -> None:
     texts = (defaults_toml, run.config.read_text(encoding="utf-8"), config_toml)
     defaults, stored, new = (_flat(tomllib.loads(text)) for text in texts)
     old = defaults | stored
     changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     if changed:
-        said = ", ".join(f"{name} was {old.get(name)!r} and is {new.get(name)!r}" for name in changed)
-        raise RunError(f"{run.path} was started with another configuration: {said}; resume with the same one")
+        changes = ", ".join(f"{name} was {old.get(name)!r} and is {new.get(name)!r}" for name in changed)
+        raise RunError(
+            f"{run.path} was started with another configuration: {changes}; resume with the same one"
+        )
 
 
 def _flat(sections: Mapping[str, Any]) -> dict[str, Any]:
@@ -258,34 +232,7 @@ def _flat(sections: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_json(path: Path) -> bool:
     try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        read_json(path)
+    except RunError:
         return False
     return True
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _git_state() -> dict[str, Any] | None:
-    """Commit and cleanliness of the repository this file is tracked in, None where it is in none."""
-    folder, name = Path(__file__).parent, Path(__file__).name
-    if _git(folder, "ls-files", "--error-unmatch", name) is None:
-        return None
-    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    return {"commit": _git(folder, "rev-parse", "HEAD"), "changed": bool(changed)}
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()

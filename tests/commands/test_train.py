@@ -1,7 +1,7 @@
 import pytest
 
 from dycktune.cli import main
-from dycktune.commands.overrides import Overrides, given
+from dycktune.commands.overrides import Overrides, override_texts
 from dycktune.commands.train import show_metrics
 from dycktune.training.recipe import every_field
 
@@ -22,7 +22,7 @@ def test_every_field_of_a_recipe_is_an_option_with_its_docstring(capsys):
 
 
 def test_only_the_options_given_override():
-    assert given(Overrides()) == {}
+    assert override_texts(Overrides()) == {}
 
 
 def test_all_faults_of_recipe_and_options_are_one_line_and_status_2(recipe, capsys, tmp_path):

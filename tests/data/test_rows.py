@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
-from dycktune.data.corpus import Corpus, CorpusSpec, problem_row
+from dycktune.data.corpus import Corpus
 from dycktune.data.files import write_rows
-from dycktune.data.rows import Example, read_examples
+from dycktune.data.rows import read_examples, row_of, task_name_for
 from dycktune.errors import DataError
-from dycktune.tasks.dyck.prompt import messages
-from dycktune.tasks.dyck.trace import STYLES, render
-from strategies import problems, styles
+from dycktune.tasks.base import make_task
+from small_runs import dyck
+from strategies import problems
 
 USER = {"role": "user", "content": "What is 2 + 2?"}
 ASSISTANT = {"role": "assistant", "content": "FINAL ANSWER: 4"}
@@ -22,27 +23,23 @@ def write_lines(path: Path, *rows: object) -> Path:
     return path
 
 
-@given(problem=problems(), style=styles)
-def test_a_generated_row_is_read_as_prompt_trace_and_prefix(problem, style, tmp_path_factory):
-    path = write_lines(tmp_path_factory.mktemp("rows") / "rows.jsonl", problem_row(problem, style))
-    assert list(read_examples(path)) == [
-        Example(
-            prompt=messages(problem, style),
-            completion=render(problem, style),
-            reasoning=None,
-            prefix=problem.prefix,
-            source=f"{path}:1",
-        )
-    ]
+@given(problem=problems(), style=st.sampled_from(["stack", "compact"]))
+def test_a_generated_row_is_read_back_as_prompt_trace_and_problem(problem, style, tmp_path_factory):
+    task = dyck(style=style)
+    path = write_lines(tmp_path_factory.mktemp("rows") / "rows.jsonl", row_of(task, problem))
+    (example,) = read_examples(path, task)
+    assert (example.prompt, example.completion) == (task.messages(problem), task.solution(problem))
+    assert (example.item, example.source) == (problem, f"{path}:1")
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
 def test_a_corpus_is_read_from_either_format(ending, tmp_path):
-    corpus, path = Corpus(CorpusSpec(count=30, pairs=8)), tmp_path / f"rows.{ending}"
+    task = dyck(pairs=8)
+    corpus, path = Corpus(task, count=30), tmp_path / f"rows.{ending}"
     write_rows(path, corpus.rows())
-    read = list(read_examples(path))
-    assert [example.prefix for example in read] == [problem.prefix for problem in corpus]
-    assert [example.completion for example in read] == [render(p, STYLES["compact"]) for p in corpus]
+    read = list(read_examples(path, task))
+    assert [example.item for example in read] == list(corpus)
+    assert [example.completion for example in read] == [task.solution(problem) for problem in corpus]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +62,7 @@ def test_every_shape_of_any_task_is_the_same_example(row, tmp_path):
         (example,) = read_examples(file)
         assert example.prompt == [USER]
         assert example.completion == "FINAL ANSWER: 4"
-        assert (example.reasoning, example.prefix) == (None, None)
+        assert (example.reasoning, example.item) == (None, None)
 
 
 @pytest.mark.parametrize("as_array", [True, False])
@@ -76,6 +73,41 @@ def test_reasoning_is_kept_apart_and_earlier_turns_are_the_prompt(as_array, tmp_
     (example,) = read_examples(path)
     assert example.prompt == [system, USER, ASSISTANT, USER]
     assert example.reasoning == "2, then 2 more"
+
+
+@pytest.mark.parametrize("key", ["reasoning_content", "thinking", "reasoning"])
+def test_reasoning_is_read_from_each_key_that_data_sets_use(key, tmp_path):
+    path = write_lines(tmp_path / "rows.jsonl", [USER, ASSISTANT | {key: "2, then 2 more"}])
+    (example,) = read_examples(path)
+    assert example.reasoning == "2, then 2 more"
+
+
+def test_null_fields_are_absent_fields(tmp_path):
+    answer = ASSISTANT | {"reasoning_content": None, "tool_calls": None}
+    row = {"messages": [USER | {"name": None}, answer], "prompt": None, "completion": None}
+    (example,) = read_examples(write_lines(tmp_path / "rows.jsonl", row))
+    assert (example.prompt, example.completion, example.reasoning) == ([USER], "FINAL ANSWER: 4", None)
+
+
+@pytest.mark.parametrize(
+    ("problem", "why"),
+    [
+        ({"prefix": "([)"}, "problem.prefix: .* position 3"),
+        ({"prefix": 4}, "problem.prefix: 4 is no string"),
+        (None, "problem: task dyck needs an object with prefix here; .*marked_answer"),
+        ("What is 2 + 2?", "problem: task dyck needs an object"),
+    ],
+)
+def test_a_row_without_an_item_of_the_task_is_refused_with_file_line_and_field(problem, why, tmp_path):
+    path = write_lines(tmp_path / "rows.jsonl", {"messages": [USER, ASSISTANT], "problem": problem})
+    with pytest.raises(DataError, match=rf"rows\.jsonl:1: .*{why}"):
+        list(read_examples(path, make_task()))
+
+
+def test_the_task_of_a_file_is_brackets_where_its_rows_name_a_prefix_else_marked_answers(tmp_path):
+    brackets = write_lines(tmp_path / "a.jsonl", {"messages": [USER, ASSISTANT], "problem": {"prefix": "("}})
+    others = write_lines(tmp_path / "b.jsonl", {"messages": [USER, ASSISTANT], "problem": "What?"})
+    assert (task_name_for(brackets), task_name_for(others)) == ("dyck", "marked_answer")
 
 
 def test_a_completion_without_an_answer_marker_is_an_example(tmp_path):
@@ -93,7 +125,7 @@ def test_a_completion_without_an_answer_marker_is_an_example(tmp_path):
         ("(", "a row is"),
         ({"messages": []}, "messages: empty"),
         ({"messages": "( ["}, "messages: a string"),
-        ({"messages": None}, "messages: missing"),
+        ({"messages": None}, "the row has no fields"),
         ([], "row: empty"),
         ({"messages": [USER]}, r"messages\[-1\].role: 'user'"),
         ({"messages": [ASSISTANT]}, "the assistant's message alone"),
@@ -103,8 +135,18 @@ def test_a_completion_without_an_answer_marker_is_an_example(tmp_path):
         ([USER, ASSISTANT | {"reasoning_content": 3}], r"row\[1\].reasoning_content"),
         ({"prompt": 3, "completion": "4"}, "prompt: a number"),
         ({"prompt": "2", "completion": [ASSISTANT, ASSISTANT]}, "completion: 2 messages"),
-        ({"messages": [USER, ASSISTANT], "problem": {"prefix": "([)"}}, "problem.prefix: .* position 3"),
-        ({"messages": [USER, ASSISTANT], "problem": {"prefix": 4}}, "problem.prefix: a number"),
+        (
+            {"messages": [USER, ASSISTANT], "completion": "4"},
+            "messages, completion: two conversations in one row",
+        ),
+        ({"messages": json.dumps([USER, ASSISTANT])}, "messages: a string that holds JSON"),
+        ([USER, ASSISTANT | {"content": " "}], r"row\[-1\].content: empty"),
+        ([USER, ASSISTANT | {"tool_calls": [{"id": "c1"}]}], r"row\[1\].tool_calls: a tool call"),
+        ([USER, ASSISTANT | {"content": [{"type": "text", "text": "4"}]}], r"row\[1\].content: an array"),
+        (
+            [USER, ASSISTANT | {"reasoning_content": "2 + 2", "thinking": "3 + 1"}],
+            r"row\[1\]: reasoning_content and thinking: the reasoning twice",
+        ),
     ],
 )
 def test_a_row_of_no_known_shape_is_refused_with_file_line_and_field(row, why, tmp_path):

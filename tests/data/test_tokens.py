@@ -11,9 +11,9 @@ from dycktune.errors import DataError, ModelError
 from dycktune.models.chat import end_of_turn, prompt_ids
 from dycktune.models.tiny.vocabulary import build_tokenizer
 from dycktune.tasks.dyck.problem import Problem
-from dycktune.tasks.dyck.prompt import messages
-from dycktune.tasks.dyck.trace import ANSWER_MARKER, STYLES, render
+from dycktune.tasks.base import ANSWER_MARKER
 from small_models import FAMILIES, make_tokenizer
+from small_runs import dyck
 
 tokenizer_of = cache(make_tokenizer)
 WEIGHTS = LossWeights()
@@ -22,7 +22,7 @@ reasonings = st.lists(
     st.sampled_from(["# Thought 1: read ( ", "FINAL ANSWER: ", "so ", "((", "[", "\n", "é", "⟦", "５", " "]),
     max_size=12,
 ).map("".join)
-answers = st.text(st.sampled_from("([{<>}]) "), min_size=1, max_size=12)
+answers = st.text(st.sampled_from("([{<>}]) "), min_size=1, max_size=12).filter(str.strip)
 
 
 def example(completion: str, **changes: object) -> Example:
@@ -31,7 +31,7 @@ def example(completion: str, **changes: object) -> Example:
         "prompt": asked,
         "completion": completion,
         "reasoning": None,
-        "prefix": None,
+        "item": None,
         "source": "d.jsonl:3",
     }
     return Example(**(fields | changes))
@@ -42,12 +42,12 @@ def tokenize_one(completion: str, family: str = "qwen2.5", weights: LossWeights 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
+@pytest.mark.parametrize("style", ["stack", "compact"])
 def test_a_problem_s_ids_are_prompt_then_trace_then_end_of_turn(family, style):
-    tokenizer, problem = tokenizer_of(family), Problem("([{}<")
-    row = tokenize_one(render(problem, style), family, prompt=messages(problem, style))
+    tokenizer, problem, task = tokenizer_of(family), Problem("([{}<"), dyck(style=style)
+    row = tokenize_one(task.solution(problem), family, prompt=task.messages(problem))
     end = end_of_turn(tokenizer)
-    assert row.input_ids[: row.prompt_length].tolist() == prompt_ids(tokenizer, messages(problem, style))
+    assert row.input_ids[: row.prompt_length].tolist() == prompt_ids(tokenizer, task.messages(problem))
     assert row.input_ids[-len(end) :].tolist() == end
     assert tokenizer.decode(row.input_ids[row.answer_start : -len(end)]).endswith(
         f"{ANSWER_MARKER}( [ {{ }} < > ] )"
@@ -59,8 +59,8 @@ def test_a_problem_s_ids_are_prompt_then_trace_then_end_of_turn(family, style):
 def test_unmasked_labels_decode_to_the_assistant_s_text_and_end_of_turn(reasoning, answer, family):
     tokenizer, text = tokenizer_of(family), reasoning + ANSWER_MARKER + answer
     row = tokenize_one(text, family)
-    learnt = row.labels[row.labels != IGNORED]
-    assert tokenizer.decode(learnt) == text + tokenizer.decode(end_of_turn(tokenizer))
+    supervised = row.labels[row.labels != IGNORED]
+    assert tokenizer.decode(supervised) == text + tokenizer.decode(end_of_turn(tokenizer))
 
 
 @settings(max_examples=60, deadline=None)
@@ -84,41 +84,41 @@ def test_weights_are_zero_on_the_prompt_one_on_reasoning_five_from_marker_throug
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_what_is_given_carries_no_loss_and_all_else_does(family):
+def test_unsupervised_text_carries_no_loss_and_all_other_text_does(family):
     text = "# Thought 7: ( needs\n# Step 7: add ')'\n# Step 8: add ')'\nFINAL ANSWER: ( )"
-    row, whole = tokenize_one(text, family, given=("(?<=# Step )7", r"<\|7\|>")), tokenize_one(text, family)
-    lost = (row.label_weights == 0) & (whole.label_weights > 0)
-    assert np.array_equal(lost, (row.labels == IGNORED) & (whole.labels != IGNORED))
-    assert tokenizer_of(family).decode(row.input_ids[lost]).strip() == "7"
-    assert np.array_equal(row.label_weights[~lost], whole.label_weights[~lost])
+    row, whole = tokenize_one(text, family, unsupervised=("(?<=# Step )7", r"<\|7\|>")), tokenize_one(text, family)
+    dropped = (row.label_weights == 0) & (whole.label_weights > 0)
+    assert np.array_equal(dropped, (row.labels == IGNORED) & (whole.labels != IGNORED))
+    assert tokenizer_of(family).decode(row.input_ids[dropped]).strip() == "7"
+    assert np.array_equal(row.label_weights[~dropped], whole.label_weights[~dropped])
     assert np.array_equal(row.input_ids, whole.input_ids)
 
 
-def test_a_position_token_can_be_given():
+def test_position_tokens_of_unpredictable_numbers_carry_no_loss():
     tokenizer = build_tokenizer()
     text = "# Thought 7: ( needs 7) over 0\n# Step 7: add ')'\nFINAL ANSWER: ( )"
-    (row,) = tokenize([example(text, given=("(?<=# Step )7", r"<\|7\|>"))], tokenizer, weights=WEIGHTS)
-    learnt = tokenizer.decode(row.input_ids[row.label_weights > 0])
+    (row,) = tokenize([example(text, unsupervised=("(?<=# Step )7",))], tokenizer, weights=WEIGHTS)
+    supervised = tokenizer.decode(row.input_ids[row.label_weights > 0])
     assert (
-        learnt
+        supervised
         == "# Thought 7: ( needs 7) over 0\n<|8|># Step: add '<|8|>)'\n<|9|>FINAL ANSWER: (<|8|> )<|9|><|im_end|>"
     )
 
 
 def test_a_token_that_straddles_the_marker_belongs_to_the_answer():
     """`((` is one token of this tokenizer; the answer begins inside it."""
-    row = tokenize_one("x((y", "merged", LossWeights(marker="(y"))
+    row = tokenize_one("x((yz", "merged", LossWeights(marker="(y"))
     tokens = tokenizer_of("merged").convert_ids_to_tokens(row.input_ids)
     assert tokens[row.answer_start] == "(("
 
 
-def test_the_text_is_tokenised_whole_so_that_weights_do_not_change_the_ids():
+def test_the_text_is_tokenized_whole_so_that_weights_do_not_change_the_ids():
     tokenizer, text = tokenizer_of("merged"), "so FINAL ANSWER: (( [["
     row = tokenize_one(text, "merged")
     assert row.input_ids[row.prompt_length : -1].tolist() == tokenizer(text)["input_ids"]
 
 
-def test_the_end_of_turn_is_learnt_where_it_is_the_pad_token_too():
+def test_the_end_of_turn_is_supervised_where_it_is_the_pad_token_too():
     tokenizer = tokenizer_of("r1-distill")
     assert tokenizer.pad_token_id == tokenizer.eos_token_id
     row = tokenize_one("a\nFINAL ANSWER: ( )", "r1-distill")
@@ -140,6 +140,17 @@ def test_a_completion_without_the_marker_is_refused_with_its_line():
         DataError, match=r"d\.jsonl:3: the completion holds no answer marker 'FINAL ANSWER: '"
     ):
         tokenize_one("( )")
+
+
+@pytest.mark.parametrize("tail", ["FINAL ANSWER: ", "FINAL ANSWER:", "FINAL ANSWER: \n"])
+def test_a_marker_with_nothing_behind_it_is_refused(tail):
+    with pytest.raises(DataError, match=r"d\.jsonl:3: nothing follows the answer marker"):
+        tokenize_one("# Thought 1\n" + tail)
+
+
+def test_a_no_break_space_behind_the_marker_is_named():
+    with pytest.raises(DataError, match=r"followed by '\\xa0', which is not the marker's own white space"):
+        tokenize_one("FINAL ANSWER:\xa084")
 
 
 def test_another_marker_trains_another_task():

@@ -1,13 +1,15 @@
+from collections.abc import Sequence
+
 import pytest
 
 from dycktune import ranks
-from dycktune.evaluation import together
-from dycktune.evaluation.answers import Answers
-from dycktune.evaluation.distributed import answers_together, evaluate_together
+from dycktune.evaluation import distributed
+from dycktune.evaluation.distributed import evaluate_distributed
+from dycktune.evaluation.evaluate import evaluate
 from dycktune.models.loading import LoadedModel
 from dycktune.tasks.dyck.problem import Problem
 from small_models import make_model, make_tokenizer
-from small_runs import PREFIXES, examples
+from small_runs import PREFIXES, STACK
 
 
 @pytest.fixture(scope="module")
@@ -21,40 +23,35 @@ def on_three_ranks(monkeypatch):
     """Each rank's work is done here, one after another."""
     monkeypatch.setenv("WORLD_SIZE", "3")
 
-    def gathered(work):
+    def all_gather(work):
         results = []
         for rank in range(3):
             monkeypatch.setenv("RANK", str(rank))
             results.append(work())
         return results
 
-    monkeypatch.setattr(ranks, "gathered", gathered)
+    monkeypatch.setattr(ranks, "all_gather", all_gather)
 
 
-def test_three_ranks_evaluate_what_one_does_in_the_same_order(loaded, request):
+def test_three_ranks_evaluate_as_one_does_in_the_same_order(loaded, request):
     """Two problems leave one rank without any."""
     problems = [Problem(prefix) for prefix in PREFIXES[:2]]
-    alone = evaluate_together(lambda: loaded, problems)
+    alone = evaluate_distributed(lambda: loaded, STACK, problems)
     request.getfixturevalue("on_three_ranks")
-    shared = evaluate_together(lambda: loaded, problems)
-    assert [c.problem for c in shared.completions] == problems
+    shared = evaluate_distributed(lambda: loaded, STACK, problems)
+    assert [c.item for c in shared.completions] == problems
     assert [c.text for c in shared.completions] == [c.text for c in alone.completions]
+    assert shared.to_json() == alone.to_json()
     assert all(completion.prompt.draft is None for completion in shared.completions)
 
 
-@pytest.mark.parametrize("traces", [True, False], ids=["brackets only", "with other rows"])
-def test_answers_of_all_ranks_are_put_together_with_a_sample_shared_among_them(
-    loaded, on_three_ranks, monkeypatch, traces
-):
+def test_the_replies_to_decode_again_are_shared_among_the_ranks(loaded, on_three_ranks, monkeypatch):
     sampled = []
 
-    def answer(loaded, asked, *, marker, sample):
+    def sampling(loaded, task, items: Sequence, *, sample, on_reply):
         sampled.append(sample)
-        right = tuple(example.prefix.startswith("(") for example in asked)
-        return Answers(right, right if traces else ())
+        return evaluate(loaded, task, items, sample=0, on_reply=on_reply)
 
-    monkeypatch.setattr(together, "answers", answer)
-    found = answers_together(lambda: loaded, examples(8), marker="FINAL ANSWER: ", sample=8)
-    expected = tuple(prefix.startswith("(") for prefix in PREFIXES[:8])
-    assert found == Answers(expected, expected if traces else ())
+    monkeypatch.setattr(distributed, "evaluate", sampling)
+    evaluate_distributed(lambda: loaded, STACK, list(map(Problem, PREFIXES[:4])), sample=8)
     assert sampled == [3, 3, 3]

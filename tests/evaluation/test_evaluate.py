@@ -11,6 +11,9 @@ from dycktune.inference.reference import generate as plain
 from dycktune.models.loading import LoadedModel
 from dycktune.tasks.dyck.problem import Problem
 from small_models import make_model, make_tokenizer
+from small_runs import dyck
+
+TASK = dyck()
 
 PROBLEMS = [Problem(prefix) for prefix in ("(", "([", "{", "(()", "[[")]
 
@@ -22,7 +25,7 @@ def loaded():
 
 
 def test_a_random_model_scores_nothing_and_its_first_errors_are_counted(loaded):
-    found = evaluate(loaded, PROBLEMS).to_json()
+    found = evaluate(loaded, TASK, PROBLEMS).to_json()
     assert found["n"] == len(PROBLEMS)
     assert found["exact_match"] == found["trace_valid"] == 0
     assert sum(band["n"] for band in found["by_length"].values()) == len(PROBLEMS)
@@ -30,22 +33,22 @@ def test_a_random_model_scores_nothing_and_its_first_errors_are_counted(loaded):
 
 
 def test_rows_near_a_tie_are_counted(loaded, monkeypatch):
-    monkeypatch.setitem(greedy.MARGIN, torch.float32, float("inf"))
-    assert evaluate(loaded, PROBLEMS).to_json()["near_ties"] == len(PROBLEMS)
+    monkeypatch.setitem(speculative.MARGIN, torch.float32, float("inf"))
+    assert evaluate(loaded, TASK, PROBLEMS).to_json()["near_ties"] == len(PROBLEMS)
 
 
 def test_a_text_the_model_did_not_write_stops_the_evaluation(loaded, monkeypatch):
-    """The draft is the correct trace: were it taken for the model's words, every answer would be right."""
+    """The draft is the correct trace: if it counted as the model's text, every answer would be right."""
 
-    def from_the_draft(loaded, problems, *, on_reply=None):
+    def from_the_draft(loaded, problems, *, task, on_reply=None):
         return [
             replace(row, reply=replace(row.reply, ids=[*row.reply.ids, 5]))
-            for row in complete(loaded, problems)
+            for row in complete(loaded, problems, task=task)
         ]
 
     monkeypatch.setattr(module, "complete", from_the_draft)
     with pytest.raises(DecodingError, match="plain generate wrote another text"):
-        evaluate(loaded, PROBLEMS)
+        evaluate(loaded, TASK, PROBLEMS)
 
 
 def test_a_planted_error_is_found_wherever_it_stands_in_a_short_row(loaded, monkeypatch):
@@ -56,16 +59,16 @@ def test_a_planted_error_is_found_wherever_it_stands_in_a_short_row(loaded, monk
         planted = replace(honest, reply=replace(honest.reply, ids=ids))
         monkeypatch.setattr(module, "complete", lambda *_, planted=planted, **__: [planted])
         with pytest.raises(DecodingError):
-            evaluate(loaded, PROBLEMS[:1])
+            evaluate(loaded, TASK, PROBLEMS[:1])
 
 
-def test_of_long_rows_a_stretch_from_any_place_is_decoded_again(loaded, monkeypatch):
+def test_a_stretch_of_long_replies_from_any_place_is_decoded_again(loaded, monkeypatch):
     asked = []
     monkeypatch.setattr(module, "STRETCH", 4)
     monkeypatch.setattr(
         module, "generate", lambda _, prompts: asked.extend(prompts) or plain(loaded, prompts)
     )
-    rows = evaluate(loaded, PROBLEMS * 20).completions
+    rows = evaluate(loaded, TASK, PROBLEMS * 20).completions
     assert len(asked) == module.SAMPLE
     assert max(prompt.limit for prompt in asked) == 4
     starts = {len(prompt.ids) for prompt in asked}

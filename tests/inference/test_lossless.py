@@ -1,19 +1,20 @@
-"""Drafted decoding writes what the model writes: on thousands of problems, and wherever the model errs."""
+"""Speculative decoding gives the model's own text: on thousands of problems, and wherever the model errs."""
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from dycktune.data.corpus import Corpus, CorpusSpec
-from dycktune.inference.completion import Asker, complete
-from dycktune.inference.speculative import decode
+from dycktune.data.corpus import Corpus
+from dycktune.inference.completion import PromptBuilder, complete
 from dycktune.inference.reference import generate
+from dycktune.inference.speculative import decode
 from dycktune.models.chat import reply_text
 from dycktune.models.loading import BUILTIN, LoadedModel, load
 from dycktune.runs import RunFolder
 from dycktune.tasks.dyck.problem import Problem
 from dycktune.training.recipe import build
 from dycktune.training.run import train
+from small_runs import dyck
 
 PROBLEM = Problem("([]{<")
 PLACES = {
@@ -24,7 +25,7 @@ PLACES = {
     "answer": ("<|7|> }<|8|>", "<|7|> ]<|8|>"),
     "end": (")<|9|><|im_end|>", ")<|9|> )<|10|><|im_end|>"),
 }
-"""By place what a right reply says there, and what the planted model says instead."""
+"""By place: the text of a right reply, and the text of the planted model in its place."""
 
 
 @pytest.fixture
@@ -49,8 +50,8 @@ def plant(loaded: LoadedModel, prompt: list[int], reply: list[int]) -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_an_error_at_any_kind_of_place_comes_through(builtin, place):
-    prompt = Asker(builtin)(PROBLEM)
-    right = builtin.tokenizer.decode(prompt.draft.correct)
+    prompt = PromptBuilder(builtin, dyck())(PROBLEM)
+    right = builtin.tokenizer.decode(prompt.draft.solution)
     assert right.count(PLACES[place][0]) == 1
     wrong = builtin.tokenizer(right.replace(*PLACES[place]), add_special_tokens=False)["input_ids"]
     plant(builtin, prompt.ids, wrong)
@@ -63,10 +64,11 @@ def test_an_error_at_any_kind_of_place_comes_through(builtin, place):
 
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory) -> dict[str, LoadedModel]:
-    """A model early in training, one that has learnt short problems, and one with random weights."""
+    """A model early in training, one that has learned short problems, and one with random weights."""
     recipe = {
         "model": {"base": BUILTIN, "dtype": "float32"},
-        "data": {"count": 2000, "eval_count": 8, "min_length": 2, "max_length": 5, "style": "compact"},
+        "task": {"max_length": 5},
+        "data": {"count": 2000, "eval_count": 8},
         "lora": {"r": 64, "alpha": 64, "dropout": 0.0},
         "optim": {
             "optimizer": "muon",
@@ -95,8 +97,8 @@ def stages(tmp_path_factory) -> dict[str, LoadedModel]:
 @pytest.mark.parametrize(("stage", "count"), [("good", 1500), ("early", 500), ("random", 100)])
 def test_on_thousands_of_problems_every_token_is_that_of_plain_generate(stages, stage, count):
     loaded = stages[stage]
-    problems = list(Corpus(CorpusSpec(count=count, split="test", min_length=2, max_length=7)))
-    prompts = [Asker(loaded)(problem) for problem in problems]
+    problems = Corpus(dyck(max_length=7), count=count, split="test")
+    prompts = list(map(PromptBuilder(loaded, dyck()), problems))
     drafted, plain = decode(loaded, prompts), generate(loaded, prompts)
     differing = [i for i in range(count) if drafted[i].ids != plain[i].ids]
     assert all(drafted[i].alone for i in differing)
@@ -104,7 +106,7 @@ def test_on_thousands_of_problems_every_token_is_that_of_plain_generate(stages, 
 
 
 @pytest.mark.slow
-def test_the_stages_are_what_they_are_called(stages):
-    problems = list(Corpus(CorpusSpec(count=100, split="test", min_length=2, max_length=5)))
+def test_the_stages_deserve_their_names(stages):
+    problems = list(Corpus(dyck(max_length=5), count=100, split="test"))
     right = {name: sum(c.verdict.correct for c in complete(stages[name], problems)) for name in stages}
     assert right["good"] > 60 > right["early"] >= right["random"] == 0

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dycktune.inference import speculative
-from dycktune.inference.speculative import decode
 from dycktune.inference.reference import Prompt, batches, generate
+from dycktune.inference.speculative import decode
 from dycktune.models.loading import LoadedModel
 from small_models import make_model, make_tokenizer
 
@@ -22,31 +22,31 @@ ids = st.lists(st.integers(10, 250), min_size=1, max_size=12)
 
 
 @dataclass(frozen=True)
-class Told:
-    """A draft that tells the same ids whatever has been written."""
+class FixedDraft:
+    """A draft of the same ids, whatever has been written."""
 
-    told: tuple[int, ...]
+    ids: tuple[int, ...]
 
     def __call__(self, written, room):
-        return self.told[len(written) :][:room]
+        return self.ids[len(written) :][:room]
 
 
 prompts = st.lists(
-    st.builds(Prompt, ids=ids, limit=st.integers(1, 12), draft=st.none() | st.builds(Told, ids.map(tuple))),
+    st.builds(Prompt, ids=ids, limit=st.integers(1, 12), draft=st.none() | st.builds(FixedDraft, ids.map(tuple))),
     min_size=1,
     max_size=5,
 )
 
 
 def half_right(loaded, prompt: Prompt, wrong_at: list[int]) -> Prompt:
-    """The row with a draft that is its true reply, but for a token here and there."""
+    """The row with its true reply as a draft, except for a token here and there."""
     (reply,) = generate(loaded, [prompt])
-    return replace(prompt, draft=Told(tuple(token ^ (i in wrong_at) for i, token in enumerate(reply.ids))))
+    return replace(prompt, draft=FixedDraft(tuple(token ^ (i in wrong_at) for i, token in enumerate(reply.ids))))
 
 
 @given(prompts, st.lists(st.integers(0, 11)), st.randoms())
 @settings(max_examples=20)
-def test_whatever_the_draft_and_the_company_the_reply_is_that_of_plain_generate(loaded, rows, wrong_at, rng):
+def test_whatever_the_draft_and_the_batch_the_reply_is_that_of_plain_generate(loaded, rows, wrong_at, rng):
     alone = [generate(loaded, [row])[0].ids for row in rows]
     drafted = [half_right(loaded, row, wrong_at) if rng.random() < 0.5 else row for row in rows]
     order = rng.sample(range(len(rows)), len(rows))
@@ -84,12 +84,12 @@ CIRCLE = tuple(20 + (i % 3) for i in range(1, 301))
 
 
 def test_a_right_draft_takes_one_forward_pass_however_long(loaded, passes):
-    (reply,) = decode(loaded, [Prompt(ids=[11, 12], limit=300, draft=Told(CIRCLE))])
+    (reply,) = decode(loaded, [Prompt(ids=[11, 12], limit=300, draft=FixedDraft(CIRCLE))])
     assert (tuple(reply.ids), len(passes)) == (CIRCLE, 1)
 
 
-def test_a_row_that_goes_round_in_a_circle_takes_few_passes_without_a_draft(loaded, passes):
-    """Prompt look-up drafts it ever farther."""
+def test_a_row_that_repeats_itself_takes_few_passes_without_a_draft(loaded, passes):
+    """Prompt look-up drafts longer and longer stretches."""
     (reply,) = decode(loaded, [Prompt(ids=[11, 12], limit=300)])
     assert tuple(reply.ids) == CIRCLE
     assert len(passes) < 20
@@ -100,9 +100,9 @@ def test_a_row_that_goes_round_in_a_circle_takes_few_passes_without_a_draft(load
 def test_the_budgets_change_no_reply(loaded, rows, budget, fresh):
     expected = [reply.ids for reply in decode(loaded, rows)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(greedy.TOKENS_AT_ONCE, "cpu", budget)
-        patch.setitem(greedy.FRESH_AT_ONCE, "cpu", fresh)
-        patch.setitem(greedy.LOGITS_AT_ONCE, "cpu", budget * 100)
+        patch.setitem(speculative.MAX_BATCH_TOKENS, "cpu", budget)
+        patch.setitem(speculative.MAX_FIRST_TOKENS, "cpu", fresh)
+        patch.setitem(speculative.MAX_LOGITS, "cpu", budget * 100)
         assert [reply.ids for reply in decode(loaded, rows)] == expected
 
 
@@ -112,31 +112,31 @@ def test_each_row_keeps_its_own_limit(loaded):
 
 
 def test_a_near_tie_is_decoded_again_alone_and_counted(loaded, monkeypatch):
-    monkeypatch.setitem(greedy.MARGIN, torch.float32, float("inf"))
-    rows = [Prompt(ids=[11, 12], limit=3, draft=Told((20, 21))), Prompt(ids=[13], limit=3)]
+    monkeypatch.setitem(speculative.MARGIN, torch.float32, float("inf"))
+    rows = [Prompt(ids=[11, 12], limit=3, draft=FixedDraft((20, 21))), Prompt(ids=[13], limit=3)]
     assert all(reply.alone for reply in decode(loaded, rows))
 
 
-def test_a_near_tie_that_alone_goes_the_other_way_is_what_alone_gives(loaded, monkeypatch):
-    """The tie lies at the third token, where decoding in company took another one."""
+def test_a_near_tie_that_decides_otherwise_alone_gives_the_reply_decoded_alone(loaded, monkeypatch):
+    """The tie lies at the third token, where decoding in a batch took another one."""
     row = Prompt(ids=[11, 12], limit=8)
     (alone,) = generate(loaded, [row])
-    other = greedy._Row(row, near=0.0, written=[*alone.ids[:2], alone.ids[2] ^ 1, 77, 78], decided=3)
-    assert greedy._canonical(loaded, other) == replace(alone, alone=True)
+    other = speculative._Row(row, min_margin=0.0, written=[*alone.ids[:2], alone.ids[2] ^ 1, 77, 78], uncertain=3)
+    assert speculative._certain_reply(loaded, other) == replace(alone, alone=True)
 
 
-def test_what_follows_the_last_near_tie_is_not_decoded_again(loaded, monkeypatch):
+def test_tokens_behind_the_last_near_tie_are_not_decoded_again(loaded, monkeypatch):
     row = Prompt(ids=[11, 12], limit=8)
     (reply,) = generate(loaded, [row])
     limits = []
     monkeypatch.setattr(
-        greedy, "generate", lambda model, rows: limits.append(rows[0].limit) or generate(model, rows)
+        speculative, "generate", lambda model, rows: limits.append(rows[0].limit) or generate(model, rows)
     )
-    found = greedy._canonical(loaded, greedy._Row(row, near=0.0, written=reply.ids, decided=3))
+    found = speculative._certain_reply(loaded, speculative._Row(row, min_margin=0.0, written=reply.ids, uncertain=3))
     assert (found.ids, found.alone, limits) == (reply.ids, True, [3])
 
 
-def test_a_model_with_a_sliding_window_is_left_to_generate_and_progress_is_told(loaded):
+def test_a_model_with_a_sliding_window_is_left_to_generate_and_progress_is_reported(loaded):
     windowed = replace(
         loaded,
         model=make_model(
@@ -144,19 +144,19 @@ def test_a_model_with_a_sliding_window_is_left_to_generate_and_progress_is_told(
         ).eval(),
     )
     rows = [half_right(windowed, Prompt(ids=[*range(10, 10 + n)], limit=6), [2]) for n in (1, 7, 12)]
-    told = []
-    replies = decode(windowed, rows, on_reply=told.append)
+    counts = []
+    replies = decode(windowed, rows, on_reply=counts.append)
     assert [reply.ids for reply in replies] == [generate(windowed, [row])[0].ids for row in rows]
-    assert told == [3]
-    assert not greedy._keeps_all(windowed)
+    assert counts == [3]
+    assert not speculative._keeps_all_tokens(windowed)
 
 
-def test_progress_is_told_once_for_each_count_and_ends_with_all(loaded, monkeypatch):
-    monkeypatch.setitem(greedy.FRESH_AT_ONCE, "cpu", 1)
-    told = []
-    decode(loaded, [Prompt(ids=[11 + i], limit=1 + i) for i in range(4)], on_reply=told.append)
-    assert told == sorted(set(told))
-    assert told[-1] == 4
+def test_progress_is_reported_once_for_each_count_and_ends_with_all(loaded, monkeypatch):
+    monkeypatch.setitem(speculative.MAX_FIRST_TOKENS, "cpu", 1)
+    counts = []
+    decode(loaded, [Prompt(ids=[11 + i], limit=1 + i) for i in range(4)], on_reply=counts.append)
+    assert counts == sorted(set(counts))
+    assert counts[-1] == 4
 
 
 @given(st.lists(st.integers(1, 50), max_size=20), st.integers(1, 200))

@@ -62,6 +62,6 @@ if __name__ == "__main__":
         main(arguments)
     except Stopped:
         notes["status"] = main([*arguments, "--resume"])
-    if ranks.rank() == 0:
+    if ranks.is_main():
         Path(out).write_text(json.dumps(notes))
-    ranks.end(0)
+    ranks.exit_process(0)

@@ -1,11 +1,12 @@
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
 from dycktune.errors import ModelError, RunError
 from dycktune.evaluation.agreement import Agreement
-from dycktune.evaluation.answers import Answers
+from dycktune.evaluation.metrics import Answers
 from dycktune.models.loading import load
 from dycktune.runs import RunFolder
 from dycktune.selection import choose, rank, select
@@ -20,7 +21,7 @@ def trained(tmp_path_factory) -> RunFolder:
     tokenizer = make_tokenizer()
     make_model(tokenizer).save_pretrained(root / "base")
     tokenizer.save_pretrained(root / "base")
-    config = small_config(model__base=str(root / "base"), data__eval_count=6, data__max_length=3)
+    config = small_config(model__base=str(root / "base"), data__eval_count=6, task__max_length=3)
     run = RunFolder(fit_small(root / "run", config=config))
     for checkpoint in run.checkpoints():
         stated = checkpoint.path / "adapter_config.json"
@@ -37,14 +38,15 @@ def run(trained, tmp_path, monkeypatch) -> RunFolder:
 
 @pytest.fixture
 def asked(monkeypatch) -> list[tuple[str, int]]:
-    """Which checkpoint was asked how many problems; all are answered right."""
+    """Which checkpoint was asked how many items; all are answered right."""
     seen = []
 
-    def answer(load, examples, *, marker):
-        seen.append((load().reference.rpartition("/")[2], len(examples)))
-        return Answers((True,) * len(examples), (True,) * len(examples))
+    def all_right(load, task, items):
+        seen.append((load().reference.rpartition("/")[2], len(items)))
+        right = (True,) * len(items)
+        return SimpleNamespace(answers=Answers(right, right))
 
-    monkeypatch.setattr(choose, "answers_together", answer)
+    monkeypatch.setattr(choose, "evaluate_distributed", all_right)
     return seen
 
 
@@ -52,7 +54,7 @@ def score(step: int, n: int, wrong: list[int], invalid: list[int]) -> dict:
     return {"step": step, "n": n, "wrong": wrong, "invalid": invalid}
 
 
-def test_only_what_training_has_not_answered_is_asked(run, asked):
+def test_only_items_that_training_did_not_ask_are_asked(run, asked):
     run.append_score(score(2, 6, [1, 2, 3], [1, 2, 3]))
     run.append_score(score(4, 4, [0], [0, 3]))
     selection = select(run.path)

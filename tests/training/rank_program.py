@@ -54,4 +54,4 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
-    ranks.end(0)
+    ranks.exit_process(0)

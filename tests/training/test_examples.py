@@ -1,69 +1,49 @@
-import re
-from itertools import pairwise
+import pytest
 
-from dycktune.models.tiny.positions import number_brackets
-from dycktune.models.tiny.vocabulary import build_tokenizer
-from dycktune.tasks.dyck.trace import ANSWER_MARKER
-from dycktune.training.config import Config, DataSection
-from dycktune.training.examples import load_examples
+from dycktune.data.rows import row_of
+from dycktune.data.files import write_rows
+from dycktune.errors import DataError
+from dycktune.tasks.dyck.problem import Problem
+from dycktune.training.examples import load_examples, with_task
+from dycktune.training.recipe import build
+from small_runs import PREFIXES, STACK
 
-TOKENIZER = build_tokenizer()
+
+def config(**sections: dict):
+    return build(sections, {})
 
 
-def test_half_of_the_training_problems_count_from_elsewhere_up_to_the_highest_number():
-    data = DataSection(count=200, eval_count=20, max_length=12, highest_number=500, leaps=3)
-    train, evaluation = load_examples(Config(data=data))
-    plain = {e.prefix: e for e in load_examples(Config(data=DataSection(count=200, max_length=12))).train}
-    moved = [example for example in train if example != plain[example.prefix]]
-    assert 70 < len(moved) < 130
+def test_a_recipe_without_files_gives_the_items_of_its_splits_with_their_solutions():
+    train, evaluation = load_examples(config(data={"count": 30, "eval_count": 8}, task={"max_length": 8}))
+    assert (len(train), len(evaluation)) == (30, 8)
+    assert not {example.item for example in train} & {example.item for example in evaluation}
+
+
+def test_only_training_examples_are_augmented():
+    task = {"max_length": 12, "highest_number": 500, "jumps": 3}
+    train, evaluation = load_examples(config(data={"count": 60, "eval_count": 20}, task=task))
+    assert any("from 1" not in example.prompt[-1]["content"] for example in train)
     assert all("from 1" in example.prompt[-1]["content"] for example in evaluation)
-    assert not any(example.given for example in (*evaluation, *plain.values()))
-    starts = [int(re.search(r"from (\d+)", e.prompt[-1]["content"])[1]) for e in moved]
-    assert max(starts) > 300
-    first_steps = [int(re.search(r"# Step (\d+)", e.completion)[1]) for e in moved]
-    assert 0.3 < sum(step == 1 for step in first_steps) / len(moved) < 0.7
-    for example, start, step in zip(moved, starts, first_steps, strict=True):
-        text, before = (_text(e) for e in (example, plain[example.prefix]))
-        numbers = _listed(example)
-        assert _back(text, numbers, step - 1) == before
-        assert numbers[0] == start
-        assert max(map(int, re.findall(r"\d+", example.completion))) <= 500
-        written = number_brackets(example.completion, TOKENIZER, marker=ANSWER_MARKER)
-        said = [re.findall(pattern, written) for pattern in example.given]
-        assert all(len(places) == 1 for places in said)
-        told = [place for (place,) in said]
-        landings = [start, *(after for number, after in pairwise(numbers) if after - number > 1)]
-        assert {f"<|{number}|>" for number in landings} <= set(told)
-        assert {str(number) for number in landings[1:]} <= set(told)
-        assert (str(step) in told) >= (step > 1)
-    leaps = [sum(b - a > 1 for a, b in pairwise(_listed(e))) for e in moved]
-    assert 1.2 < sum(leaps) / len(leaps) < 1.8
-    assert max(leaps) == 3
+    assert any(example.unsupervised for example in train)
+    assert not any(example.unsupervised for example in evaluation)
 
 
-def test_the_count_goes_on_by_one_where_no_leaps_are_asked_for():
-    train = load_examples(Config(data=DataSection(count=60, max_length=12, highest_number=500))).train
-    assert all(after - number == 1 for example in train for number, after in pairwise(_listed(example)))
-    assert any(_listed(example)[0] > 1 for example in train)
+@pytest.fixture
+def files(tmp_path):
+    for name, prefixes in (("train", PREFIXES[:4]), ("eval", PREFIXES[4:6])):
+        write_rows(tmp_path / f"{name}.jsonl", (row_of(STACK, Problem(prefix)) for prefix in prefixes))
+    return {name: str(tmp_path / f"{name}.jsonl") for name in ("train", "eval")}
 
 
-def _listed(example):
-    """The numbers of the brackets and of the end mark, as the prompt tells them."""
-    sequence = example.prompt[-1]["content"].rpartition("Sequence: ")[2].partition(" from ")[0]
-    return [int(re.match(r"\d+", entry)[0]) for entry in sequence.split(" ")[1:]]
+def test_files_of_bracket_problems_are_read_as_such_where_no_task_is_named(files):
+    named = with_task(config(data=files))
+    assert named.task.name == "dyck"
+    train, evaluation = load_examples(named)
+    assert [example.item for example in train] == list(map(Problem, PREFIXES[:4]))
+    assert [example.item for example in evaluation] == list(map(Problem, PREFIXES[4:6]))
 
 
-def _text(example):
-    return example.prompt[-1]["content"] + "\n" + example.completion
-
-
-def _back(text: str, numbers: list[int], steps_by: int) -> str:
-    """`text` with its brackets counted from 1 again, and its steps; the floor is 0 in any case."""
-    known = {0: 0} | {number: place for place, number in enumerate(numbers, start=1)}
-
-    def lower(place: re.Match[str]) -> str:
-        number = int(place[2])
-        by = steps_by if place[1] else number - known.get(number, number - numbers[-1] + len(numbers))
-        return f"{place[1] or ''}{number - by}"
-
-    return re.sub(r"(# Step )?(\d+)", lower, text)
+def test_a_missing_training_file_is_named(tmp_path):
+    missing = {"train": str(tmp_path / "no.jsonl"), "eval": str(tmp_path / "no.jsonl")}
+    with pytest.raises(DataError, match=r"no\.jsonl cannot be read"):
+        with_task(config(data=missing))

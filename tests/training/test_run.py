@@ -15,7 +15,7 @@ from dycktune.training.adapter import with_adapter
 from dycktune.training.config import LoraSection
 from dycktune.training.run import fit
 from small_models import make_model, make_tokenizer
-from small_runs import examples, fit_small, small_config
+from small_runs import STACK, examples, fit_small, small_config
 
 
 class Killed(Exception):  # noqa: N818 - what happened, not what was wrong
@@ -31,11 +31,11 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 
 def kill_at(step: int):
-    def report(row):
+    def on_log(row):
         if row["step"] == step:
             raise Killed
 
-    return report
+    return on_log
 
 
 LONG = small_config(optim__max_steps=8)
@@ -61,7 +61,7 @@ def test_another_seed_gives_other_weights(uninterrupted, tmp_path):
 def test_a_killed_run_resumes_to_the_weights_and_log_of_the_run_that_was_not(uninterrupted, tmp_path, step):
     """Four steps are an epoch, every second step is a checkpoint, and dropout is on."""
     with pytest.raises(Killed):
-        fit_small(tmp_path / "run", config=LONG, report=kill_at(step))
+        fit_small(tmp_path / "run", config=LONG, on_log=kill_at(step))
     half_written = tmp_path / "run/checkpoints/checkpoint-99"
     half_written.mkdir()
     fit_small(tmp_path / "run", config=LONG, resume=True)
@@ -79,7 +79,7 @@ def test_muon_steps_as_far_in_each_direction_and_resumes_too(tmp_path):
     config = small_config(optim__max_steps=4, optim__optimizer="muon", optim__learning_rate=1e-2)
     fit_small(tmp_path / "whole", config=config)
     with pytest.raises(Killed):
-        fit_small(tmp_path / "run", config=config, report=kill_at(3))
+        fit_small(tmp_path / "run", config=config, on_log=kill_at(3))
     fit_small(tmp_path / "run", config=config, resume=True)
     assert same(weights_of(tmp_path / "run"), weights_of(tmp_path / "whole"))
     # The second factors begin at 0, so they hold the sum of the steps.
@@ -115,7 +115,7 @@ def test_the_log_parts_reasoning_from_answers_in_training_and_evaluation(uninter
 
 def test_a_checkpoint_carries_its_card_and_nothing_pickled_but_trainer_state(uninterrupted):
     folder = RunFolder(uninterrupted).checkpoints()[0].path
-    assert ModelCard.read(folder) == ModelCard(base=LONG.model.base, style=LONG.data.style)
+    assert ModelCard.read(folder) == ModelCard.of(LONG.model.base, STACK)
     assert not (folder / "training_args.bin").exists()
     assert (folder / "chat_template.jinja").exists()
 
@@ -127,7 +127,7 @@ def test_a_folder_that_holds_a_run_is_refused_without_resume(uninterrupted):
 
 def test_resuming_with_another_recipe_is_refused_by_the_field(tmp_path):
     with pytest.raises(Killed):
-        fit_small(tmp_path / "run", config=LONG, report=kill_at(3))
+        fit_small(tmp_path / "run", config=LONG, on_log=kill_at(3))
     other = replace(LONG, loss=replace(LONG.loss, answer_weight=3.0))
     with pytest.raises(RunError, match=r"loss\.answer_weight was 5\.0 and is 3\.0"):
         fit_small(tmp_path / "run", config=other, resume=True)

@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 from cyclopts import Parameter
 
 from dycktune.errors import DycktuneError, ModelError, SequenceError
-from dycktune.runs import RUNS, newest_selected
-from dycktune.tasks.dyck.problem import Problem
+from dycktune.runs import RUNS, newest_selected_run
+from dycktune.tasks.base import Item, Task
 
 if TYPE_CHECKING:
-    from dycktune.inference.completion import Asker, Completion
+    from dycktune.inference.completion import Completion, PromptBuilder
     from dycktune.inference.reference import Prompt
     from dycktune.models.loading import LoadedModel
 
 _Row = TypeVar("_Row")
 
-AT_ONCE = 256
-"""Sequences decoded together; also how many lines of standard input are read ahead."""
+BATCH = 256
+"""Sequences decoded together, and lines of standard input that are read ahead."""
 
 
 class Unusable(NamedTuple):
     """A line of standard input that cannot be completed, and why."""
 
-    sequence: str
+    text: str
     error: DycktuneError
 
 
@@ -37,16 +37,18 @@ def complete(
     answer_only: bool = False,
     json: bool = False,
 ) -> int:
-    """Complete bracket sequences with a model.
+    """Complete bracket sequences with a model; with a model of another task, answer its questions.
+
+    Example: dycktune complete "([{<"
 
     Parameters
     ----------
     sequences
         Prefixes such as "([{<", quoted; - reads one a line from standard input.
     model
-        A run, checkpoint, adapter or merged folder, a Hub id, or builtin:tiny; else the newest selected run.
+        A run, checkpoint, adapter or merged folder, a Hub id, or builtin:tiny; the newest selected run if left out.
     answer_only
-        Print only the full sequence the model answers with.
+        Print only the final answer.
     json
         Print one JSON object a sequence.
     """
@@ -54,20 +56,24 @@ def complete(
         raise SequenceError("no sequence given; try: dycktune complete '([{<' (or - for standard input)")
     from_stdin = sequences == ("-",)
     lines = (line.rstrip("\n") for line in sys.stdin) if from_stdin else iter(sequences)
-    problems: Iterable[Problem | Unusable] = (_parse(line) for line in lines)
+    from dycktune.inference.completion import task_of
+
+    loaded = _load(model)
+    task = task_of(loaded)
+    items: Iterable[Item | Unusable] = (_parse(task, line) for line in lines)
     if not from_stdin:
-        problems = _refuse_unusable(problems)
+        items = _refuse_unusable(items)
     status = 0
-    for row in _answers(_load(model), problems, strict=not from_stdin):
-        print(_shown(row, json=json, answer_only=answer_only), flush=True)
+    for row in _answers(loaded, task, items, strict=not from_stdin):
+        print(_shown(task, row, json=json, answer_only=answer_only), flush=True)
         status = max(status, _status(row))
     return status
 
 
-def _parse(text: str) -> "Problem | Unusable":
+def _parse(task: Task, text: str) -> "Item | Unusable":
     try:
-        return Problem.parse(text)
-    except SequenceError as error:
+        return task.from_text(text)
+    except DycktuneError as error:
         return Unusable(text, error)
 
 
@@ -80,28 +86,29 @@ def _refuse_unusable(rows: "Iterable[_Row | Unusable]") -> "list[_Row | Unusable
 
 
 def _answers(
-    loaded: "LoadedModel", rows: "Iterable[Problem | Unusable]", *, strict: bool
+    loaded: "LoadedModel", task: Task, rows: "Iterable[Item | Unusable]", *, strict: bool
 ) -> "Iterator[Completion | Unusable]":
     """Each row's completion, in order; one too long for the model is unusable, and refused when `strict`."""
-    from dycktune.inference.completion import Asker, answer
+    from dycktune.inference.completion import PromptBuilder, complete_prompts
 
-    ask, waiting = Asker(loaded), iter(rows)
-    while chunk := list(islice(waiting, AT_ONCE)):
-        asked = [_asked(ask, row) for row in chunk]
+    build, waiting = PromptBuilder(loaded, task), iter(rows)
+    while chunk := list(islice(waiting, BATCH)):
+        built = [_prompted(build, row) for row in chunk]
         if strict:
-            asked = _refuse_unusable(asked)
-        completions = iter(answer(loaded, [row for row in asked if not isinstance(row, Unusable)]))
-        for row in asked:
+            built = _refuse_unusable(built)
+        usable = [row for row in built if not isinstance(row, Unusable)]
+        completions = iter(complete_prompts(loaded, task, usable))
+        for row in built:
             yield row if isinstance(row, Unusable) else next(completions)
 
 
-def _asked(ask: "Asker", row: "Problem | Unusable") -> "tuple[Problem, Prompt] | Unusable":
+def _prompted(build: "PromptBuilder", row: "Item | Unusable") -> "tuple[Item, Prompt] | Unusable":
     if isinstance(row, Unusable):
         return row
     try:
-        return row, ask(row)
+        return row, build(row)
     except SequenceError as error:
-        return Unusable(row.prefix, error)
+        return Unusable(row.key, error)
 
 
 def _load(model: str | None) -> "LoadedModel":
@@ -114,7 +121,7 @@ def _load(model: str | None) -> "LoadedModel":
 
 
 def _newest() -> str:
-    run = newest_selected()
+    run = newest_selected_run()
     if run is None:
         raise ModelError(
             f"no --model given and no selected run under {RUNS}{Path('/')}; "
@@ -123,13 +130,13 @@ def _newest() -> str:
     return str(run.path)
 
 
-def _shown(row: "Completion | Unusable", *, json: bool, answer_only: bool) -> str:
+def _shown(task: Task, row: "Completion | Unusable", *, json: bool, answer_only: bool) -> str:
     if isinstance(row, Unusable):
         if json:
-            return jsonlib.dumps({"sequence": row.sequence, "error": str(row.error)}, ensure_ascii=False)
-        return f"{row.sequence}\terror: {row.error}"
+            return jsonlib.dumps({"sequence": row.text, "error": str(row.error)}, ensure_ascii=False)
+        return f"{row.text}\terror: {row.error}"
     if json:
-        return jsonlib.dumps(row.to_json(), ensure_ascii=False)
+        return jsonlib.dumps(task.completion_row(row.item, row.text, row.verdict), ensure_ascii=False)
     if answer_only:
         return row.verdict.answer or ""
     return f"{row.text}\n\n{row.verdict.summary()}\n"
@@ -138,4 +145,6 @@ def _shown(row: "Completion | Unusable", *, json: bool, answer_only: bool) -> st
 def _status(row: "Completion | Unusable") -> int:
     if isinstance(row, Unusable):
         return 2
-    return 0 if row.verdict.holds else 1
+    if row.verdict.correct is None:
+        return 0 if row.verdict.answer else 1
+    return 0 if row.verdict.passed else 1

@@ -2,14 +2,15 @@
 
 import json as jsonlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from dycktune.errors import ConfigError, DataError
-from dycktune.tasks.dyck.problem import Problem
+from dycktune.commands.task_options import TASK_OPTIONS
+from dycktune.errors import ConfigError
+from dycktune.tasks.base import Item, Task, make_task
 
 if TYPE_CHECKING:
     from dycktune.evaluation.evaluate import Evaluation
@@ -23,52 +24,53 @@ def evaluate(
     benchmark: Path | None = None,
     trained_on: Path | None = None,
     count: int = 1000,
-    min_length: int = 2,
-    max_length: int = 40,
+    task: str | None = None,
     seed: int = 0,
     json: Annotated[bool, Parameter(negative="")] = False,
+    **options: Annotated[str, Parameter(help=TASK_OPTIONS)],
 ) -> int:
-    """Measure exact match and trace validity of a model on test problems, a data file or a benchmark.
+    """Measure exact match and trace validity of a model on test items, a data file or a benchmark.
+
+    Example: dycktune evaluate runs/quickstart --count 500 --min-length 41 --max-length 100
 
     Parameters
     ----------
     model
         A run, checkpoint, adapter or merged folder, a Hub id, or builtin:tiny.
     data
-        A data file with bracket problems; problems of the test split are generated if left out.
+        A data file of the task; items of the test split are generated if left out.
     benchmark
         A BIG-Bench Hard dyck_languages JSON file, as published.
     trained_on
-        The training data file, to say which problems it holds; for a run folder its own data is known.
+        The training data file, to say which items it holds; for a run folder its own data is known.
     count
-        Test problems to generate.
-    min_length
-        Shortest generated prefix, in brackets.
-    max_length
-        Longest generated prefix.
+        Test items to generate.
+    task
+        The task; the one the model was trained on if left out.
     seed
-        Of the generated problems.
+        Of the generated items.
     json
         Print one JSON object.
     """
     if data is not None and benchmark is not None:
         raise ConfigError("--data and --benchmark exclude each other; evaluate one after the other")
-    problems = _problems(data, benchmark, count=count, lengths=(min_length, max_length), seed=seed)
+    chosen = _task(model, task, options)
+    items = _items(chosen, data, benchmark, count=count, seed=seed)
     from dycktune import ranks
-    from dycktune.evaluation.distributed import evaluate_together
+    from dycktune.evaluation.distributed import evaluate_distributed
     from dycktune.models.loading import load
 
-    ranks.join()
-    first = ranks.rank() == 0
-    progress = _progress(len(ranks.share(problems))) if first else None
-    evaluation = evaluate_together(lambda: load(model), problems, on_reply=progress)
-    if not first:
+    ranks.initialize()
+    main = ranks.is_main()
+    progress = _progress(len(ranks.shard(items))) if main else None
+    evaluation = evaluate_distributed(lambda: load(model), chosen, items, on_reply=progress)
+    if not main:
         return 0
     if json:
         print(jsonlib.dumps(evaluation.to_json()))
         return 0
     print(evaluation_report(evaluation))
-    seen = _seen(model, trained_on)
+    seen = _seen(model, chosen, trained_on)
     if seen is not None:
         print(overlap_report(evaluation, seen))
     return 0
@@ -76,68 +78,66 @@ def evaluate(
 
 def evaluation_report(evaluation: "Evaluation") -> str:
     """An evaluation as a person reads it."""
-    n = len(evaluation.completions)
-    lines = [
-        f"exact match  {evaluation.exact_match} (95 % interval, n = {n})",
-        f"trace valid  {evaluation.trace_valid}",
-        f"format ok    {evaluation.format_ok}",
-        _bands("by length", evaluation.by_length()),
-        _bands("by depth", evaluation.by_depth()),
-    ]
+    n, traces = len(evaluation.completions), evaluation.trace_valid
+    lines = [f"exact match  {evaluation.exact_match} (95 % interval, n = {n})"]
+    if traces is not None:
+        lines.append(f"trace valid  {traces}")
+    lines.append(f"format ok    {evaluation.format_ok}")
+    lines += [_group(f"by {name}", shares) for name, shares in evaluation.by_group().items()]
     if evaluation.first_errors:
         kinds = ", ".join(f"{kind} {count}" for kind, count in evaluation.first_errors.items())
         lines.append(f"first wrong step: {kinds}")
     if evaluation.near_ties:
-        lines.append(f"{evaluation.near_ties} rows came near a tie and were decoded again alone")
+        lines.append(f"{evaluation.near_ties} replies came near a tie and were decoded again alone")
     return "\n".join(lines)
 
 
 def overlap_report(evaluation: "Evaluation", seen: set[str]) -> str:
-    """How many of the problems were trained on, and the score on the others."""
+    """How many of the items were trained on, and the score on the others."""
     from dycktune.evaluation.metrics import Proportion
 
-    unseen = [c.verdict.correct for c in evaluation.completions if c.problem.prefix not in seen]
+    rows = zip(evaluation.completions, evaluation.answers.correct, strict=True)
+    unseen = [correct for completion, correct in rows if completion.item.key not in seen]
     shared = len(evaluation.completions) - len(unseen)
     return (
-        f"{shared} of these prefixes are in the training data; exact match on the other {len(unseen)}: "
+        f"{shared} of these items are in the training data; exact match on the other {len(unseen)}: "
         + str(Proportion(sum(unseen), len(unseen)))
     )
 
 
-def _problems(
-    data: Path | None, benchmark: Path | None, *, count: int, lengths: tuple[int, int], seed: int
-) -> list[Problem]:
+def _task(model: str, name: str | None, options: dict[str, str]) -> Task:
+    """The named task, else the model's own with these options on top, else brackets."""
+    if name is not None:
+        return make_task(name, options, texts=True)
+    from dycktune.models.loading import read_card
+
+    card = read_card(model)
+    if card is None:
+        return make_task(options=options, texts=True)
+    own = card.make_task()
+    return own.with_options(options) if options else own
+
+
+def _items(task: Task, data: Path | None, benchmark: Path | None, *, count: int, seed: int) -> Sequence[Item]:
     if benchmark is not None:
-        from dycktune.tasks.dyck.benchmark import read_benchmark
-
-        return read_benchmark(benchmark)
+        return task.read_benchmark(benchmark)
     if data is not None:
-        return _problems_of(data)
-    from dycktune.data.corpus import Corpus, CorpusSpec
+        return _items_of(task, data)
+    from dycktune.data.corpus import Corpus
 
-    low, high = lengths
-    return list(Corpus(CorpusSpec(count=count, split="test", seed=seed, min_length=low, max_length=high)))
+    return list(Corpus(task, count=count, split="test", seed=seed))
 
 
-def _problems_of(data: Path) -> list[Problem]:
+def _items_of(task: Task, data: Path) -> list[Item]:
     from dycktune.data.rows import read_examples
 
-    problems = []
-    for example in read_examples(data):
-        if example.prefix is None:
-            raise DataError(
-                f"{example.source}: the row has no problem.prefix; evaluate reads bracket problems"
-            )
-        problems.append(Problem(example.prefix))
-    if not problems:
-        raise DataError(f"{data} holds no rows; write some with: dycktune generate {data} --count 1000")
-    return problems
+    return [example.item for example in read_examples(data, task) if example.item is not None]
 
 
-def _seen(model: str, trained_on: Path | None) -> set[str] | None:
-    """Prefixes the model was trained on, where that can be known."""
+def _seen(model: str, task: Task, trained_on: Path | None) -> set[str] | None:
+    """Keys of the items the model was trained on, where that can be known."""
     if trained_on is not None:
-        return {problem.prefix for problem in _problems_of(trained_on)}
+        return {item.key for item in _items_of(task, trained_on)}
     from dycktune.runs import RunFolder
 
     run = RunFolder(Path(model))
@@ -146,21 +146,21 @@ def _seen(model: str, trained_on: Path | None) -> set[str] | None:
     from dycktune.training import recipe
     from dycktune.training.examples import train_examples
 
-    prefixes = (example.prefix for example in train_examples(recipe.load(run.config)))
-    return {prefix for prefix in prefixes if prefix is not None}
+    examples = train_examples(recipe.load(run.config))
+    return {example.item.key for example in examples if example.item is not None}
 
 
-def _bands(title: str, shares: "dict[str, Proportion]") -> str:
-    rows = [f"  {band:>9}  {share}  n = {share.n}" for band, share in shares.items()]
+def _group(title: str, shares: "dict[str, Proportion]") -> str:
+    rows = [f"  {value:>9}  {share}  n = {share.n}" for value, share in shares.items()]
     return "\n".join([title, *rows])
 
 
 def _progress(total: int) -> Callable[[int], None] | None:
-    """Tell the progress on standard error where a person is watching."""
+    """Shows the progress on standard error, where that is a terminal."""
     if not sys.stderr.isatty():
         return None
 
-    def told(done: int) -> None:
+    def show(done: int) -> None:
         print(f"\rdecoded {done} of {total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
-    return told
+    return show

@@ -3,13 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from dycktune.commands.task_options import TASK_OPTIONS
+from dycktune.tasks.base import DEFAULT_TASK, make_task
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Callable
 
-    from dycktune.data.manifest import Manifest
+    from dycktune.data.corpus import Corpus, Shard
+    from dycktune.tasks.splits import Tally
 
 
 def generate(
@@ -17,64 +22,47 @@ def generate(
     /,
     *,
     count: int,
+    task: str = DEFAULT_TASK,
     seed: int = 0,
     split: Literal["train", "eval", "test"] = "train",
-    min_length: int = 2,
-    max_length: int = 40,
-    max_depth: int | None = None,
-    pairs: int = 4,
-    style: str = "compact",
     workers: int = 1,
     shard: str | None = None,
+    **options: Annotated[str, Parameter(help=TASK_OPTIONS)],
 ) -> int:
-    """Write problems with correct traces to a JSONL or Parquet file, and a manifest beside it.
+    """Write items of a task with correct solutions to a JSONL or Parquet file, and a manifest beside it.
+
+    Example: dycktune generate data.jsonl --count 20000 --max-length 40 --workers 2
 
     Parameters
     ----------
     out
         The file to write; it ends in .jsonl or .parquet.
     count
-        Distinct problems, over all shards.
+        Distinct items, over all shards.
+    task
+        The task: dyck, arithmetic, gym:NAME, or one that a package adds.
     seed
-        Another seed draws other problems of the same split.
+        Another seed draws other items of the same split.
     split
-        No prefix is ever in two splits, whatever the seeds and counts.
-    min_length
-        Shortest prefix, in brackets.
-    max_length
-        Longest prefix, in brackets.
-    max_depth
-        Most brackets open at once; no limit if left out.
-    pairs
-        Bracket pairs in use, 1 to 8.
-    style
-        How the reasoning is written: stack or compact.
+        No item is ever in two splits, whatever the seeds and counts.
     workers
         Processes to use; the file is the same for any number.
     shard
         Write only part I of N, as I/N; all parts together are the whole.
     """
-    from dycktune.data.corpus import Corpus, CorpusSpec, Shard, Tally
+    from dycktune.data.corpus import Corpus, Shard
     from dycktune.data.files import encoder, write_batches
     from dycktune.data.manifest import Manifest
 
-    spec = CorpusSpec(
-        count=count,
-        seed=seed,
-        split=split,
-        min_length=min_length,
-        max_length=max_length,
-        max_depth=max_depth,
-        pairs=pairs,
-        style=style,
-    )
     part = Shard.parse(shard) if shard else None
-    tally = Tally()
+    corpus = Corpus(make_task(task, options, texts=True), count=count, seed=seed, split=split)
+    tally = corpus.tally()
     with _progress(count) as show:
-        batches = Corpus(spec).batches(encoder(out), workers=workers, shard=part, tally=tally)
-        digest = write_batches(out, _shown(batches, lambda: show(tally.drawn.total())))
-    manifest = Manifest(spec=spec, shard=part, sha256=digest, tally=tally)
-    print(_summary(out, manifest, manifest.write(out)))
+        batches = corpus.batches(encoder(out), workers=workers, shard=part, tally=tally)
+        digest = write_batches(out, _shown(batches, lambda: show(tally.drawn)))
+    manifest = Manifest(corpus=corpus, shard=part, sha256=digest, tally=tally).write(out)
+    print(_summary(out, corpus, part, tally))
+    print(f"manifest: {manifest}")
     return 0
 
 
@@ -97,23 +85,10 @@ def _shown(batches: "Iterator[Any]", show: "Callable[[], None]") -> "Iterator[An
         yield batch
 
 
-def _summary(out: Path, manifest: "Manifest", manifest_path: Path) -> str:
-    part = f", shard {manifest.shard} of {manifest.spec.count}" if manifest.shard else ""
-    spilled = manifest.tally.spill_over(manifest.spec)
-    used_up = ", ".join(f"{length} ({held})" for length, held in spilled.items())
+def _summary(out: Path, corpus: "Corpus", shard: "Shard | None", tally: "Tally") -> str:
+    part = f", shard {shard} of {corpus.count}" if shard else ""
     lines = [
-        f"{out}: {manifest.count} {manifest.spec.split} problems, style {manifest.spec.style}{part}",
-        f"lengths {_range(manifest.tally.lengths)}; depths {_range(manifest.tally.depths)}",
-        f"used up: lengths {used_up}, with all the prefixes there are; others took their place"
-        if used_up
-        else "",
-        f"manifest: {manifest_path}",
+        f"{out}: {tally.kept} {corpus.split} items of task {corpus.task.reference}{part}",
+        *tally.summary(),
     ]
-    return "\n".join(filter(None, lines))
-
-
-def _range(counts: "Counter[int]") -> str:
-    if not counts:
-        return "none"
-    mean = sum(value * number for value, number in counts.items()) / counts.total()
-    return f"{min(counts)} to {max(counts)}, {mean:.1f} on average"
+    return "\n".join(lines)

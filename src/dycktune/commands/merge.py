@@ -1,14 +1,23 @@
 """`dycktune merge`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-PROBLEMS = 16
-MAX_LENGTH = 16
-"""Held-out problems on which both must write the same, and their longest prefix."""
+from dycktune.errors import ConfigError
+from dycktune.tasks.base import make_task
+
+if TYPE_CHECKING:
+    from dycktune.inference.reference import Prompt
+    from dycktune.models.loading import LoadedModel
+
+ITEMS = 16
+"""Evaluation items on which both must write the same text."""
 
 
 def merge(adapter: Path, *, out: Path, base: str | None = None) -> int:
     """Merge an adapter into its base and prove that both write the same.
+
+    Example: dycktune merge runs/quickstart/adapter --out merged
 
     Parameters
     ----------
@@ -19,15 +28,26 @@ def merge(adapter: Path, *, out: Path, base: str | None = None) -> int:
     base
         The base to merge into; the one the adapter records if left out.
     """
-    from dycktune.data.corpus import Corpus, CorpusSpec
     from dycktune.evaluation.agreement import agreement
-    from dycktune.inference.completion import Asker
     from dycktune.models.loading import load
     from dycktune.models.merging import merge as write_merged
 
     write_merged(adapter, out, base=base)
     apart, merged = load(str(adapter), base=base), load(str(out))
-    problems = Corpus(CorpusSpec(count=PROBLEMS, split="eval", max_length=MAX_LENGTH))
-    found = agreement(apart, merged, list(map(Asker(merged), problems)))
+    found = agreement(apart, merged, _prompts(merged))
     print(f"merged: {out}\nagainst base + adapter: {found}")
     return 0 if found.same_text == found.n else 1
+
+
+def _prompts(merged: "LoadedModel") -> "list[Prompt]":
+    """Prompts of the model's own task; of brackets where that task generates no items."""
+    from dycktune.data.corpus import Corpus
+    from dycktune.inference.completion import PromptBuilder, task_of
+
+    task = task_of(merged)
+    try:
+        items = list(Corpus(task, count=ITEMS, split="eval"))
+    except ConfigError:
+        task = make_task()
+        items = list(Corpus(task, count=ITEMS, split="eval"))
+    return list(map(PromptBuilder(merged, task), items))

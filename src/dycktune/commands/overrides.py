@@ -1,67 +1,67 @@
 """Every field of a recipe as an option of the command line, `--section.field`, with its docstring as help."""
 
-import ast
-import inspect
-from dataclasses import field, fields, make_dataclass
-from itertools import pairwise
-from typing import Annotated, Any, cast, get_type_hints
+from dataclasses import field, fields, is_dataclass, make_dataclass
+from typing import Annotated, Any, get_type_hints
 
 from cyclopts import Parameter
 
-from dycktune.training.config import Config
+from dycktune.schema import FieldDescription, described_fields
+from dycktune.tasks.base import DEFAULT_TASK, task_type
+from dycktune.training.config import Config, TaskSection
 
 
-def given(overrides: Any) -> dict[str, str]:
-    """The fields a user gave, as texts by dotted name."""
-    sections = {section.name: getattr(overrides, section.name) for section in fields(overrides)}
-    return {
-        f"{name}.{option.name}": value
-        for name, section in sections.items()
-        for option in fields(section)
-        if (value := getattr(section, option.name)) is not None
-    }
+def override_texts(overrides: Any) -> dict[str, str]:
+    """The options that a user gave, as texts by dotted name."""
+    found = {f"task.{name}": text for name, text in (overrides.other_task or {}).items()}
+    for section in fields(overrides):
+        part = getattr(overrides, section.name)
+        if is_dataclass(part):
+            texts = vars(part).items()
+            found |= {f"{section.name}.{name}": text for name, text in texts if text is not None}
+    return found
 
 
-def _options() -> type:
-    """A dataclass of sections like `Config`'s, each field a text that is None unless given.
+def _overrides_type() -> type:
+    """A dataclass with the sections of `Config`; each field is a text, and None unless the user gives it.
 
-    The recipe's own reader judges the texts, so that all faults are told at once and in one form.
+    Texts, because the recipe's reader checks them together with the file, so that all faults are one message.
     """
-    kinds = {name: _section(kind) for name, kind in get_type_hints(Config).items()}
-    return _named(
-        make_dataclass(
-            "Overrides",
-            [(name, kind, field(default_factory=kind)) for name, kind in kinds.items()],
-            frozen=True,
-            kw_only=True,
-        )
+    kinds = {
+        name: _section(kind.__name__, described_fields(kind)) for name, kind in get_type_hints(Config).items()
+    }
+    kinds["task"] = _task_section()
+    sections = [(name, kind, field(default_factory=kind)) for name, kind in kinds.items()]
+    # A second parameter of the name `--task` takes the keys that the section of that name does not have.
+    others = Parameter(name="task", help="Options of any other task, as --task.OPTION VALUE.")
+    return _dataclass(
+        "Overrides", [*sections, ("other_task", Annotated[dict[str, str] | None, others], None)]
     )
 
 
-def _section(kind: type) -> type:
-    told = _docstrings(kind)
-    options = [
-        (option.name, Annotated[str | None, Parameter(help=told[option.name])], None)
-        for option in fields(kind)
-    ]
-    return _named(make_dataclass(kind.__name__, options, frozen=True, kw_only=True))
+def _task_section() -> type:
+    """The name of the task and the options of brackets."""
+    name = next(entry for entry in described_fields(TaskSection) if entry.name == "name")
+    options = described_fields(task_type(DEFAULT_TASK).Options)
+    own = [entry._replace(description=f"Task {DEFAULT_TASK}: {entry.description}") for entry in options]
+    return _section("TaskSection", [name, *own])
 
 
-def _named(kind: type) -> type:
+def _section(name: str, entries: list[FieldDescription]) -> type:
+    return _dataclass(
+        name, [(entry.name, Annotated[str | None, _parameter(entry)], None) for entry in entries]
+    )
+
+
+def _parameter(entry: FieldDescription) -> Parameter:
+    choices = f" One of {', '.join(entry.choices)}." if entry.choices else ""
+    return Parameter(help=entry.description + choices, show_default=lambda _: entry.default)
+
+
+def _dataclass(name: str, entries: list[tuple[str, Any, Any]]) -> type:
+    kind = make_dataclass(name, entries, frozen=True, kw_only=True)
     # cyclopts takes classes of the standard library, where make_dataclass puts its own, for plain values.
     kind.__module__ = __name__
     return kind
 
 
-def _docstrings(kind: type) -> dict[str, str]:
-    """The string under each field of a dataclass."""
-    (definition,) = ast.parse(inspect.getsource(kind)).body
-    told = {}
-    for line, below in pairwise(cast("ast.ClassDef", definition).body):
-        match line, below:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                told[name] = inspect.cleandoc(text)
-    return told
-
-
-Overrides = _options()
+Overrides = _overrides_type()

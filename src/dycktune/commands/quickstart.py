@@ -3,15 +3,18 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain, count
+from itertools import chain
+from itertools import count as count_from
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from dycktune.errors import ConfigError
 from dycktune.runs import RUNS
 
 if TYPE_CHECKING:
+    from dycktune.data.rows import Example
     from dycktune.tasks.dyck.problem import Problem
+    from dycktune.tasks.dyck.task import Dyck
     from dycktune.training.config import Config
 
 TEST_PROBLEMS = 1000
@@ -56,7 +59,7 @@ def quickstart(*, out: Path | None = None, benchmark: Path | None = None) -> int
 
 
 def _free_folder() -> Path:
-    names = chain(["quickstart"], (f"quickstart-{i}" for i in count(2)))
+    names = chain(["quickstart"], (f"quickstart-{i}" for i in count_from(2)))
     return next(RUNS / name for name in names if not (RUNS / name).exists())
 
 
@@ -75,25 +78,30 @@ def _stage(title: str) -> Iterator[None]:
 
 
 def _data(config: "Config") -> set[str]:
-    """Show the data; the training prefixes."""
+    """Show the data. Returns the training prefixes."""
     from dycktune.training.examples import load_examples
 
     with _stage("Data"):
         train, evaluation = load_examples(config)
-        prefixes = {example.prefix or "" for example in train}
-        shared = prefixes & {example.prefix or "" for example in evaluation}
-        lengths = [len(prefix) for prefix in prefixes]
+        problems = {_problem(example).prefix: example for example in train}
+        shared = problems.keys() & {_problem(example).prefix for example in evaluation}
+        lengths = list(map(len, problems))
         print(f"{len(train)} training problems of {min(lengths)} to {max(lengths)} brackets,")
         print(f"{len(evaluation)} for evaluation, {len(shared)} prefixes in both. One of them:\n")
-        shown = next(
-            example
-            for example in train
-            if len(example.prefix or "") == SHOWN_LENGTH
-            and set(example.prefix or "") & set(")]}>")
-            and example.completion.startswith("# Thought 1:")
-        )
+        shown = next(filter(_is_shown, train))
         print(_indented(f"{shown.prompt[-1]['content']}\n\n{shown.completion}"))
-    return prefixes
+    return set(problems)
+
+
+def _problem(example: "Example") -> "Problem":
+    return cast("Problem", example.item)
+
+
+def _is_shown(example: "Example") -> bool:
+    """Short, with a closing bracket, and counted from 1."""
+    problem = _problem(example)
+    counted_from_1 = example.completion.startswith("# Thought 1:")
+    return problem.length == SHOWN_LENGTH and not set(problem.prefix) <= set("([{<") and counted_from_1
 
 
 def _base(config: "Config") -> None:
@@ -101,7 +109,7 @@ def _base(config: "Config") -> None:
     from dycktune.models.loading import load
 
     with _stage("Base"):
-        loaded = load(config.model.base)
+        loaded, task = load(config.model.base), _dyck()
         parameters = sum(p.numel() for p in loaded.model.parameters())
         print(
             f"{config.model.base}: {type(loaded.model).__name__}, {parameters:,} parameters. It was pretrained to"
@@ -109,7 +117,7 @@ def _base(config: "Config") -> None:
         print(
             "index, copy and follow links over arbitrary symbols; it has met no traces and no matching brackets."
         )
-        untuned = evaluate(loaded, _test_problems(BASE_PROBLEMS, 2, 16))
+        untuned = evaluate(loaded, task, _test_problems(BASE_PROBLEMS, 2, 16))
         print(f"exact match before tuning: {untuned.exact_match} (95 % interval, n = {BASE_PROBLEMS})")
 
 
@@ -120,7 +128,7 @@ def _train(config: "Config", out: Path) -> None:
     optim, lora, weight = config.optim, config.lora, config.loss.answer_weight
     with _stage("Training"):
         print(f"LoRA r = {lora.r}, learning rate {optim.learning_rate:g}, answer weight {weight:g}")
-        train(config, out, report=show_metrics)
+        train(config, out, on_log=show_metrics)
 
 
 def _diagnose(out: Path) -> None:
@@ -139,27 +147,27 @@ def _select(out: Path) -> None:
 
 def _evaluate(out: Path, trained_on: set[str], benchmark: Path | None) -> None:
     from dycktune.commands.evaluate import evaluation_report, overlap_report
-    from dycktune.tasks.dyck.benchmark import read_benchmark
     from dycktune.evaluation.evaluate import evaluate
     from dycktune.models.loading import load
+    from dycktune.tasks.dyck.benchmark import read_benchmark
     from dycktune.tasks.dyck.shapes import SHAPES, held_out
 
-    loaded = load(str(out))
+    loaded, task = load(str(out)), _dyck()
     with _stage("Evaluation of the tuned model on test problems it has never met"):
-        print(evaluation_report(evaluate(loaded, _test_problems(TEST_PROBLEMS, 2, SHORT))))
+        print(evaluation_report(evaluate(loaded, task, _test_problems(TEST_PROBLEMS, 2, SHORT))))
     longest = max(map(len, trained_on))
     with _stage(f"Test problems of {SHORT + 1} to {LONG} brackets; the longest trained on has {longest}"):
-        print(evaluation_report(evaluate(loaded, _test_problems(LONG_PROBLEMS, SHORT + 1, LONG))))
+        print(evaluation_report(evaluate(loaded, task, _test_problems(LONG_PROBLEMS, SHORT + 1, LONG))))
     with _stage(f"Regular shapes of up to {SHORT} brackets, none of them trained on"):
         for shape in SHAPES:
-            found = evaluate(loaded, held_out(shape, 2, SHORT))
+            found = evaluate(loaded, task, held_out(shape, 2, SHORT))
             n = len(found.completions)
             print(
                 f"{shape:<12} exact match {found.exact_match}, trace valid {found.trace_valid.value:.3f}, n = {n}"
             )
     if benchmark is not None:
         with _stage(f"Benchmark {benchmark.name}"):
-            evaluation = evaluate(loaded, read_benchmark(benchmark))
+            evaluation = evaluate(loaded, task, read_benchmark(benchmark))
             print(evaluation_report(evaluation))
             print(overlap_report(evaluation, trained_on))
 
@@ -186,10 +194,16 @@ Try next:
   dycktune train recipes/r1-distill-1.5b-lora.toml      on a GPU""")
 
 
-def _test_problems(number: int, low: int, high: int) -> "list[Problem]":
-    from dycktune.data.corpus import Corpus, CorpusSpec
+def _dyck(**options: int) -> "Dyck":
+    from dycktune.tasks.dyck.task import Dyck, DyckOptions
 
-    return list(Corpus(CorpusSpec(count=number, split="test", min_length=low, max_length=high)))
+    return Dyck(DyckOptions(**options))
+
+
+def _test_problems(count: int, shortest: int, longest: int) -> "list[Problem]":
+    from dycktune.data.corpus import Corpus
+
+    return list(Corpus(_dyck(min_length=shortest, max_length=longest), count=count, split="test"))
 
 
 def _indented(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from dycktune import ranks
-from dycktune.commands.overrides import Overrides, given
+from dycktune.commands.overrides import Overrides, override_texts
 from dycktune.commands.select import select
 from dycktune.runs import RUNS
 
@@ -40,12 +40,12 @@ def train(
     from dycktune.training import recipe
 
     run = out or RUNS / config.stem
-    chosen = recipe.load(config, given(overrides) if overrides else {})
+    chosen = recipe.load(config, override_texts(overrides) if overrides else {})
     # Only now: loading torch takes seconds, and a faulty recipe should be told at once.
     from dycktune.training.run import train as run_training
 
-    run_training(chosen, run, resume=resume, report=show_metrics)
-    status = ranks.by_first(lambda: _diagnosed(run))
+    run_training(chosen, run, resume=resume, on_log=show_metrics)
+    status = ranks.on_main(lambda: _diagnosed(run))
     if not no_select:
         select(run)
     return status

@@ -7,35 +7,49 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from dycktune.errors import DataError
+from dycktune.commands.task_options import TASK_OPTIONS
+from dycktune.errors import ConfigError, DataError
+from dycktune.tasks.base import DEFAULT_TASK, make_task
 
 
 def verify(
-    sequence: str, /, *, response: Annotated[str, Parameter(allow_leading_hyphen=True)], json: bool = False
+    sequence: str,
+    /,
+    *,
+    response: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    task: str = DEFAULT_TASK,
+    answer: str | None = None,
+    json: bool = False,
+    **options: Annotated[str, Parameter(help=TASK_OPTIONS)],
 ) -> int:
     """Judge a response: format, each step, final answer.
 
-    The status is 0 where the answer is right and no step shown is wrong, else 1.
+    Exit status 0 where the answer is right and no step is wrong, else 1.
+    Example: dycktune verify "([" --response answer.txt
 
     Parameters
     ----------
     sequence
-        The prefix that was to be completed, such as "([{<", quoted.
+        The prefix to complete, such as "([{<", quoted; with --task, the question.
     response
-        The file with what was answered; - reads standard input.
+        The file with the response; - reads standard input.
+    task
+        The task whose rules judge the response.
+    answer
+        The right answer, for a task whose questions do not determine it (marked_answer, gym:NAME).
     json
         Print the verdict as one JSON object.
     """
-    from dycktune.tasks.dyck.problem import Problem
-    from dycktune.tasks.dyck.verify import verify as judge
-
-    verdict = judge(Problem.parse(sequence), _read(response))
+    chosen = make_task(task, options, texts=True)
+    verdict = chosen.verify(chosen.from_text(sequence, answer=answer), _read(response))
+    if verdict.correct is None:
+        raise ConfigError(f"the questions of task {task} do not determine the answer; give it with --answer")
     print(jsonlib.dumps(verdict.to_json(), ensure_ascii=False) if json else verdict.summary())
-    return 0 if verdict.holds else 1
+    return 0 if verdict.passed else 1
 
 
 def _read(response: str) -> str:
-    """The text, with a sign in the place of bytes that are not UTF-8: they are wrong, but no reason to stop."""
+    """The text. Bytes that are not UTF-8 become replacement characters: they are wrong, but no reason to stop."""
     try:
         content = sys.stdin.buffer.read() if response == "-" else Path(response).read_bytes()
     except OSError as error:

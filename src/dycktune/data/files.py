@@ -3,13 +3,13 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from importlib import import_module
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dycktune.errors import DataError
+from dycktune.files import replacing
 
 _BATCH = 1000
 """Rows held in memory at once."""
@@ -60,20 +60,15 @@ def write_batches(path: Path, batches: Iterable[Any]) -> str:
     Raises:
         DataError: the file cannot be written.
     """
-    writing = _format(path).write
-    beside = path.with_name(path.name + ".tmp")
+    write = _format(path).write
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        writing(beside, batches)
-        with beside.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        beside.replace(path)
+        with replacing(path) as partial:
+            write(partial, batches)
+            with partial.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}; name another file") from error
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-    return digest
 
 
 def _read_jsonl(path: Path) -> Iterator[LocatedRow]:

@@ -1,78 +1,128 @@
 """Data rows read as examples, from every shape the ecosystem's trainers read.
 
-`{"messages": [...]}`, a bare array of messages, or `{"prompt": ..., "completion": ...}`; what else a row has is
-passed over. Only brackets' rows name a problem; any task's rows are examples.
+`{"messages": [...]}`, a bare array of messages, or `{"prompt": ..., "completion": ...}`. The other fields of a row belong
+to its task.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dycktune.data.files import LocatedRow, read_rows
-from dycktune.errors import DataError, SequenceError
-from dycktune.tasks.dyck.problem import Problem
+from dycktune.errors import DataError, DycktuneError
+from dycktune.tasks.base import DEFAULT_TASK, Demonstration, Item, Task
+
+Row = dict[str, Any]
+"""An item as a trainer reads it: `{"messages": [user, assistant], …the item's own fields…}`."""
 
 _SHAPES = '{"messages": [...]}, [{"role": ..., "content": ...}, ...] or {"prompt": ..., "completion": ...}'
 
+_REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
+"""Where rows keep the reasoning apart from the content."""
+
+_FOREIGN_KEYS = ("tool_calls", "function_call")
+"""Parts of a message that would be lost, since only its text is trained."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Example:
-    """One conversation to learn: what is asked, and what is to be answered."""
+class Example(Demonstration):
+    """A demonstration, the item it answers, and where it comes from."""
 
-    prompt: list[dict[str, str]]
-    """Messages of `role` and `content`, up to the answer."""
-    completion: str
-    """The assistant's text that is learnt."""
-    reasoning: str | None
-    """The thinking before it, where the row keeps it apart as `reasoning_content`."""
-    prefix: str | None
-    """The bracket problem's prefix, where the row names one."""
+    item: Item | None
+    """None where rows are read without a task."""
     source: str
-    """`file:line`."""
-    given: tuple[str, ...] = ()
-    """Regular expressions of what nothing before it tells; where each first matches the completion, position tokens
-    included, it is not learnt."""
+    """`file:line`, or the number of a generated item."""
 
 
-def read_examples(path: Path) -> Iterator[Example]:
+def row_of(task: Task, item: Item) -> Row:
+    """An item as a data row, with prompt and correct solution."""
+    shown = task.demonstration(item)
+    answer = {"role": "assistant", "content": shown.completion}
+    return {"messages": [*shown.prompt, answer], **item.to_row()}
+
+
+def example_of(task: Task, item: Item, *, source: str, seed: int | None = None) -> Example:
+    """An item as an example; with a seed, as training data, which the task may augment."""
+    return Example(**vars(task.demonstration(item, seed=seed)), item=item, source=source)
+
+
+def read_examples(path: Path, task: Task | None = None) -> Iterator[Example]:
     """The examples of a JSONL or Parquet file, one at a time.
 
+    Args:
+        path: The file.
+        task: Reads each row's item; None for examples without items.
+
     Raises:
-        DataError: the file cannot be read or holds no rows, or a row is of no known shape; names file, line
-            and field.
+        DataError: the file cannot be read or holds no rows, a row is of no known shape, or it holds no item of the
+            task; names file, line and field.
     """
     row = None
     for row in read_rows(path):
-        yield _example(row)
+        yield _example(row, task)
     if row is None:
         raise DataError(f"{path} holds no rows; write some with: dycktune generate {path} --count 1000")
 
 
-def _example(row: LocatedRow) -> Example:
+def task_name_for(path: Path) -> str:
+    """The task to read a data file with where none is named: brackets where the first row names a bracket problem.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    first = next(islice(read_rows(path), 1), None)
+    problem = first.content.get("problem") if first and isinstance(first.content, dict) else None
+    holds_prefix = isinstance(problem, Mapping) and "prefix" in problem
+    return DEFAULT_TASK if holds_prefix else "marked_answer"
+
+
+def _example(row: LocatedRow, task: Task | None) -> Example:
+    fields = row.content
+    if isinstance(fields, dict):
+        fields = {name: value for name, value in fields.items() if value is not None}
+    demonstration = _demonstration(LocatedRow(row.source, fields))
+    item = None
+    if task is not None:
+        try:
+            item = task.from_row(fields if isinstance(fields, dict) else {}, demonstration)
+        except DycktuneError as error:
+            raise DataError(f"{row.source}: {error}") from error
+    return Example(**vars(demonstration), item=item, source=row.source)
+
+
+def _demonstration(row: LocatedRow) -> Demonstration:
     messages, field = _conversation(row)
     *prompt, answer = (_message(message, f"{field}[{i}]", row) for i, message in enumerate(messages))
-    if answer["role"] != "assistant":
-        raise _wrong(
-            row, f"{field}[-1].role", f"{answer['role']!r}; the last message must be the assistant's"
-        )
+    if answer.role != "assistant":
+        raise _wrong(row, f"{field}[-1].role", f"{answer.role!r}; the last message must be the assistant's")
     if not prompt:
-        raise _wrong(row, field, "the assistant's message alone; put what it answers before it")
-    return Example(
-        prompt=[{"role": message["role"], "content": message["content"]} for message in prompt],
-        completion=answer["content"],
-        reasoning=answer.get("reasoning_content"),
-        prefix=_prefix(row),
-        source=row.source,
+        raise _wrong(row, field, "the assistant's message alone; put the question before it")
+    if not answer.content.strip():
+        raise _wrong(row, f"{field}[-1].content", "empty; an answer without text teaches nothing")
+    return Demonstration(
+        prompt=[{"role": message.role, "content": message.content} for message in prompt],
+        completion=answer.content,
+        reasoning=answer.reasoning,
     )
 
 
-def _conversation(row: LocatedRow) -> tuple[list[Any], str]:
-    """All messages, and the name of the field they are in."""
+class _Conversation(NamedTuple):
+    messages: list[Any]
+    field: str
+    """The name of the field they are in."""
+
+
+def _conversation(row: LocatedRow) -> _Conversation:
     content = row.content
     if isinstance(content, list):
         messages, field = content, "row"
     elif isinstance(content, dict) and "messages" in content:
+        if "completion" in content:
+            raise _wrong(
+                row, "messages, completion", "two conversations in one row; keep one of the two fields"
+            )
         messages, field = content["messages"], "messages"
     elif isinstance(content, dict) and {"prompt", "completion"} <= content.keys():
         prompt = _turns(row, "prompt", "user")
@@ -87,9 +137,11 @@ def _conversation(row: LocatedRow) -> tuple[list[Any], str]:
             else "is neither"
         )
         raise DataError(f"{row.source}: the row {has}; a row is {_SHAPES}")
+    if isinstance(messages, str) and messages.lstrip().startswith("["):
+        raise _wrong(row, field, "a string that holds JSON; write the array itself, without quotes around it")
     if not isinstance(messages, list) or not messages:
         raise _wrong(row, field, f"{_kind(messages)}; give an array of messages")
-    return messages, field
+    return _Conversation(messages, field)
 
 
 def _turns(row: LocatedRow, field: str, role: str) -> list[Any]:
@@ -101,27 +153,31 @@ def _turns(row: LocatedRow, field: str, role: str) -> list[Any]:
     raise _wrong(row, field, f"{_kind(value)}; give a string or an array of messages")
 
 
-def _message(message: Any, field: str, row: LocatedRow) -> dict[str, Any]:
+class _Message(NamedTuple):
+    role: str
+    content: str
+    reasoning: str | None
+
+
+def _message(message: Any, field: str, row: LocatedRow) -> _Message:
     if not isinstance(message, dict):
         raise _wrong(row, field, f'{_kind(message)}; a message is {{"role": ..., "content": ...}}')
+    present = {name: value for name, value in message.items() if value is not None}
+    for key in _FOREIGN_KEYS:
+        if present.get(key):
+            raise _wrong(
+                row, f"{field}.{key}", "a tool call, which is not trained; write its text into content"
+            )
     for key in ("role", "content"):
-        if not isinstance(message.get(key), str):
-            raise _wrong(row, f"{field}.{key}", f"{_kind(message.get(key))}; give a string")
-    if not isinstance(message.get("reasoning_content"), str | None):
-        raise _wrong(row, f"{field}.reasoning_content", "no string; give a string or leave it out")
-    return message
-
-
-def _prefix(row: LocatedRow) -> str | None:
-    problem = row.content.get("problem") if isinstance(row.content, dict) else None
-    if not isinstance(problem, dict) or problem.get("prefix") is None:
-        return None
-    if not isinstance(problem["prefix"], str):
-        raise _wrong(row, "problem.prefix", f"{_kind(problem['prefix'])}; give a string of brackets")
-    try:
-        return Problem.parse(problem["prefix"]).prefix
-    except SequenceError as error:
-        raise _wrong(row, "problem.prefix", str(error)) from error
+        if not isinstance(present.get(key), str):
+            raise _wrong(row, f"{field}.{key}", f"{_kind(present.get(key))}; give a string")
+    kept_apart = [key for key in _REASONING_KEYS if key in present]
+    if len(kept_apart) > 1:
+        raise _wrong(row, field, f"{' and '.join(kept_apart)}: the reasoning twice; keep one of them")
+    reasoning = present[kept_apart[0]] if kept_apart else None
+    if not isinstance(reasoning, str | None):
+        raise _wrong(row, f"{field}.{kept_apart[0]}", f"{_kind(reasoning)}; give a string or leave it out")
+    return _Message(present["role"], present["content"], reasoning)
 
 
 def _wrong(row: LocatedRow, field: str, what: str) -> DataError:

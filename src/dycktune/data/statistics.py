@@ -1,4 +1,4 @@
-"""Lengths of tokenised examples, and what each part of them gets of the loss."""
+"""Token statistics of a data set: lengths of its examples, and each part's share of tokens and loss."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ class Share(NamedTuple):
     part: str
     """`prompt`, `reasoning` or `answer`."""
     tokens: float
-    """Its share of all tokens."""
+    """Its share of all tokens, 0 to 1."""
     loss: float
-    """Its share of the summed loss weights: of the loss, where every token is equally hard."""
+    """Its share of the summed loss weights, 0 to 1: of the loss, if every token is equally hard."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Census:
-    """Figures of a tokenised data set."""
+class TokenStatistics:
+    """Figures of a tokenized data set."""
 
     count: int
     percentiles: dict[int, int]
@@ -32,8 +32,8 @@ class Census:
     shares: tuple[Share, ...]
 
 
-def census(examples: Sequence[TokenizedExample]) -> Census:
-    """Count `examples`, of which there is at least one."""
+def token_statistics(examples: Sequence[TokenizedExample]) -> TokenStatistics:
+    """The statistics of at least one example."""
     lengths = np.array([len(example) for example in examples])
     tokens = {
         "prompt": sum(example.prompt_length for example in examples),
@@ -47,7 +47,7 @@ def census(examples: Sequence[TokenizedExample]) -> Census:
         "answer": weights.answer * tokens["answer"],
     }
     at = np.percentile(lengths, PERCENTILES, method="higher")
-    return Census(
+    return TokenStatistics(
         count=len(examples),
         percentiles=dict(zip(PERCENTILES, map(int, at), strict=True)),
         shares=tuple(

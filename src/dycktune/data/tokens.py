@@ -11,8 +11,8 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 from dycktune.data.rows import Example
 from dycktune.errors import DataError, ModelError
 from dycktune.models.chat import completion_text, end_of_turn, opens_think, prompt_ids
-from dycktune.models.tiny.positions import number_brackets
-from dycktune.tasks.dyck.trace import ANSWER_MARKER
+from dycktune.models.codec import TextCodec, codec_of
+from dycktune.tasks.base import ANSWER_MARKER, Demonstration
 
 IGNORED = -100
 """The label of a token that carries no loss."""
@@ -20,14 +20,14 @@ IGNORED = -100
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
-    """How much each learnt token counts in the loss."""
+    """How much each supervised token counts in the loss."""
 
     answer: float = 5.0
     """From the last answer marker through the end of turn."""
     reasoning: float = 1.0
-    """On what the assistant writes before the marker."""
+    """On the assistant's text before the marker."""
     marker: str = ANSWER_MARKER
-    """Text that begins the answer."""
+    """The text that begins the answer."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -43,27 +43,27 @@ class TokenizedExample:
     weights: LossWeights
     source: str
     """Where the example came from, as `file:line`."""
-    given: tuple[int, ...] = ()
-    """Indices of tokens that nothing before them tells, which carry no loss."""
+    unsupervised: tuple[int, ...] = ()
+    """Indices of tokens that cannot be predicted from the tokens before them; they carry no loss."""
 
     def __len__(self) -> int:
         return len(self.input_ids)
 
     @property
     def labels(self) -> np.ndarray:
-        """(T,) int64: the ids where they are learnt, `IGNORED` on the prompt and what is given."""
+        """(T,) int64: the ids of supervised tokens, `IGNORED` elsewhere."""
         labels = self.input_ids.astype(np.int64)
         labels[: self.prompt_length] = IGNORED
-        labels[list(self.given)] = IGNORED
+        labels[list(self.unsupervised)] = IGNORED
         return labels
 
     @property
     def label_weights(self) -> np.ndarray:
-        """(T,) float32: each token's weight in the loss, 0 on the prompt and what is given."""
+        """(T,) float32: each token's weight in the loss, 0 on prompt and unsupervised tokens."""
         weights = np.zeros(len(self), dtype=np.float32)
         weights[self.prompt_length : self.answer_start] = self.weights.reasoning
         weights[self.answer_start :] = self.weights.answer
-        weights[list(self.given)] = 0
+        weights[list(self.unsupervised)] = 0
         return weights
 
     @property
@@ -77,7 +77,7 @@ class TokenizedExample:
         return len(self) - self.answer_start
 
     def features(self) -> dict[str, np.ndarray | int]:
-        """What `DataCollatorWithWeights` takes."""
+        """The row that `DataCollatorWithWeights` takes."""
         return {
             "input_ids": self.input_ids,
             "labels": self.labels,
@@ -110,64 +110,87 @@ def tokenize(
             f"the tokenizer {tokenizer.name_or_path!r} gives no character offsets, which weighting needs; "
             "use a model with a fast tokenizer (tokenizer.json)"
         )
-    end = end_of_turn(tokenizer)
-    tokenized = [_tokenize_one(example, tokenizer, weights=weights, end=end) for example in examples]
+    end, codec = end_of_turn(tokenizer), codec_of(tokenizer)
+    tokenized = [
+        _tokenize_one(example, tokenizer, weights=weights, end=end, codec=codec) for example in examples
+    ]
     _refuse_overlong(tokenized, max_tokens)
     return tokenized
 
 
 def _tokenize_one(
-    example: Example, tokenizer: PreTrainedTokenizerBase, *, weights: LossWeights, end: Sequence[int]
+    example: Example,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    weights: LossWeights,
+    end: Sequence[int],
+    codec: TextCodec,
 ) -> TokenizedExample:
     prompt = prompt_ids(tokenizer, example.prompt)
     text = assistant_text(example, tokenizer, marker=weights.marker)
-    written = number_brackets(text, tokenizer, marker=weights.marker)
+    _refuse_unmarked(text, weights.marker, example)
+    written = codec.encode(text, marker=weights.marker)
     start = written.rfind(weights.marker)
     encoded = tokenizer(written, add_special_tokens=False)
     ids = cast("list[int]", encoded["input_ids"])
     _refuse_unknown(ids, tokenizer, example)
     # A token that straddles the marker's start holds part of the answer, so it belongs to the answer.
-    first = next(_holders(encoded, start, len(written)))
+    first = next(_tokens_between(encoded, start, len(written)))
     return TokenizedExample(
         input_ids=np.array([*prompt, *ids, *end], dtype=np.int32),
         prompt_length=len(prompt),
         answer_start=len(prompt) + first,
         weights=weights,
         source=example.source,
-        given=tuple(len(prompt) + token for token in _given(example.given, written, encoded)),
+        unsupervised=tuple(
+            len(prompt) + token
+            for token in _first_matches(
+                [*codec.unsupervised(written), *example.unsupervised], written, encoded
+            )
+        ),
     )
 
 
-def _given(patterns: Sequence[str], written: str, encoded: BatchEncoding) -> list[int]:
-    """The tokens of each pattern's first match in `written`, which `encoded` cuts, if it has one."""
+def _first_matches(patterns: Sequence[str], written: str, encoded: BatchEncoding) -> list[int]:
+    """The tokens of each pattern's first match in `written`, whose tokens are `encoded`."""
     found = filter(None, (re.search(pattern, written) for pattern in patterns))
-    return sorted({token for match in found for token in _holders(encoded, *match.span())})
+    return sorted({token for match in found for token in _tokens_between(encoded, *match.span())})
 
 
-def _holders(encoded: BatchEncoding, start: int, stop: int) -> Iterator[int]:
-    """The token that holds each of these characters, in order; characters that no token holds are passed over."""
+def _tokens_between(encoded: BatchEncoding, start: int, stop: int) -> Iterator[int]:
+    """The token of each character from `start` to `stop`; characters without a token are left out."""
     tokens = (encoded.char_to_token(position) for position in range(start, stop))
     return (token for token in tokens if token is not None)
 
 
-def assistant_text(example: Example, tokenizer: PreTrainedTokenizerBase, *, marker: str) -> str:
-    """What the assistant is taught to write after the prompt, end of turn excluded.
-
-    Raises:
-        DataError: the text holds no answer marker.
-    """
-    text = completion_text(
+def assistant_text(example: Demonstration, tokenizer: PreTrainedTokenizerBase, *, marker: str) -> str:
+    """The text that the assistant learns to write after the prompt, without the end of turn."""
+    return completion_text(
         example.completion,
         reasoning=example.reasoning,
         inside_think=opens_think(tokenizer, example.prompt),
         marker=marker,
     )
-    if marker not in text:
+
+
+def _refuse_unmarked(text: str, marker: str, example: Example) -> None:
+    _, found, answer = text.rpartition(marker)
+    if found and answer.strip():
+        return
+    _, near, after = text.rpartition(marker.strip() or marker)
+    if near and not after.strip():
         raise DataError(
-            f"{example.source}: the completion holds no answer marker {marker!r}; "
-            "add it before the answer, or name the data's own with loss.marker"
+            f"{example.source}: nothing follows the answer marker {marker!r}; write the answer behind it"
         )
-    return text
+    hint = (
+        f"it holds {near!r} followed by {after[0]!r}, which is not the marker's own white space"
+        if near
+        else "a marker in the prompt does not count"
+    )
+    raise DataError(
+        f"{example.source}: the completion holds no answer marker {marker!r} ({hint}); "
+        "add it before the answer, or name the data's own with loss.marker"
+    )
 
 
 def _refuse_unknown(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, example: Example) -> None:

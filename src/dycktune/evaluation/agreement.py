@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from dycktune.errors import ModelError
-from dycktune.inference.speculative import decode
 from dycktune.inference.reference import Prompt, Reply
+from dycktune.inference.speculative import decode
 from dycktune.models.loading import LoadedModel
 
 

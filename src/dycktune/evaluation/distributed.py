@@ -1,57 +1,44 @@
-"""Evaluation by all ranks of a launch: each asks its share, and every one has the answers to the whole."""
+"""Evaluation by all ranks of a launch: each asks for its share of the items, and every rank has all the replies."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from dycktune import ranks
-from dycktune.data.rows import Example
-from dycktune.evaluation.answers import Answers, answers
 from dycktune.evaluation.evaluate import SAMPLE, Evaluation, evaluate
 from dycktune.inference.completion import Completion
 from dycktune.models.loading import LoadedModel
-from dycktune.tasks.dyck.problem import Problem
+from dycktune.tasks.base import Item, Task
 
 
-def evaluate_together(
+def evaluate_distributed(
     load: Callable[[], LoadedModel],
-    problems: Sequence[Problem],
+    task: Task,
+    items: Sequence[Item],
     *,
+    sample: int = SAMPLE,
     on_reply: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """As `evaluate`, in the order of `problems`; `on_reply` counts within this rank's share.
+    """As `evaluate`, in the order of `items`; `on_reply` counts within this rank's share.
+
+    Args:
+        load: Gives this rank's model.
+        task: The task.
+        items: All items, the same on every rank.
+        sample: Replies to decode again, over all ranks.
+        on_reply: Called with the number of this rank's replies so far.
 
     Raises:
-        RunError: another rank could not do its share.
+        RunError: another rank failed.
     """
 
-    def mine() -> list[Completion]:
-        found = evaluate(load(), ranks.share(problems), sample=_sample(SAMPLE), on_reply=on_reply)
-        return found.completions if ranks.count() == 1 else list(map(_portable, found.completions))
+    def own_share() -> list[Completion]:
+        rows = -(-sample // ranks.world_size())
+        found = evaluate(load(), task, ranks.shard(items), sample=rows, on_reply=on_reply)
+        return found.completions if ranks.world_size() == 1 else list(map(_without_draft, found.completions))
 
-    return Evaluation(completions=ranks.interleaved(ranks.gathered(mine)))
-
-
-def answers_together(
-    load: Callable[[], LoadedModel], examples: Sequence[Example], *, marker: str, sample: int = SAMPLE
-) -> Answers:
-    """As `answers`, in the order of `examples`.
-
-    Raises:
-        RunError: another rank could not do its share.
-    """
-    shares = ranks.gathered(
-        lambda: answers(load(), ranks.share(examples), marker=marker, sample=_sample(sample))
-    )
-    correct, valid = ([part[field] for part in shares] for field in (0, 1))
-    whole = sum(map(len, valid)) == sum(map(len, correct))
-    return Answers(tuple(ranks.interleaved(correct)), tuple(ranks.interleaved(valid)) if whole else ())
+    return Evaluation(task=task, completions=ranks.interleave(ranks.all_gather(own_share)))
 
 
-def _sample(whole: int) -> int:
-    """This rank's part of the rows of which a stretch is decoded again, rounded up."""
-    return -(-whole // ranks.count())
-
-
-def _portable(completion: Completion) -> Completion:
-    """Without its draft, which holds a tokenizer."""
+def _without_draft(completion: Completion) -> Completion:
+    """Without its draft, which holds a tokenizer and is too large to send."""
     return replace(completion, prompt=replace(completion.prompt, draft=None))

@@ -1,124 +1,124 @@
-"""How often a model is right: exact match under greedy decoding, judged by the verifier."""
+"""How often a model is right: exact match under greedy decoding, judged by the task's verifier."""
 
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dycktune.errors import DycktuneError
-from dycktune.evaluation.metrics import Proportion
+from dycktune.evaluation.metrics import Answers, Proportion
 from dycktune.inference.completion import Completion, complete
 from dycktune.inference.reference import Prompt, generate
 from dycktune.models.loading import LoadedModel
-from dycktune.tasks.dyck.problem import Problem
+from dycktune.tasks.base import Item, Task
 
 SAMPLE = 32
-"""Rows of every evaluation of which a stretch is decoded again with plain `generate`, and must come out the same."""
+"""Replies of every evaluation of which a stretch is decoded again with plain `generate` and must come out the same."""
 
 STRETCH = 64
-"""Tokens of such a stretch; more where there are fewer rows, so that short rows are decoded again whole."""
-
-LENGTH_BANDS = ((1, 8), (9, 16), (17, 40), (41, 100), (101, 200), (201, 400))
-DEPTH_BANDS = ((1, 2), (3, 5), (6, 10), (11, 20), (21, 40), (41, 400))
+"""Tokens of a stretch; more where there are fewer replies, so that short replies are decoded again whole."""
 
 
 class DecodingError(DycktuneError, RuntimeError):
-    """Two ways of greedy decoding gave different texts: no figure can be trusted."""
+    """Two ways of greedy decoding gave different texts, so no figure can be trusted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """A model's score on a set of problems."""
+    """A model's replies to the items of a task, and the scores that follow from them."""
 
+    task: Task
     completions: list[Completion]
 
     @property
-    def exact_match(self) -> Proportion:
-        """Final answers equal to the full sequence."""
-        return self._share(lambda c: c.verdict.correct)
+    def answers(self) -> Answers:
+        """For each item, in order, whether it was answered right."""
+        valid = [c.verdict.trace_valid for c in self.completions]
+        return Answers(
+            correct=tuple(c.verdict.correct is True for c in self.completions),
+            trace_valid=() if None in valid else tuple(v is True for v in valid),
+        )
 
     @property
-    def trace_valid(self) -> Proportion:
-        """Answers right with every step verified."""
-        return self._share(lambda c: c.verdict.trace_valid)
+    def exact_match(self) -> Proportion:
+        """Share of right final answers."""
+        return Proportion(sum(self.answers.correct), len(self.completions))
+
+    @property
+    def trace_valid(self) -> Proportion | None:
+        """Share of right answers whose every step is right; None for a task without verified steps."""
+        valid = self.answers.trace_valid
+        return Proportion(sum(valid), len(valid)) if valid else None
 
     @property
     def format_ok(self) -> Proportion:
-        """Texts wholly in dataset format."""
-        return self._share(lambda c: c.verdict.format_ok)
+        """Share of replies wholly in the task's format."""
+        return Proportion(sum(c.verdict.format_ok for c in self.completions), len(self.completions))
 
     @property
     def first_errors(self) -> dict[str, int]:
-        """How many texts went wrong first at each kind of step, the most frequent first."""
+        """The number of replies that went wrong first at each kind of step, the most frequent first."""
         kinds = (c.verdict.first_wrong_step for c in self.completions)
         return dict(Counter(step.kind for step in kinds if step is not None).most_common())
 
     @property
     def near_ties(self) -> int:
-        """Rows in which two logits came so close that they were decoded again alone."""
+        """Replies that were decoded again alone, because two logits came close."""
         return sum(completion.reply.alone for completion in self.completions)
 
-    def by(
-        self, measure: Callable[[Problem], int], bands: Sequence[tuple[int, int]]
-    ) -> dict[str, Proportion]:
-        """Exact match within bands of a measure; empty bands are left out."""
-        shares = {}
-        for low, high in bands:
-            inside = [c.verdict.correct for c in self.completions if low <= measure(c.problem) <= high]
-            if inside:
-                shares[f"{low}-{high}"] = Proportion(sum(inside), len(inside))
-        return shares
-
-    def by_length(self) -> dict[str, Proportion]:
-        """Exact match by number of brackets in the prefix."""
-        return self.by(lambda problem: problem.length, LENGTH_BANDS)
-
-    def by_depth(self) -> dict[str, Proportion]:
-        """Exact match by the most brackets open at once."""
-        return self.by(lambda problem: problem.depth, DEPTH_BANDS)
+    def by_group(self) -> dict[str, dict[str, Proportion]]:
+        """Exact match by the task's groups, such as `{"length": {"1-8": …}}`; values in natural order."""
+        hits: dict[str, dict[str, list[bool]]] = {}
+        for completion, correct in zip(self.completions, self.answers.correct, strict=True):
+            for name, value in self.task.groups(completion.item).items():
+                hits.setdefault(name, {}).setdefault(value, []).append(correct)
+        return {
+            name: {value: Proportion(sum(of[value]), len(of[value])) for value in sorted(of, key=_natural)}
+            for name, of in hits.items()
+        }
 
     def to_json(self) -> dict[str, Any]:
-        """What `evaluate --json` prints."""
+        """The object that `evaluate --json` prints."""
+        traces = self.trace_valid
+        groups = {f"by_{name}": _group_json(shares) for name, shares in self.by_group().items()}
         return {
             "n": len(self.completions),
             "exact_match": self.exact_match.value,
             "ci95": list(self.exact_match.ci95),
             "format_ok": self.format_ok.value,
-            "trace_valid": self.trace_valid.value,
-            "by_length": _bands_json(self.by_length()),
-            "by_depth": _bands_json(self.by_depth()),
+            "trace_valid": None if traces is None else traces.value,
+            **groups,
             "first_errors": self.first_errors,
             "near_ties": self.near_ties,
         }
 
-    def _share(self, good: Callable[[Completion], bool]) -> Proportion:
-        return Proportion(sum(map(good, self.completions)), len(self.completions))
-
 
 def evaluate(
     loaded: LoadedModel,
-    problems: Sequence[Problem],
+    task: Task,
+    items: Sequence[Item],
     *,
     sample: int = SAMPLE,
     on_reply: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Complete every problem greedily and judge each text; a stretch of `sample` of them is decoded again.
+    """Ask a model for every item with greedy decoding, and judge each reply.
 
-    That is done with plain `generate`, from a random place of the row on. Its time goes by the longest row,
-    so stretches check more rows with the same number of tokens than a few whole ones would.
+    A stretch of `sample` replies, from a random place of each, is decoded again with plain `generate`. The time of that
+    depends on the longest stretch, so stretches check more replies than a few whole ones with as many tokens.
 
     Raises:
-        DecodingError: a sampled row, decoded again with plain `generate`, came out otherwise.
-        SequenceError: a problem does not fit the model's context.
+        DecodingError: a sampled reply, decoded again with plain `generate`, came out otherwise.
+        SequenceError: an item does not fit the model's context.
     """
-    completions = complete(loaded, problems, on_reply=on_reply)
+    completions = complete(loaded, items, task=task, on_reply=on_reply)
     _check_again(loaded, completions, min(sample, len(completions)))
-    return Evaluation(completions=completions)
+    return Evaluation(task=task, completions=completions)
 
 
 def _check_again(loaded: LoadedModel, completions: Sequence[Completion], count: int) -> None:
-    """Decode a stretch of `count` rows again in one plain batch; a row that differs there is asked once more, alone."""
+    """Decode a stretch of `count` replies again in one plain batch; one that differs is decoded once more, alone."""
     rng = random.Random(len(completions))
     sample = rng.sample(completions, count)
     length = STRETCH * max(1, SAMPLE // max(1, count))
@@ -131,19 +131,25 @@ def _check_again(loaded: LoadedModel, completions: Sequence[Completion], count: 
         if alone.ids == first.reply.ids:
             continue
         raise DecodingError(
-            f"{first.problem.prefix!r}: plain generate wrote another text than this evaluation (margin "
+            f"{first.item.key[:80]!r}: plain generate wrote another text than this evaluation (margin "
             f"{alone.margin:.2g}); the figures cannot be trusted, please report this with the model"
         )
 
 
 def _from(first: Completion, start: int, length: int) -> Prompt:
-    """The row's prompt with the first `start` tokens of its reply, for the next `length` of them."""
+    """The prompt with the first `start` tokens of its reply, for the next `length` of them."""
     prompt = first.prompt
     return Prompt(ids=prompt.ids + first.reply.ids[:start], limit=min(length, prompt.limit - start))
 
 
-def _bands_json(shares: dict[str, Proportion]) -> dict[str, Any]:
+def _natural(value: str) -> tuple[int, str]:
+    """Orders `9-16` before `17-40`: by the first number, then as text."""
+    number = re.search(r"\d+", value)
+    return (int(number[0]) if number else -1, value)
+
+
+def _group_json(shares: dict[str, Proportion]) -> dict[str, Any]:
     return {
-        band: {"n": share.n, "exact_match": share.value, "ci95": list(share.ci95)}
-        for band, share in shares.items()
+        value: {"n": share.n, "exact_match": share.value, "ci95": list(share.ci95)}
+        for value, share in shares.items()
     }

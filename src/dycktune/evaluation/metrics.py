@@ -15,14 +15,14 @@ class Interval(NamedTuple):
 
 
 class Proportion(NamedTuple):
-    """How many of how many."""
+    """Hits out of n."""
 
     hits: int
     n: int
 
     @property
     def value(self) -> float:
-        """The share, 0 where nothing was counted."""
+        """The share, 0 where n is 0."""
         return self.hits / self.n if self.n else 0.0
 
     @property
@@ -54,18 +54,31 @@ def sign_test(first: Sequence[bool], second: Sequence[bool]) -> float:
     return min(1.0, 2 * tail)
 
 
-def answered(correct: Sequence[bool], trace_valid: Sequence[bool] = ()) -> dict[str, Any]:
-    """How a score's answers stand in scores.jsonl: their number, shares, interval, and which were wrong."""
-    share, traces = (Proportion(sum(good), len(good)) for good in (correct, trace_valid))
-    said = {
-        "n": share.n,
-        "exact_match": share.value,
-        "ci95": list(share.ci95),
-        "wrong": [i for i, right in enumerate(correct) if not right],
-    }
-    if not traces.n:
-        return said
-    return said | {
-        "trace_valid": traces.value,
-        "invalid": [i for i, valid in enumerate(trace_valid) if not valid],
-    }
+class Answers(NamedTuple):
+    """How each item was answered under greedy decoding, in order."""
+
+    correct: tuple[bool, ...] = ()
+    """Whether the final answer is right."""
+    trace_valid: tuple[bool, ...] = ()
+    """Whether every step is right too; empty for a task without verified steps."""
+
+    def followed_by(self, more: "Answers") -> "Answers":
+        """These answers and then `more`; traces are known only where both parts know them."""
+        whole = all(len(part.trace_valid) == len(part.correct) for part in (self, more))
+        return Answers(self.correct + more.correct, self.trace_valid + more.trace_valid if whole else ())
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of a line of scores.jsonl: number, shares, interval, and the indices of the wrong ones."""
+        share = Proportion(sum(self.correct), len(self.correct))
+        row = {
+            "n": share.n,
+            "exact_match": share.value,
+            "ci95": list(share.ci95),
+            "wrong": [i for i, right in enumerate(self.correct) if not right],
+        }
+        if not self.trace_valid:
+            return row
+        return row | {
+            "trace_valid": Proportion(sum(self.trace_valid), len(self.trace_valid)).value,
+            "invalid": [i for i, valid in enumerate(self.trace_valid) if not valid],
+        }

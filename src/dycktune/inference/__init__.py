@@ -1,1 +1,1 @@
-"""Greedy decoding, and what the model wrote."""
+"""Greedy decoding, and the replies read."""

@@ -1,6 +1,6 @@
-"""Keys and values of rows that grow by different amounts: what is right is kept, the rest hidden.
+"""Keys and values of rows that grow by different amounts: rejected columns stay in place, hidden.
 
-Shape legend: B rows, H heads, S columns held, Q columns of the round, D head size.
+Shape legend: B rows, H heads, S columns in the cache, Q columns of the pass, D head size.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-CROWDED = 1.5
-"""Hidden columns are thrown out once there are this many times the columns the longest row needs."""
+MAX_SLACK = 1.5
+"""Hidden columns are removed once the cache has this many times the columns that the longest row needs."""
 
 
 class RaggedCache:
@@ -22,9 +22,9 @@ class RaggedCache:
         self.seen_BS = torch.zeros(rows, 0, dtype=torch.bool)
 
     def mask(self, queries: int, dtype: torch.dtype, device: torch.device) -> Tensor | None:
-        """What the next `queries` tokens of each row may attend to: (B, 1, Q, S + Q), to be added to the scores.
+        """The attention mask of the next `queries` tokens of each row: (B, 1, Q, S + Q), to be added to the scores.
 
-        None where nothing is held yet: plain causal attention is right then, for rows padded on the right.
+        None for an empty cache: plain causal attention is right then, for rows padded on the right.
         """
         rows, held = self.seen_BS.shape
         if not held:
@@ -41,18 +41,18 @@ class RaggedCache:
         return hidden[:, None].to(device)
 
     def keep(self, gained: Sequence[int], rows: Sequence[int]) -> None:
-        """After a round: of row b's new columns keep the first `gained[b]`, and of the rows only `rows`."""
+        """After a pass: keep the first `gained[b]` new columns of row b, and only the rows `rows`."""
         new = self.past.get_seq_length() - self.seen_BS.shape[1]
         new_BQ = torch.arange(new) < torch.tensor(gained)[:, None]
         self.seen_BS = torch.cat([self.seen_BS, new_BQ], dim=1)[list(rows)]
         if len(rows) < len(self.lengths):
             self._replace(lambda states_BHSD, rows_B: states_BHSD[rows_B], torch.tensor(rows))
         self.lengths = [self.lengths[b] + gained[b] for b in rows]
-        if self.seen_BS.shape[1] > CROWDED * max(self.lengths):
-            self._throw_out_hidden()
+        if self.seen_BS.shape[1] > MAX_SLACK * max(self.lengths):
+            self._remove_hidden()
 
     def join(self, other: "RaggedCache") -> None:
-        """Take in the rows of `other`, which holds something too, behind those held."""
+        """Append the rows of `other`; neither cache is empty."""
         columns = max(self.seen_BS.shape[1], other.seen_BS.shape[1])
         self.seen_BS = torch.cat([_widened(cache.seen_BS, columns, 1) for cache in (self, other)])
         self.lengths += other.lengths
@@ -62,7 +62,7 @@ class RaggedCache:
             mine.keys = torch.cat([_widened(_held(layer.keys), columns, 2) for layer in (mine, theirs)])
             mine.values = torch.cat([_widened(_held(layer.values), columns, 2) for layer in (mine, theirs)])
 
-    def _throw_out_hidden(self) -> None:
+    def _remove_hidden(self) -> None:
         order_BS = (~self.seen_BS).byte().argsort(dim=1, stable=True)[:, : max(self.lengths)]
         self.seen_BS = self.seen_BS.gather(1, order_BS)
         self._replace(_columns, order_BS)
@@ -77,12 +77,12 @@ class RaggedCache:
 
 
 def _held(states: Tensor | None) -> Tensor:
-    assert states is not None, "the cache has held something since its first pass"
+    assert states is not None, "the cache is filled by the first pass"
     return states
 
 
 def _widened(tensor: Tensor, columns: int, dim: int) -> Tensor:
-    """`tensor` with as many zeros behind it along `dim` as make `columns`."""
+    """`tensor` padded with zeros along `dim` to `columns`."""
     shape = list(tensor.shape)
     shape[dim] = columns - shape[dim]
     return torch.cat([tensor, tensor.new_zeros(shape)], dim)

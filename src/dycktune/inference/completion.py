@@ -1,110 +1,154 @@
-"""Ask a model to complete sequences, and read what it wrote."""
+"""Ask a model for the items of a task, and read its replies."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from dycktune.errors import SequenceError
-from dycktune.inference.drafts import TraceDraft
-from dycktune.inference.speculative import decode
+from dycktune.inference.drafts import TokenDraft
 from dycktune.inference.reference import Prompt, Reply
-from dycktune.models.chat import end_of_turn, opens_think, prompt_ids, reply_text
+from dycktune.inference.speculative import decode
+from dycktune.models.chat import (
+    THINK_CLOSE,
+    completion_text,
+    end_of_turn,
+    opens_think,
+    prompt_ids,
+    reply_text,
+)
+from dycktune.models.codec import codec_of
 from dycktune.models.loading import LoadedModel
-from dycktune.tasks.dyck.problem import Problem
-from dycktune.tasks.dyck.prompt import messages
-from dycktune.tasks.dyck.trace import TraceStyle, style_named
-from dycktune.tasks.dyck.verify import Verdict, verify
+from dycktune.tasks.base import Demonstration, Item, Task, Verdict, make_task
 
-DEFAULT_STYLE = "compact"
-"""How a model without a card is asked."""
+UNKNOWN_LENGTH = 1024
+"""Tokens a reply may have where the task knows no solution to judge its length by."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
-    """What a model wrote for one problem, and what the verifier says of it."""
+    """A model's reply to one item, and the verifier's verdict."""
 
-    problem: Problem
+    item: Any
+    """The item, of the task's own type."""
     prompt: Prompt
-    """What the model was asked with."""
     text: str
-    """Decoded without special tokens."""
+    """The reply, decoded without special tokens."""
     verdict: Verdict
     reply: Reply
 
-    def to_json(self) -> dict[str, Any]:
-        """The line `complete --json` prints."""
-        answer, wrong = self.verdict.answer, self.verdict.first_wrong_step
-        return {
-            "sequence": self.problem.prefix,
-            "text": self.text,
-            "closing": self.verdict.closing,
-            "full": answer or None,
-            "correct": self.verdict.correct,
-            "format_ok": self.verdict.format_ok,
-            "first_wrong_step": wrong.to_json() if wrong else None,
-        }
 
+def task_of(loaded: LoadedModel) -> Task:
+    """The task a model was trained on; brackets for a model without a card.
 
-def style_of(loaded: LoadedModel) -> TraceStyle:
-    """The trace style a model was trained to write."""
-    return style_named(loaded.card.style if loaded.card else DEFAULT_STYLE)
+    Raises:
+        ModelError: the task's prompt has changed since the training.
+    """
+    return loaded.card.make_task() if loaded.card else make_task()
 
 
 def complete(
-    loaded: LoadedModel, problems: Sequence[Problem], *, on_reply: Callable[[int], None] | None = None
-) -> list[Completion]:
-    """Complete problems greedily, in order.
-
-    Raises:
-        SequenceError: a problem's prompt and trace do not fit the model's context.
-    """
-    ask = Asker(loaded)
-    return answer(loaded, [(problem, ask(problem)) for problem in problems], on_reply)
-
-
-def answer(
     loaded: LoadedModel,
-    asked: Sequence[tuple[Problem, Prompt]],
+    items: Sequence[Item | str],
+    *,
+    task: Task | None = None,
     on_reply: Callable[[int], None] | None = None,
 ) -> list[Completion]:
-    """Complete problems whose prompts are at hand, as `complete` does."""
-    replies = decode(loaded, [prompt for _, prompt in asked], on_reply=on_reply)
-    return [_read(loaded, *row, reply) for row, reply in zip(asked, replies, strict=True)]
+    """Ask a model for items, with greedy decoding.
+
+    Args:
+        loaded: The model.
+        items: Items of the task, or questions as a person types them, such as "([{<".
+        task: The task; the one the model was trained on when None.
+        on_reply: Called with the number of replies so far.
+
+    Returns:
+        A completion for each item, in order.
+
+    Raises:
+        SequenceError: a question is none of the task's, or does not fit the model's context with its reply.
+    """
+    task = task or task_of(loaded)
+    known = [task.from_text(item) if isinstance(item, str) else item for item in items]
+    build = PromptBuilder(loaded, task)
+    return complete_prompts(loaded, task, [(item, build(item)) for item in known], on_reply=on_reply)
 
 
-class Asker:
-    """Builds a model's prompts; what is the same for all of them is found once."""
+def complete_prompts(
+    loaded: LoadedModel,
+    task: Task,
+    rows: Sequence[tuple[Item, Prompt]],
+    *,
+    on_reply: Callable[[int], None] | None = None,
+) -> list[Completion]:
+    """As `complete`, for items whose prompts are built."""
+    replies = decode(loaded, [prompt for _, prompt in rows], on_reply=on_reply)
+    return [
+        _completion(loaded, task, item, prompt, reply)
+        for (item, prompt), reply in zip(rows, replies, strict=True)
+    ]
 
-    def __init__(self, loaded: LoadedModel) -> None:
-        """Prepare the prompts of `loaded`. Raises ModelError for a chat template without an end of turn."""
-        self._loaded, self._style = loaded, style_of(loaded)
+
+class PromptBuilder:
+    """Builds the prompts of one model and task; what all of them share is found once."""
+
+    def __init__(self, loaded: LoadedModel, task: Task) -> None:
+        """Prepare the prompts. Raises ModelError for a chat template without an end of turn."""
+        self._loaded, self._task = loaded, task
+        self._codec = codec_of(loaded.tokenizer)
         self._end = end_of_turn(loaded.tokenizer)
-        self._inside_think = opens_think(loaded.tokenizer, messages(Problem("("), self._style))
+        self._inside_think = opens_think(loaded.tokenizer, [{"role": "user", "content": "Hello"}])
 
-    def __call__(self, problem: Problem) -> Prompt:
-        """The prompt's ids, how many tokens the model may write, and a draft of the trace.
+    def __call__(self, item: Item) -> Prompt:
+        """The prompt's ids, the most tokens of the reply, and a draft.
 
-        The limit is a quarter more than a correct trace takes, so that a wrong one can run to its end.
+        The limit is a quarter more than the correct solution, so that a wrong reply has room to end.
 
         Raises:
-            SequenceError: the two together exceed the model's context.
+            SequenceError: prompt and solution exceed the model's context.
         """
-        tokenizer, config = self._loaded.tokenizer, self._loaded.model.config
-        ids = prompt_ids(tokenizer, messages(problem, self._style))
-        draft = TraceDraft(tokenizer, problem, self._style, inside_think=self._inside_think, end=self._end)
-        length = len(draft.correct)
-        context = getattr(config, "max_position_embeddings", None)
+        ids = prompt_ids(self._loaded.tokenizer, self._task.messages(item))
+        solution = self._solution_ids(item)
+        length = len(solution) if solution else UNKNOWN_LENGTH
+        context = getattr(self._loaded.model.config, "max_position_embeddings", None)
         if context is not None and len(ids) + length > context:
             raise SequenceError(
-                f"the sequence of {problem.length} brackets is too long for {self._loaded.reference}: prompt "
-                f"and trace take {len(ids) + length} tokens, the model reads {context}; shorten it or use "
-                "another model"
+                f"{item.key[:80]!r} is too long for {self._loaded.reference}: prompt and reply take "
+                f"{len(ids) + length} tokens, and the model reads {context}; shorten it or use another model"
             )
-        limit = length + length // 4 + 32
+        limit = length + length // 4 + 32 if solution else length
         room = limit if context is None else min(limit, context - len(ids))
-        return Prompt(ids=ids, limit=room, draft=draft)
+        return Prompt(ids=ids, limit=room, draft=self._draft(item, solution) if solution else None)
+
+    def _solution_ids(self, item: Item) -> list[int] | None:
+        """The correct reply, end of turn included; None where the task knows none."""
+        if self._task.solution(item) is None:
+            return None
+        text = self._codec.encode(self._reply_text(self._task.demonstration(item)), marker=self._task.marker)
+        ids = self._loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return [*cast("list[int]", ids), *self._end]
+
+    def _reply_text(self, shown: Demonstration) -> str:
+        return completion_text(
+            shown.completion,
+            reasoning=shown.reasoning,
+            inside_think=self._inside_think,
+            marker=self._task.marker,
+        )
+
+    def _draft(self, item: Item, solution: Sequence[int]) -> TokenDraft:
+        before_answer = f"{THINK_CLOSE}\n\n" if self._inside_think else ""
+        return TokenDraft(
+            self._loaded.tokenizer,
+            self._codec,
+            solution=solution,
+            draft=partial(self._task.draft, item, before_answer=before_answer),
+            marker=self._task.marker,
+            end=self._end,
+        )
 
 
-def _read(loaded: LoadedModel, problem: Problem, prompt: Prompt, reply: Reply) -> Completion:
+def _completion(loaded: LoadedModel, task: Task, item: Item, prompt: Prompt, reply: Reply) -> Completion:
     text = reply_text(loaded.tokenizer, reply.ids)
-    return Completion(problem=problem, prompt=prompt, text=text, verdict=verify(problem, text), reply=reply)
+    verdict = task.verify(item, text)
+    return Completion(item=item, prompt=prompt, text=text, verdict=verdict, reply=reply)

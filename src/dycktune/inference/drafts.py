@@ -1,138 +1,136 @@
-"""Drafts: how a reply is likely to go on, from the task and from the row itself.
+"""Drafts for speculative decoding: likely continuations of a reply, from the task and from the row itself.
 
-They decide how fast a reply is found, never what it is.
+They decide how fast a reply is decoded, never its text.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 
 from transformers import PreTrainedTokenizerBase
 
-from dycktune.models.chat import THINK_CLOSE, completion_text, reply_text
-from dycktune.models.tiny.positions import number_brackets
-from dycktune.tasks.dyck.draft import Telling
-from dycktune.tasks.dyck.problem import Problem
-from dycktune.tasks.dyck.trace import ANSWER_MARKER, TraceStyle, render
+from dycktune.models.chat import reply_text
+from dycktune.models.codec import TextCodec
+from dycktune.tasks.base import Draft
 
-AHEAD = 100_000
-"""Characters a draft from the middle of a trace may have: links that a model has written in a circle never end."""
+MAX_CONTINUATION = 100_000
+"""Characters of a task's continuation at most: one that follows a circular link would never end."""
 
-TOKEN_LENGTH = 40
-"""Characters of a trace's longest tokens: no more text is cut into ids than the draft has room for."""
+MAX_TOKEN_LENGTH = 40
+"""Characters of the longest tokens: no more text is tokenized than the draft has room for."""
 
-LOOK_BACK = 3
-"""How many of a row's last tokens must stand earlier in it, for what followed them there to be the draft."""
+LOOKUP_LENGTH = 3
+"""The number of last tokens that must occur earlier in the row, so that their old continuation becomes the draft."""
 
 
-class TraceDraft:
-    """Guesses the correct trace, and from the middle of a wrong one how that goes on.
+class TokenDraft:
+    """Drafts in tokens: the correct solution while the reply agrees with it, then the task's own continuation.
 
-    What the lines written so far say is kept from call to call, and so is the guess while it comes true.
+    The task's draft keeps the complete lines of the reply from call to call, and the last continuation is reused while
+    the model confirms it.
     """
 
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerBase,
-        problem: Problem,
-        style: TraceStyle,
+        codec: TextCodec,
         *,
-        inside_think: bool,
+        solution: Sequence[int],
+        draft: Callable[[], Draft | None],
+        marker: str,
         end: Sequence[int],
     ) -> None:
-        """Prepare drafts for one prompt.
+        """Prepare the drafts of one reply.
 
         Args:
-            tokenizer: Cuts the text.
-            problem: What was asked.
-            style: How the trace is written.
-            inside_think: Whether the prompt opens a think block, which the trace closes before its answer.
+            tokenizer: Of the model.
+            codec: Of the model.
+            solution: The ids of the correct reply, end of turn included.
+            draft: Makes the task's own draft, which guesses what follows a wrong step.
+            marker: The text that begins the answer.
             end: The ids that end a turn.
         """
-        self._tokenizer, self._end = tokenizer, end
-        self._problem, self._style = problem, style
-        self._answer = f"{THINK_CLOSE}\n\n{ANSWER_MARKER}" if inside_think else ANSWER_MARKER
-        trace = completion_text(
-            render(problem, style), reasoning=None, inside_think=inside_think, marker=ANSWER_MARKER
-        )
-        self.correct: list[int] = self._ids(self._numbered(trace))
-        """The correct trace, end of turn included."""
-        self._begin()
+        self._tokenizer, self._codec, self._marker, self._end = tokenizer, codec, marker, end
+        self.solution = list(solution)
+        self._make_draft = draft
+        self._restart()
 
-    def _begin(self) -> None:
-        self._telling = Telling(self._problem, self._style.name, answer=self._answer)
-        self._heard: list[int] = []
-        """Ids whose lines the telling has heard."""
+    def _restart(self) -> None:
+        self._draft = self._make_draft()
+        self._line_ids: list[int] = []
+        """Ids of the lines that the task's draft has taken in."""
         self._lines = ""
         """These lines."""
-        self._begun = ""
-        """What the last of these ids say behind the end of a line."""
-        self._told = self.correct
-        """What was written at the last telling, and what was likely to follow."""
+        self._overhang = ""
+        """Text of the last of these ids behind the end of a line."""
+        self._expected = self.solution
+        """The reply at the last continuation, and the continuation."""
 
     def __call__(self, written: Sequence[int], room: int) -> Sequence[int]:
-        """At most `room` ids likely to follow `written`, the end of the turn included where they reach it."""
+        """At most `room` ids likely to follow `written`; where that does not begin as before, a new reply begins."""
         known, written = len(written), list(written)
-        if not written or written[: len(self._heard)] != self._heard:
-            self._begin()
-        if self._told[:known] != written or len(self._told) == known:
-            self._told = written + self._tell(written, room)
-        return self._told[known : known + room]
+        if not written or written[: len(self._line_ids)] != self._line_ids:
+            self._restart()
+        if self._expected[:known] != written or len(self._expected) == known:
+            self._expected = written + self._continuation(written, room)
+        return self._expected[known : known + room]
 
-    def _tell(self, written: list[int], room: int) -> list[int]:
-        if self._telling.lost:
+    def _continuation(self, written: list[int], room: int) -> list[int]:
+        if self._draft is None or self._draft.failed:
             return []
-        text = self._hear(written)
-        rest = self._telling.rest(text, limit=AHEAD)
+        partial = self._advance(self._draft, written)
+        rest = self._draft.continuation(partial, limit=MAX_CONTINUATION)
         if rest is None:
             return []
-        # Only the line that is being written, and what follows it, is cut into ids again.
-        line = self._numbered(self._lines + text + rest).split("\n", self._lines.count("\n"))[-1]
-        own = len(written) - len(self._heard)
-        new = line[len(self._begun) :][: TOKEN_LENGTH * (own + room)]
-        # The model's own ids may part otherwise, or carry wrong positions; a guess of their number will do.
+        # Only the unfinished line and its continuation are tokenized again.
+        encoded = self._codec.encode(self._lines + partial + rest, marker=self._marker)
+        unfinished = encoded.split("\n", self._lines.count("\n"))[-1]
+        own = len(written) - len(self._line_ids)
+        new = unfinished[len(self._overhang) :][: MAX_TOKEN_LENGTH * (own + room)]
+        # The model may tokenize the same text differently, or have written wrong position tokens. Then this is only
+        # about the right place in the continuation, which is good enough for a draft.
         return self._ids(new)[own : own + room]
 
-    def _hear(self, written: list[int]) -> str:
-        """Take in the lines that have ended; the text behind them."""
-        new = written[len(self._heard) :]
-        text = self._said(new)
-        ended = self._telling.hear(text)
-        if not ended:
+    def _advance(self, draft: Draft, written: list[int]) -> str:
+        """Let the task's draft take in the lines that are complete; returns the text behind them."""
+        new = written[len(self._line_ids) :]
+        text = self._text(new)
+        taken = draft.advance(text)
+        if not taken:
             return text
-        ids = bisect_left(range(len(new)), ended, key=lambda i: len(self._said(new[:i])))
-        self._lines += text[:ended]
-        self._begun = self._said(new[:ids])[ended:]
-        self._heard += new[:ids]
-        return text[ended:]
+        ids = bisect_left(range(len(new)), taken, key=lambda i: len(self._text(new[:i])))
+        self._lines += text[:taken]
+        self._overhang = self._text(new[:ids])[taken:]
+        self._line_ids += new[:ids]
+        return text[taken:]
 
-    def _said(self, new: list[int]) -> str:
-        return self._begun + reply_text(self._tokenizer, new)
-
-    def _numbered(self, trace: str) -> str:
-        return number_brackets(trace, self._tokenizer, marker=ANSWER_MARKER)
+    def _text(self, new: list[int]) -> str:
+        return self._overhang + reply_text(self._tokenizer, new)
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]  # pyright: ignore
         return [*ids, *self._end]
 
 
-class LookUp:
-    """What followed the last tokens at the last place where they stood before (prompt look-up), over and over."""
+class PromptLookup:
+    """Drafts by prompt look-up: the text that followed the last tokens where they occurred before, repeated.
+
+    See https://github.com/apoorvumang/prompt-lookup-decoding.
+    """
 
     def __init__(self, prompt: Sequence[int]) -> None:
         """Prepare drafts for the row that begins with the ids of `prompt`."""
-        self._text, self._prompt = list(prompt), len(prompt)
-        self._behind: dict[tuple[int, ...], int] = {}
-        self._known = LOOK_BACK
+        self._row, self._prompt_length = list(prompt), len(prompt)
+        self._end_of: dict[tuple[int, ...], int] = {}
+        self._indexed = LOOKUP_LENGTH
 
     def __call__(self, written: Sequence[int], room: int) -> Sequence[int]:
         """At most `room` ids; none where the last tokens are new. `written` only grows from call to call."""
-        text = self._text
-        text += written[len(text) - self._prompt :]
-        for end in range(self._known, len(text)):
-            self._behind[tuple(text[end - LOOK_BACK : end])] = end
-        self._known = max(self._known, len(text))
-        place = self._behind.get(tuple(text[-LOOK_BACK:]))
-        # A row that goes round in a circle has only one turn of it behind the place.
-        return () if place is None else list(islice(cycle(text[place:]), room))
+        row = self._row
+        row += written[len(row) - self._prompt_length :]
+        for end in range(self._indexed, len(row)):
+            self._end_of[tuple(row[end - LOOKUP_LENGTH : end])] = end
+        self._indexed = max(self._indexed, len(row))
+        place = self._end_of.get(tuple(row[-LOOKUP_LENGTH:]))
+        # A row that repeats itself has only one round of the repetition behind the place.
+        return () if place is None else list(islice(cycle(row[place:]), room))

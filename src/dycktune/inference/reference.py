@@ -1,4 +1,4 @@
-"""Greedy decoding with the model's own `generate`: the reference every faster way must equal."""
+"""Reference decoding: greedy, with the model's own `generate`. Every faster way must give the same text."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from dycktune.models.chat import stop_ids
 from dycktune.models.loading import LoadedModel
 
-TOKENS_AT_ONCE = {"cpu": 8_192, "other": 65_536}
-"""Prompt and reply tokens of the rows that are decoded together, by kind of device: bounds their cache. On a CPU,
-memory that is not in the processor's cache costs more than a larger batch saves."""
+MAX_BATCH_TOKENS = {"cpu": 8_192, "other": 65_536}
+"""Prompt and reply tokens of the rows that are decoded together, by kind of device; it bounds their cache. On a CPU,
+memory outside the processor's cache costs more than a larger batch saves."""
 
 
-class Draft(Protocol):
-    """Guesses how a reply goes on."""
+class Drafter(Protocol):
+    """Guesses how a reply continues, in tokens."""
 
     def __call__(self, written: Sequence[int], room: int, /) -> Sequence[int]:
-        """At most `room` likely ids behind those written so far, stop token included; none for no guess.
+        """At most `room` likely ids behind the ones written so far, stop token included; none for no guess.
 
-        A reply's first call has nothing written, and from call to call there is only more.
+        In the first call of a reply nothing is written; from call to call `written` only grows.
         """
         ...
 
@@ -34,26 +34,26 @@ class Prompt:
     ids: list[int]
     limit: int
     """The most tokens the reply may have."""
-    draft: Draft | None = None
-    """It decides how fast the reply is found, never what it is."""
+    draft: Drafter | None = None
+    """Decides how fast the reply is decoded, never its text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What the model wrote to one prompt."""
+    """The model's reply to one prompt."""
 
     ids: list[int]
     """Without the stop token."""
     finished: bool
     """Whether the model ended its turn within the limit."""
     margin: float
-    """The smallest difference between the two highest logits at any step."""
+    """The smallest difference between the two highest logits over all steps."""
     alone: bool = False
-    """Whether the row was decoded again by itself because of its margin."""
+    """Whether the row was decoded again alone because of its margin."""
 
 
 class _Margins(LogitsProcessor):
-    """Looks at the logits of every step and changes nothing."""
+    """Records the margin of every step and changes nothing."""
 
     def __init__(self) -> None:
         self.steps: list[Tensor] = []
@@ -79,7 +79,7 @@ def generate(
     """
     replies: dict[int, Reply] = {}
     lengths = [len(prompt.ids) + prompt.limit for prompt in prompts]
-    for batch in batches(lengths, TOKENS_AT_ONCE[kind(loaded)]):
+    for batch in batches(lengths, MAX_BATCH_TOKENS[device_kind(loaded)]):
         written = _generate_batch(loaded, [prompts[i] for i in batch])
         replies |= dict(zip(batch, written, strict=True))
         if on_reply:
@@ -87,8 +87,8 @@ def generate(
     return [replies[i] for i in range(len(prompts))]
 
 
-def kind(loaded: LoadedModel) -> str:
-    """The kind of device a model is on, as the budgets name it."""
+def device_kind(loaded: LoadedModel) -> str:
+    """The kind of device a model is on: `cpu` or `other`."""
     return "cpu" if loaded.model.device.type == "cpu" else "other"
 
 

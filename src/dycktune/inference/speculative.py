@@ -1,14 +1,13 @@
-"""Greedy decoding with a draft: the same text, most of it in one forward pass.
+"""Speculative decoding: the same greedy text as plain decoding, most of it in one forward pass.
 
-Greedy text equals a draft exactly as far as the argmax at each position, teacher-forced, equals the draft. So a
-forward pass over a draft yields every token up to the first difference and the model's own token there; the
-next round goes on behind it, drafted anew from what the model has written. Where drafts are right, one pass
-decodes the whole reply; where they never are, a round is one step of plain decoding. The text is the model's in
-every case.
+The drafts come from the task and from the row itself, not from a second model. A forward pass over a draft gives the
+greedy token at each of its positions. The draft is accepted up to the first difference, where the model's own token
+takes its place, and the next pass continues from there with a new draft. Where drafts are right, one pass decodes the
+whole reply; where they never are, a pass is one step of plain decoding. The text is the model's in every case.
 
-Floating-point sums depend on the shapes they are computed in, so two logits that nearly tie can change places.
-The smallest margin between the top two logits is kept for each row, and rows that came closer than `MARGIN` are
-decoded again alone with `generate`, which is the one canonical way.
+Floating-point sums depend on the shapes they are computed in, so two logits that nearly tie can change places. The
+smallest margin between the top two logits is kept for each row. Rows with a margin below `MARGIN` are decoded again
+alone with `generate`, the reference.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,80 +19,80 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from dycktune.inference.cache import RaggedCache
-from dycktune.inference.drafts import LookUp
-from dycktune.inference.reference import TOKENS_AT_ONCE, Prompt, Reply, batches, generate, kind
+from dycktune.inference.drafts import PromptLookup
+from dycktune.inference.reference import MAX_BATCH_TOKENS, Prompt, Reply, batches, device_kind, generate
 from dycktune.models.chat import stop_ids
 from dycktune.models.loading import LoadedModel
 
 MARGIN = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.5}
-"""Logit margins below which a row is decoded again alone. Shapes change float32 logits by about 1e-5; half
-precisions round logits near 20 to 1/64 (float16) and 1/8 (bfloat16), and a few such steps add up."""
+"""Logit margins below which a row is decoded again alone. Shapes change float32 logits by about 1e-5. Half precisions
+round logits near 20 to 1/64 (float16) and 1/8 (bfloat16), and a few such steps add up."""
 
-FRESH_AT_ONCE = {"cpu": 4_096, "other": 32_768}
-"""Prompt and reply tokens of the rows that begin together, by kind of device: where drafts are right, this first
-pass is the only one."""
+MAX_FIRST_TOKENS = {"cpu": 4_096, "other": 32_768}
+"""Prompt and reply tokens of the rows in a first pass, by kind of device: where drafts are right, it is the only pass."""
 
-LOGITS_AT_ONCE = {"cpu": 80_000_000, "other": 1_000_000_000}
+MAX_LOGITS = {"cpu": 80_000_000, "other": 1_000_000_000}
 """Drafted tokens times vocabulary of one pass, by kind of device: 320 MB in float32, 2 GB in bfloat16. Longer drafts
-are checked in several passes."""
+are verified in several passes."""
 
-TRUST = 2048
-"""The most tokens of a row's draft that a pass checks: the first one so many, then a few times what came true."""
+MAX_DRAFT = 2048
+"""The most tokens of a row's draft that one pass verifies."""
 
 PROBE, PROBE_EVERY = 4, 4
-"""Rows that have lost all trust in drafts try so many tokens once in so many passes."""
+"""Rows whose drafts are never accepted still try this many tokens, once in this many passes."""
 
-OVERHEAD = {"cpu": 32, "other": 4_096}
-"""What a pass costs whatever it reads, in tokens, by kind of device (measured on a CPU: 3 ms, 0.1 ms a token)."""
+PASS_OVERHEAD = {"cpu": 32, "other": 4_096}
+"""The fixed cost of a pass in tokens, by kind of device (measured on a CPU: 3 ms, and 0.1 ms a token)."""
 
 
 @dataclass
 class _Row:
     prompt: Prompt
-    near: float
-    """Margins below it are near ties."""
+    min_margin: float
+    """A smaller margin is a near tie."""
     written: list[int] = field(default_factory=list)
     margin: float = float("inf")
-    decided: int = 0
-    """Tokens up to the last near tie, which only decoding alone can tell for certain."""
+    uncertain: int = 0
+    """Tokens up to the last near tie, which only decoding alone can decide."""
     finished: bool = False
-    trust: int = TRUST
+    max_draft: int = MAX_DRAFT
+    """Grows while drafts are accepted, and shrinks when they are not."""
 
     def __post_init__(self) -> None:
-        self._look_up = LookUp(self.prompt.ids)
+        self._lookup = PromptLookup(self.prompt.ids)
 
-    def guess(self, most: int, *, least: int) -> list[int]:
-        """At most `most` likely tokens, though the row may trust in no more than `least`."""
-        room = min(most, max(self.trust, least), self.prompt.limit - len(self.written) - 1)
+    def draft(self, most: int, *, least: int) -> list[int]:
+        """At most `most` likely tokens; up to `least` also where earlier drafts were not accepted."""
+        room = min(most, max(self.max_draft, least), self.prompt.limit - len(self.written) - 1)
         if room <= 0:
             return []
         drafted = self.prompt.draft(self.written, room) if self.prompt.draft else ()
-        return list(drafted or self._look_up(self.written, room))[:room]
+        return list(drafted or self._lookup(self.written, room))[:room]
 
     @property
-    def fresh(self) -> list[int]:
-        """Tokens no pass has read yet."""
+    def unread(self) -> list[int]:
+        """Tokens that no pass has read yet."""
         return self.written[-1:] or self.prompt.ids
 
-    def accept(self, guess: list[int], top: "_Top", stops: list[int]) -> int:
-        """Take the guess as far as it is the best, and the model's own token behind it; how much of it was right."""
-        right = next((i for i, token in enumerate(guess) if top.ids[i] != token), len(guess))
-        gained = top.ids[: right + 1]
+    def accept(self, draft: list[int], top: "_Top", stops: list[int]) -> int:
+        """Take the draft as far as it is greedy, and the model's own token behind it. Returns the accepted length."""
+        accepted = next((i for i, token in enumerate(draft) if top.ids[i] != token), len(draft))
+        gained = top.ids[: accepted + 1]
         end = next((i for i, token in enumerate(gained) if token in stops), None)
         margins = top.margins[: len(gained) if end is None else end + 1]
         self.margin = min(self.margin, *margins)
-        near = [i for i, margin in enumerate(margins, start=1) if not margin >= self.near]
-        self.decided = len(self.written) + near[-1] if near else self.decided
+        near_ties = [i for i, margin in enumerate(margins, start=1) if not margin >= self.min_margin]
+        self.uncertain = len(self.written) + near_ties[-1] if near_ties else self.uncertain
         self.written += gained if end is None else gained[:end]
         self.finished = end is not None
-        self._trust_by(right, len(guess))
-        return right
+        self._adapt(accepted, len(draft))
+        return accepted
 
-    def _trust_by(self, right: int, guessed: int) -> None:
-        if right < guessed:
-            self.trust = max(2 * right, min(self.trust // 4, 4 * PROBE))
+    def _adapt(self, accepted: int, drafted: int) -> None:
+        if accepted < drafted:
+            self.max_draft = max(2 * accepted, min(self.max_draft // 4, 4 * PROBE))
         else:
-            self.trust = min(TRUST, max(self.trust, 4 * guessed))
+            self.max_draft = min(MAX_DRAFT, max(self.max_draft, 4 * drafted))
 
     @property
     def done(self) -> bool:
@@ -104,7 +103,7 @@ class _Row:
 
 
 class _Top(NamedTuple):
-    """The best token at each of a few positions, and its margin over the second."""
+    """The greedy token at each of a few positions, and its margin over the second."""
 
     ids: list[int]
     margins: list[float]
@@ -123,47 +122,46 @@ def decode(
     Returns:
         A reply for each prompt, in order; each is what `generate` gives for its row alone.
     """
-    if not _keeps_all(loaded):
+    if not _keeps_all_tokens(loaded):
         return generate(loaded, prompts, on_reply=on_reply)
-    near = MARGIN[loaded.model.dtype]
-    rows = [_Row(prompt, near) for prompt in prompts]
-    told = 0
+    rows = [_Row(prompt, MARGIN[loaded.model.dtype]) for prompt in prompts]
+    reported = 0
     for done in _passes(loaded, rows):
-        if on_reply and done > told:
+        if on_reply and done > reported:
             on_reply(done)
-        told = done
-    return [_canonical(loaded, row) for row in rows]
+        reported = done
+    return [_certain_reply(loaded, row) for row in rows]
 
 
-def _keeps_all(loaded: LoadedModel) -> bool:
-    """Whether every layer of the model keeps the keys and values of all tokens: no sliding window, no state."""
+def _keeps_all_tokens(loaded: LoadedModel) -> bool:
+    """Whether every layer keeps the keys and values of all tokens: no sliding window, no recurrent state."""
     return all(type(layer) is DynamicLayer for layer in DynamicCache(config=loaded.model.config).layers)
 
 
 def _passes(loaded: LoadedModel, rows: Sequence[_Row]) -> Iterator[int]:
-    """Decode all rows; after each pass, how many are done.
+    """Decode all rows; yields the number of finished rows after each pass.
 
-    Few rows begin together, and drafts that are right end them there; the others wait and go on together.
+    Rows begin in small batches, where accepted drafts finish most of them. The others wait and continue together.
     """
     stops = stop_ids(loaded.tokenizer, loaded.model.generation_config)
     lengths = [len(row.prompt.ids) + row.prompt.limit for row in rows]
-    budget, waiting = TOKENS_AT_ONCE[kind(loaded)], _Batch(loaded, stops, [])
-    for chunk in batches(lengths, FRESH_AT_ONCE[kind(loaded)]):
-        fresh = _Batch(loaded, stops, [rows[i] for i in chunk])
-        fresh.step()
+    budget, waiting = MAX_BATCH_TOKENS[device_kind(loaded)], _Batch(loaded, stops, [])
+    for chunk in batches(lengths, MAX_FIRST_TOKENS[device_kind(loaded)]):
+        new = _Batch(loaded, stops, [rows[i] for i in chunk])
+        new.step()
         yield sum(row.done for row in rows)
         longest = lengths[chunk[-1]]
-        while waiting.rows and (len(waiting.rows) + len(fresh.rows)) * longest > budget:
+        while waiting.rows and (len(waiting.rows) + len(new.rows)) * longest > budget:
             waiting.step()
             yield sum(row.done for row in rows)
-        waiting.join(fresh)
+        waiting.join(new)
     while waiting.rows:
         waiting.step()
         yield sum(row.done for row in rows)
 
 
 class _Batch:
-    """Rows that are decoded together, none of them done, and their cache."""
+    """Unfinished rows that are decoded together, and their cache."""
 
     def __init__(self, loaded: LoadedModel, stops: list[int], rows: list[_Row]) -> None:
         self.rows = rows
@@ -180,28 +178,29 @@ class _Batch:
 
     @torch.inference_mode()
     def step(self) -> None:
-        """One pass: each row gets at least one token, and those that are done leave."""
-        device = kind(self._loaded)
-        most = LOGITS_AT_ONCE[device] // (len(self._loaded.tokenizer) * len(self.rows))
+        """One pass: each row gets at least one token, and finished rows leave."""
+        device = device_kind(self._loaded)
+        most = MAX_LOGITS[device] // (len(self._loaded.tokenizer) * len(self.rows))
         least = 0 if self._passes % PROBE_EVERY else PROBE
-        guesses = [row.guess(most, least=least) for row in self.rows]
-        if self.cache.lengths[0]:  # rows that begin together are of similar length
-            guesses = _levelled(guesses, OVERHEAD[device])
+        drafts = [row.draft(most, least=least) for row in self.rows]
+        if self.cache.lengths[0]:  # rows of a first pass are of similar length
+            drafts = _cut_to_best_width(drafts, PASS_OVERHEAD[device])
         self._passes += 1
-        read = [len(row.fresh) for row in self.rows]
-        tops = self._forward([row.fresh + guess for row, guess in zip(self.rows, guesses, strict=True)], read)
+        unread = [len(row.unread) for row in self.rows]
+        inputs = [row.unread + draft for row, draft in zip(self.rows, drafts, strict=True)]
+        tops = self._forward(inputs, unread)
         gained = [
-            n + row.accept(guess, top, self._stops)
-            for n, row, guess, top in zip(read, self.rows, guesses, tops, strict=True)
+            n + row.accept(draft, top, self._stops)
+            for n, row, draft, top in zip(unread, self.rows, drafts, tops, strict=True)
         ]
-        going = [b for b, row in enumerate(self.rows) if not row.done]
-        self.rows = [self.rows[b] for b in going]
+        unfinished = [b for b, row in enumerate(self.rows) if not row.done]
+        self.rows = [self.rows[b] for b in unfinished]
         if self.rows:
-            self.cache.keep(gained, going)
+            self.cache.keep(gained, unfinished)
 
-    def _forward(self, inputs: list[list[int]], read: list[int]) -> list[_Top]:
-        """For each row what is best behind each of its inputs, from the last of the first `read` on."""
-        model, longest, first = self._loaded.model, max(map(len, inputs)), min(read) - 1
+    def _forward(self, inputs: list[list[int]], unread: list[int]) -> list[_Top]:
+        """The greedy tokens behind each row's inputs, from the last of its first `unread` inputs on."""
+        model, longest, first = self._loaded.model, max(map(len, inputs)), min(unread) - 1
         # Padding stands on the right, where causal attention never looks back from.
         ids_BQ = torch.tensor([ids + [self._stops[0]] * (longest - len(ids)) for ids in inputs])
         positions_BQ = torch.tensor(self.cache.lengths)[:, None] + torch.arange(longest)
@@ -214,44 +213,44 @@ class _Batch:
             logits_to_keep=longest - first,
         ).logits
         ids, margins = (part_BQ.tolist() for part_BQ in _top(logits_BQV))
-        spans = [slice(n - 1 - first, len(row) - first) for n, row in zip(read, inputs, strict=True)]
+        spans = [slice(n - 1 - first, len(row) - first) for n, row in zip(unread, inputs, strict=True)]
         return [_Top(ids[b][span], margins[b][span]) for b, span in enumerate(spans)]
 
 
-def _levelled(guesses: list[list[int]], overhead: int) -> list[list[int]]:
-    """The guesses, the longest cut to the width at which a pass is likely to gain most for what it costs.
+def _cut_to_best_width(drafts: list[list[int]], overhead: int) -> list[list[int]]:
+    """The drafts, the longest cut to the width with the best expected gain for the cost of a pass.
 
-    A row whose draft is long has time, since the others need more passes than it does.
+    A row with a long draft can wait, since the other rows need more passes than it does.
     """
-    rows, lengths = len(guesses), [len(guess) for guess in guesses]
+    rows, lengths = len(drafts), [len(draft) for draft in drafts]
 
     def worth(width: int) -> float:
-        # Half of a guess comes true, where the rows' trust is right.
+        # About half of a draft is accepted, where `max_draft` has adapted to the row.
         gain = sum(1 + min(length, width) / 2 for length in lengths)
         return gain / (overhead + rows * (1 + width))
 
     width = max({0, *lengths}, key=worth)
-    return [guess[:width] for guess in guesses]
+    return [draft[:width] for draft in drafts]
 
 
 def _top(logits_BQV: Tensor) -> tuple[Tensor, Tensor]:
-    """The best token's id at each position and its margin over the second: (B, Q) each. The logits are spoilt."""
+    """The best token at each position and its margin over the second: (B, Q) each. The logits are overwritten."""
     best = logits_BQV.max(dim=-1)
     # Two plain maxima take a fraction of the time of topk.
     logits_BQV.scatter_(-1, best.indices[..., None], float("-inf"))
     return best.indices, best.values.float() - logits_BQV.amax(dim=-1).float()
 
 
-def _canonical(loaded: LoadedModel, row: _Row) -> Reply:
-    """The row's reply; one that came near a tie is decoded again alone, as far as its last near tie at first.
+def _certain_reply(loaded: LoadedModel, row: _Row) -> Reply:
+    """The row's reply. One with a near tie is decoded again alone, at first only as far as its last near tie.
 
-    Where that gives the same tokens, what follows them is certain.
+    Where that gives the same tokens, the tokens behind them are certain.
     """
-    if not row.decided:
+    if not row.uncertain:
         return row.reply()
-    (start,) = generate(loaded, [replace(row.prompt, limit=row.decided)])
-    ended = row.decided > len(row.written)
-    if start.ids == row.written[: row.decided] and start.finished == ended:
+    (start,) = generate(loaded, [replace(row.prompt, limit=row.uncertain)])
+    ended = row.uncertain > len(row.written)
+    if start.ids == row.written[: row.uncertain] and start.finished == ended:
         return replace(row.reply(), alone=True)
     (reply,) = generate(loaded, [row.prompt])
     return replace(reply, alone=True)

@@ -1,31 +1,62 @@
-"""`dycktune.json`: what must be known of an adapter or a merged model to ask it as it was trained."""
+"""`dycktune.json`: how an adapter or a merged model was trained, so that it is asked the same way."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from dycktune.errors import ModelError
-from dycktune.runs import write_json
-from dycktune.tasks.dyck.prompt import PROMPT_VERSION
-from dycktune.tasks.dyck.trace import ANSWER_MARKER
+from dycktune.files import write_json
+from dycktune.tasks.base import Task, make_task, options_of
 
 CARD_NAME = "dycktune.json"
+
+_TYPES = {"base": str, "task": str, "options": dict, "marker": str, "prompt_version": int}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """What an adapter or merged folder says of itself."""
+    """What an adapter or merged folder says about itself."""
 
     base: str
-    """Reference of the model that was trained, as the recipe gave it."""
-    style: str
-    """Trace style of the training data."""
-    pairs: int = 4
-    """Bracket pairs of the training data, the first so many of `brackets.PAIRS`."""
-    prompt_version: int = PROMPT_VERSION
-    """Of the prompt builder; a model asked with another wording answers worse."""
-    marker: str = ANSWER_MARKER
-    """Where the answer begins."""
+    """Reference of the base, as the recipe names it."""
+    task: str
+    """Name of the task, as `make_task` takes it."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The task's options."""
+    marker: str
+    """The text that begins the answer."""
+    prompt_version: int
+    """The task's `version` at the time of training; a model that is asked in other words answers worse."""
+
+    @classmethod
+    def of(cls, base: str, task: Task) -> "ModelCard":
+        """The card of a model that is trained on `task`."""
+        return cls(
+            base=base,
+            task=task.reference,
+            options=options_of(task),
+            marker=task.marker,
+            prompt_version=task.version,
+        )
+
+    def make_task(self) -> Task:
+        """The task the model was trained on.
+
+        Raises:
+            ConfigError: this program knows no such task.
+            ModelError: the task's prompt has changed since the training.
+        """
+        # The data set of `gym:NAME` is an option too; `make_task` sets it from the name.
+        options = {name: value for name, value in self.options.items() if name != "dataset"}
+        task = make_task(self.task, options, marker=self.marker)
+        if task.version != self.prompt_version:
+            raise ModelError(
+                f"the model was trained with version {self.prompt_version} of the prompt of task {self.task}, and this "
+                f"program asks with version {task.version}; train it again, or install the version that trained it"
+            )
+        return task
 
     def write(self, folder: Path) -> None:
         """Write the card into `folder`, atomically."""
@@ -39,17 +70,17 @@ class ModelCard:
             return None
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            values = {field.name: content[field.name] for field in fields(cls)}
+            values = {entry.name: content[entry.name] for entry in fields(cls)}
         except (ValueError, KeyError, TypeError) as error:
             raise _not_a_card(path, repr(error)) from error
         for name, value in values.items():
-            if not isinstance(value, int if name in ("pairs", "prompt_version") else str):
+            if not isinstance(value, _TYPES[name]):
                 raise _not_a_card(path, f"{name} is {value!r}")
         return cls(**values)
 
 
 def _not_a_card(path: Path, why: str) -> ModelError:
     return ModelError(
-        f"{path} is not a card of this program ({why}); take the folder from a finished run, "
-        "or delete the file to use the model as a plain one"
+        f"{path} is not a model card of this version ({why}); take the folder from a finished run, "
+        "or delete the file to use the model without a card"
     )

@@ -1,6 +1,6 @@
-"""What a tokenizer's chat template says: how a prompt ends, how a reply ends, whether it opens a think block.
+"""Chat templates: how a prompt ends, how a reply ends, whether the prompt opens a think block.
 
-Training and inference both build their ids from here, so a model is asked exactly as it was trained.
+Training and inference both build their ids here, so a model is asked exactly as it was trained.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _SENTINEL = "DYCKTUNE-REPLY"
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
-    """The ids a model is asked with: the template with its generation prompt, no second BOS.
+    """The ids of a prompt: the template with its generation prompt, without a second BOS.
 
     Raises:
         ModelError: the tokenizer has no chat template, or the template refuses the conversation.
@@ -30,8 +30,8 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The ids with which the template ends an assistant's turn; the last one stops decoding.
 
-    Found by rendering a sentinel reply and reading on to the first special token after it; what follows that
-    token (Qwen's newline) belongs to the next turn and is not learnt.
+    They are found by rendering a sentinel reply: they end with the first special token after it. Text behind that
+    token (Qwen's newline) belongs to the next turn and is not trained.
 
     Raises:
         ModelError: no special token follows the reply.
@@ -59,7 +59,7 @@ def stop_ids(tokenizer: PreTrainedTokenizerBase, generation_config: Any = None) 
 
 
 def reply_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
-    """What a reply's ids say, special tokens left out."""
+    """The text of a reply, without special tokens."""
     return cast("str", tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
@@ -69,13 +69,13 @@ def opens_think(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message])
 
 
 def completion_text(completion: str, *, reasoning: str | None, inside_think: bool, marker: str) -> str:
-    """What the assistant writes after the prompt.
+    """The assistant's text after the prompt.
 
     Args:
         completion: The answer with or without the reasoning before it.
-        reasoning: Reasoning the data keeps apart from the completion, or None.
-        inside_think: Whether the prompt has opened a think block; the reasoning then closes it.
-        marker: Where the answer begins; its last occurrence counts.
+        reasoning: The reasoning, where the data keeps it apart from the completion; else None.
+        inside_think: Whether the prompt has opened a think block, which the reasoning then closes.
+        marker: The text that begins the answer; its last occurrence counts.
     """
     if THINK_CLOSE in completion:
         return completion.removeprefix(THINK_OPEN).lstrip("\n") if inside_think else completion

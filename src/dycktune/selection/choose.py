@@ -5,32 +5,33 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
 
 from dycktune import ranks
-from dycktune.data.rows import Example
 from dycktune.errors import ModelError, RunError
 from dycktune.evaluation.agreement import Agreement, agreement
-from dycktune.evaluation.answers import Answers, joined, question
-from dycktune.evaluation.distributed import answers_together
+from dycktune.evaluation.distributed import evaluate_distributed
+from dycktune.evaluation.metrics import Answers
+from dycktune.inference.completion import PromptBuilder
 from dycktune.models.loading import load
-from dycktune.models.merging import merge, replace_folder
-from dycktune.runs import Checkpoint, RunFolder, read_json, write_json
+from dycktune.models.merging import merge
+from dycktune.files import read_json, replacing
+from dycktune.records import ScoreRow, SelectionRecord
+from dycktune.runs import Checkpoint, RunFolder
 from dycktune.selection.rank import Criterion, Score, has_lost, indistinguishable, rank
+from dycktune.tasks.base import Item, Task
 from dycktune.training import recipe
-from dycktune.training.config import Config
 from dycktune.training.examples import eval_examples
 
 PROOF_PROMPTS = 16
-"""Held-out prompts on which base + adapter and the merged model must write the same text."""
+"""Evaluation prompts on which base + adapter and the merged model must write the same text."""
 
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "dycktune.json")
 
-Report = Callable[[str], None]
-"""Takes each thing done, in a line."""
+OnProgress = Callable[[str], None]
+"""Called with a line for each checkpoint that was scored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,19 +49,19 @@ class Selection:
         return self.ranked[0]
 
     @property
-    def not_told_apart(self) -> list[int]:
-        """Steps as good as the chosen one, as far as these problems can tell."""
+    def indistinguishable(self) -> list[int]:
+        """Steps whose answers differ from the chosen one's by no more than chance."""
         return indistinguishable(self.chosen, self.ranked)
 
     def reason(self) -> str:
-        """Why the chosen one, in a sentence or two."""
-        said = f"{self.chosen.summary()}."
-        if not self.not_told_apart:
-            return said
-        steps = ", ".join(map(str, sorted(self.not_told_apart)))
-        return f"{said} These problems cannot tell it from step {steps}."
+        """Why this checkpoint, in a sentence or two."""
+        reason = f"{self.chosen.summary()}."
+        if not self.indistinguishable:
+            return reason
+        steps = ", ".join(map(str, sorted(self.indistinguishable)))
+        return f"{reason} Steps {steps} are as good, as far as these items can show."
 
-    def to_json(self) -> dict[str, Any]:
+    def to_record(self) -> SelectionRecord:
         """The content of selection.json."""
         return {
             "step": self.chosen.step,
@@ -70,44 +71,56 @@ class Selection:
             "ci95": list(self.chosen.exact_match.ci95),
             "n": self.chosen.exact_match.n,
             "eval_loss": self.chosen.eval_loss,
-            "not_told_apart": self.not_told_apart,
+            "not_told_apart": self.indistinguishable,
             "reason": self.reason(),
             "merged_agrees": self.merged_agrees.to_json(),
         }
 
 
-def select(path: Path, *, by: Criterion | None = None, report: Report = lambda _: None) -> Selection:
-    """Score a run's checkpoints on its eval problems and deploy the best.
+def select(
+    path: Path | str, *, by: Criterion | None = None, on_progress: OnProgress = lambda _: None
+) -> Selection:
+    """Score a run's checkpoints on its eval items and deploy the best.
 
     Writes scores.jsonl, selection.json, adapter/ and merged/ into the run folder. The ranks of a launch share the
-    questions; the first one does the rest.
+    items; the main rank does the rest.
 
     Args:
         path: The run folder.
-        by: What decides; the recipe's choice when None.
-        report: Called with each thing done.
+        by: The criterion; the recipe's choice when None.
+        on_progress: Called with a line for each checkpoint that was scored.
 
     Raises:
         RunError: the folder is no run, or holds no whole checkpoint.
         ModelError: the merged model writes other texts than base + adapter.
     """
-    ranks.join()
-    run = RunFolder(path)
-    known = ranks.by_first(lambda: _known(run))
+    ranks.initialize()
+    run = RunFolder(Path(path))
+    known = ranks.on_main(lambda: _known(run))
     config = recipe.load(run.config)
-    examples = eval_examples(config)[: config.select.count]
-    ranked = rank(_scores(known, config, examples, report), by or config.select.by)
-    return ranks.by_first(lambda: _deploy(run, ranked, by or config.select.by, known, examples))
+    task = recipe.task_of(config)
+    items = [example.item for example in eval_examples(config)[: config.select.count] if example.item]
+    criterion = by or config.select.by
+    ranked = rank(_scores(known, task, items, on_progress), criterion)
+
+    def deploy() -> Selection:
+        _write_scores(run, ranked, known)
+        agrees = _write_models(run, ranked[0], config.select.merged_dtype, task, items[:PROOF_PROMPTS])
+        selection = Selection(by=criterion, ranked=tuple(ranked), merged_agrees=agrees)
+        run.write_selection(selection.to_record())
+        return selection
+
+    return ranks.on_main(deploy)
 
 
 class _Known(NamedTuple):
-    """What a run folder holds before the selection."""
+    """The content of a run folder before the selection."""
 
     checkpoints: list[Checkpoint]
     losses: dict[int, float]
     """Evaluation losses, by step."""
-    scores: dict[int, dict[str, Any]]
-    """Answers found while training, by step."""
+    scores: dict[int, ScoreRow]
+    """Answers from the training, by step."""
 
 
 def _known(run: RunFolder) -> _Known:
@@ -119,34 +132,33 @@ def _known(run: RunFolder) -> _Known:
     return _Known(checkpoints, _eval_losses(run), run.read_scores())
 
 
-def _deploy(
-    run: RunFolder, ranked: Sequence[Score], by: Criterion, known: _Known, examples: Sequence[Example]
-) -> Selection:
-    # Steps whose checkpoint is gone keep what training found.
-    rows = known.scores | {score.step: score.to_json() for score in ranked}
+def _write_scores(run: RunFolder, ranked: Sequence[Score], known: _Known) -> None:
+    """Write all scores; steps whose checkpoint is gone keep the scores of the training."""
+    rows = known.scores | {score.step: score.to_row() for score in ranked}
     run.write_scores(rows[step] for step in sorted(rows))
-    with TemporaryDirectory(prefix=".selecting-", dir=run.path) as beside:
-        adapter, merged = _copy_adapter(ranked[0].path, Path(beside) / "adapter"), Path(beside) / "merged"
-        merge(adapter, merged)
-        agrees = _prove(adapter, merged, examples[:PROOF_PROMPTS])
-        replace_folder(adapter, run.adapter)
-        replace_folder(merged, run.merged)
-    selection = Selection(by=by, ranked=tuple(ranked), merged_agrees=agrees)
-    write_json(run.selection, selection.to_json())
-    return selection
 
 
-def _scores(known: _Known, config: Config, examples: Sequence[Example], report: Report) -> list[Score]:
-    """Every checkpoint's score, the most promising one's first; those that have lost are asked no further."""
-    found = {c.step: _stored(known.scores.get(c.step), len(examples)) for c in known.checkpoints}
+def _write_models(
+    run: RunFolder, chosen: Score, dtype: MergedDtype, task: Task, items: Sequence[Item]
+) -> Agreement:
+    """Write adapter/ and merged/; neither is touched where the two do not agree."""
+    with replacing(run.adapter) as adapter, replacing(run.merged) as merged:
+        _copy_adapter(chosen.path, adapter)
+        merge(adapter, merged, dtype=dtype)
+        return _prove(adapter, merged, task, items)
+
+
+def _scores(known: _Known, task: Task, items: Sequence[Item], on_progress: OnProgress) -> list[Score]:
+    """Every checkpoint's score, the most promising first; one that is surely worse than another is not asked further."""
+    found = {c.step: _stored(known.scores.get(c.step), len(items)) for c in known.checkpoints}
     scores: list[Score] = []
     for checkpoint in sorted(known.checkpoints, key=lambda c: _wrong(found[c.step])):
         answers = found[checkpoint.step]
-        missing = examples[len(answers.correct) :]
-        whole = [score.correct for score in scores if len(score.correct) == len(examples)]
+        missing = items[len(answers.correct) :]
+        whole = [score.correct for score in scores if len(score.correct) == len(items)]
         if missing and not any(has_lost(answers.correct, other) for other in whole):
-            new = answers_together(lambda c=checkpoint: load(str(c.path)), missing, marker=config.loss.marker)
-            answers = joined(answers, new)
+            new = evaluate_distributed(lambda c=checkpoint: load(str(c.path)), task, missing)
+            answers = answers.followed_by(new.answers)
         scores.append(
             Score(
                 step=checkpoint.step,
@@ -156,25 +168,25 @@ def _scores(known: _Known, config: Config, examples: Sequence[Example], report: 
                 eval_loss=known.losses.get(checkpoint.step),
             )
         )
-        report(scores[-1].summary())
+        on_progress(scores[-1].summary())
     return scores
 
 
 def _wrong(answers: Answers) -> float:
-    """Share of wrong answers; of a checkpoint that was not asked yet, none."""
+    """Share of wrong answers; 0 for a checkpoint that was not asked yet."""
     return answers.correct.count(False) / max(1, len(answers.correct))
 
 
-def _stored(row: Mapping[str, Any] | None, count: int) -> Answers:
-    """The answers to the first `count` examples, as far as a line of scores.jsonl holds them."""
+def _stored(row: ScoreRow | None, count: int) -> Answers:
+    """The answers to the first `count` items, as far as a line of scores.jsonl holds them."""
     if row is None:
-        return Answers((), ())
+        return Answers()
     known = min(row["n"], count)
-    return Answers(_but(row["wrong"], known), _but(row["invalid"], known) if "invalid" in row else ())
+    return Answers(_true_except(row["wrong"], known), _true_except(row["invalid"], known) if "invalid" in row else ())
 
 
-def _but(listed: Sequence[int], count: int) -> tuple[bool, ...]:
-    """True at each of `count` places, but for those listed."""
+def _true_except(listed: Sequence[int], count: int) -> tuple[bool, ...]:
+    """`count` times True, except at the listed places."""
     excepted = set(listed)
     return tuple(i not in excepted for i in range(count))
 
@@ -189,16 +201,15 @@ def _eval_losses(run: RunFolder) -> dict[int, float]:
     return losses
 
 
-def _copy_adapter(checkpoint: Path, out: Path) -> Path:
+def _copy_adapter(checkpoint: Path, out: Path) -> None:
     out.mkdir()
     for name in _ADAPTER_FILES:
         shutil.copy2(checkpoint / name, out / name)
-    return out
 
 
-def _prove(adapter: Path, merged: Path, examples: Sequence[Example]) -> Agreement:
+def _prove(adapter: Path, merged: Path, task: Task, items: Sequence[Item]) -> Agreement:
     apart, whole = load(str(adapter)), load(str(merged))
-    found = agreement(apart, whole, [question(whole, example) for example in examples])
+    found = agreement(apart, whole, list(map(PromptBuilder(whole, task), items)))
     if found.same_text < found.n and apart.model.dtype == torch.float32:
         raise ModelError(f"the merged model is not base + adapter: {found}; nothing was selected")
     return found

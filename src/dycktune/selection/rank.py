@@ -5,30 +5,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dycktune.evaluation.metrics import Proportion, answered, sign_test
+from dycktune.evaluation.metrics import Answers, Proportion, sign_test
+from dycktune.records import ScoreRow
 
 Criterion = Literal["exact_match", "eval_loss"]
 
 SIGNIFICANT = 0.05
-"""Two checkpoints are told apart where the paired test's p-value is below this."""
+"""Two checkpoints differ where the p-value of the paired test is below this."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """What is known of one checkpoint."""
+    """The score of one checkpoint."""
 
     step: int
     path: Path
     correct: tuple[bool, ...]
-    """For each selection problem it was asked, in the same order for all, whether it was answered right."""
+    """For each item it was asked, whether the answer is right; all checkpoints are asked in the same order."""
     trace_valid: tuple[bool, ...] = ()
-    """Likewise, whether every step was right; empty where there are rows that are no bracket problems."""
+    """Likewise, whether every step is right; empty for a task without verified steps."""
     eval_loss: float | None
     """From the training log at this step; None where it was not evaluated or was not finite."""
 
     @property
     def exact_match(self) -> Proportion:
-        """Share of the problems answered right."""
+        """Share of right answers."""
         return Proportion(sum(self.correct), len(self.correct))
 
     def summary(self) -> str:
@@ -37,13 +38,13 @@ class Score:
         share = self.exact_match
         return f"checkpoint-{self.step}: exact match {share}, n = {share.n}, eval loss {loss}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_row(self) -> ScoreRow:
         """A line of scores.jsonl."""
         return {
             "step": self.step,
             "checkpoint": self.path.name,
             "eval_loss": self.eval_loss,
-            **answered(self.correct, self.trace_valid),
+            **Answers(self.correct, self.trace_valid).to_json(),
         }
 
 
@@ -62,22 +63,22 @@ def rank(scores: Sequence[Score], by: Criterion) -> list[Score]:
 
 
 def indistinguishable(best: Score, others: Sequence[Score]) -> list[int]:
-    """Steps whose answers do not differ from the best one's beyond chance."""
+    """Steps whose answers differ from the best one's by no more than chance."""
     return [
         other.step for other in others if other.step != best.step and not _differ(other.correct, best.correct)
     ]
 
 
 def has_lost(asked: Sequence[bool], whole: Sequence[bool]) -> bool:
-    """Whether a checkpoint, `asked` the first problems only, is beaten by one that was asked the `whole`.
+    """Whether a checkpoint that was asked only the first items is surely worse than one that was asked all of them.
 
-    So it is where it is worse beyond chance, and would stay behind if it answered all the rest right.
+    That holds where it is worse by more than chance, and would stay behind with all the remaining answers right.
     """
     most = sum(asked) + len(whole) - len(asked)
     return most < sum(whole) and _differ(asked, whole)
 
 
 def _differ(first: Sequence[bool], second: Sequence[bool]) -> bool:
-    """By the paired test on the problems that both were asked."""
+    """By the paired test, on the items that both were asked."""
     both = min(len(first), len(second))
     return sign_test(first[:both], second[:both]) < SIGNIFICANT

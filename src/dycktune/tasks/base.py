@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from importlib import import_module, metadata
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from dycktune import schema
@@ -263,6 +264,33 @@ class Task(ABC, Generic[I]):
         """
         del text, answer
         raise ConfigError(f"task {self.name} takes no typed questions; give a data file")
+
+    def read_benchmark(self, path: Path) -> list[I]:
+        """The items of a published benchmark file of this task.
+
+        Raises:
+            ConfigError: no benchmark of this task is known.
+            DataError: the file is not the benchmark.
+        """
+        raise ConfigError(
+            f"{path}: no benchmark file of task {self.name} is known; give rows of its own with --data"
+        )
+
+    def with_options(self, options: Mapping[str, str]) -> "Task[I]":
+        """The same task with some options replaced by a command line's texts.
+
+        Raises:
+            ConfigError: an option is unknown or impossible.
+        """
+        changed = options_of(self) | dict(options)
+        return type(self)(
+            schema.build(self.Options, changed, source=f"task {self.reference}", texts=True),
+            marker=self.marker,
+        )
+
+    def tokenizer_report(self, tokenizer: Any) -> str | None:
+        """How a Hugging Face tokenizer cuts the symbols of this task, for a person; None for nothing to report."""
+        del tokenizer
 
     def completion_row(self, item: I, text: str, verdict: Verdict) -> dict[str, Any]:
         """The row that `complete --json` prints for a reply."""

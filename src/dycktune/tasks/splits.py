@@ -85,6 +85,11 @@ class Tally(Generic[I]):
 class Stream(Protocol[I]):
     """The endless indexed stream of a split's items; can be pickled, so that workers draw from it."""
 
+    @property
+    def version(self) -> int:
+        """Raised with every change of what the stream holds."""
+        ...
+
     def take(self, indices: Iterable[int]) -> list[I]:
         """The items at these indices, from 0. Items repeat; an index always gives the same item."""
         ...

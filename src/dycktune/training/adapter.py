@@ -1,4 +1,4 @@
-"""The LoRA adapter over a frozen base."""
+"""Adds a LoRA adapter to a base and freezes the base."""
 
 import warnings
 from functools import partial
@@ -16,7 +16,11 @@ from dycktune.training.config import LoraSection
 
 
 def with_adapter(model: PreTrainedModel, section: LoraSection) -> PeftModel | PeftMixedModel:
-    """`model` frozen, under a fresh LoRA adapter in float32."""
+    """Freeze `model` and add a new LoRA adapter in float32.
+
+    Raises:
+        ConfigError: the section's target modules do not fit the model.
+    """
     targets = section.target_modules
     tied = model.config.get_text_config().tie_word_embeddings
     config = LoraConfig(
@@ -30,21 +34,21 @@ def with_adapter(model: PreTrainedModel, section: LoraSection) -> PeftModel | Pe
     )
     try:
         with warnings.catch_warnings():
-            # PEFT asks transformers by a name that is being retired; nobody here can act on it.
+            # PEFT uses a deprecated name of transformers; the user cannot change that.
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
             tuned = get_peft_model(model, config)
     except ValueError as error:
         raise ConfigError(f"lora.target_modules = {targets!r} does not fit this model: {error}") from error
     for layer in tuned.modules():
-        if isinstance(layer, lora.Linear) and _cheaper_as_one(layer):
-            layer.forward = partial(_as_one, layer)
+        if isinstance(layer, lora.Linear) and _is_cheaper_merged(layer):
+            layer.forward = partial(_merged_forward, layer)
     return tuned
 
 
-def _cheaper_as_one(layer: lora.Linear) -> bool:
-    """Whether one product with base and adapter added up costs less than a pass through each.
+def _is_cheaper_merged(layer: lora.Linear) -> bool:
+    """Whether one product with the sum of base and adapter costs less than a product with each.
 
-    A token then costs the gradient of the whole weight, in the place of three products with both factors.
+    Each token then costs the gradient of the whole weight, instead of three products with both factors.
     """
     if not isinstance(layer.base_layer, nn.Linear) or not isinstance(layer.lora_dropout[_NAME], nn.Identity):
         return False
@@ -52,8 +56,8 @@ def _cheaper_as_one(layer: lora.Linear) -> bool:
     return 3 * layer.r[_NAME] * (outputs + inputs) > outputs * inputs
 
 
-def _as_one(layer: lora.Linear, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """The layer's forward: base weight and adapter product as one matrix, (…, inputs) to (…, outputs)."""
+def _merged_forward(layer: lora.Linear, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """The layer's forward with base and adapter added up into one matrix, (…, inputs) to (…, outputs)."""
     if layer.disable_adapters or layer.merged:
         return lora.Linear.forward(layer, x, *args, **kwargs)
     base, down, up = (
@@ -65,11 +69,11 @@ def _as_one(layer: lora.Linear, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 
 _NAME = "default"
-"""PEFT's name of the one adapter there is."""
+"""PEFT's name of the only adapter."""
 
 
 def _embedding_names(model: PreTrainedModel, *, tied: bool) -> list[str]:
-    """Names of the token embedding and, where it has weights of its own, the head."""
+    """Names of the token embedding and, unless the two are tied, of the output head."""
     trained = [model.get_input_embeddings(), *([] if tied else [model.get_output_embeddings()])]
     modules = dict(model.named_modules())
     return [name.rpartition(".")[2] for name, module in modules.items() if any(module is t for t in trained)]

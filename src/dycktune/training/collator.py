@@ -1,4 +1,4 @@
-"""Rows of unequal length as one padded batch, and a batch in parts."""
+"""Makes a padded batch of rows, and splits a batch into parts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from dycktune.data.tokens import IGNORED
 class DataCollatorWithWeights:
     """Pads rows of `input_ids`, `labels`, `label_weights` and `answer_start` to the longest.
 
-    Labels and attention come from the rows' own labels and lengths, never from comparing ids with the pad
-    token: where pad and eos are the same id, the end of turn stays learnt.
+    Labels and attention mask come from the rows' own labels and lengths, never from comparing ids with the pad
+    token: where pad and eos are the same id, the end of turn stays supervised.
     """
 
     pad_token_id: int = 0
-    """Fills `input_ids`; never attended to and never learnt, so any id will do."""
+    """Fills `input_ids`. It is never attended to and carries no loss, so any id will do."""
 
     def __call__(self, rows: Sequence[Mapping]) -> dict[str, Tensor]:
-        """A batch of (B, T) tensors, padded on the right; `answer_mask` is True from the marker on."""
+        """A batch of (B, T) tensors, padded on the right; `answer_mask` is True from the answer marker on."""
         lengths = torch.tensor([len(row["input_ids"]) for row in rows])
         starts = torch.tensor([row["answer_start"] for row in rows])
         positions = torch.arange(int(lengths.max()))
@@ -36,13 +36,13 @@ class DataCollatorWithWeights:
 
 
 def in_parts(batch: Mapping[str, Tensor], tokens: int, *, longest: int) -> list[dict[str, Tensor]]:
-    """A padded batch as smaller ones, rows of like length together and each padded no more than it needs.
+    """Split a padded batch into smaller ones of rows of similar length, each with the least possible padding.
 
     Args:
-        batch: What the collator gives, tensors of (B, T).
-        tokens: What a part may hold at most, padding included; a longer row is a part of its own.
-        longest: The length that decides how many rows a part has, at least T. On several ranks it is the longest of
-            all of them, so that all have the same number of parts.
+        batch: A batch of the collator, tensors of (B, T).
+        tokens: Maximum number of tokens in a part, padding included; a longer row is a part of its own.
+        longest: The length that determines how many rows a part has, at least T. With several ranks it is the longest
+            row of all ranks, so that all have the same number of parts.
     """
     rows = max(1, tokens // longest)
     lengths = batch["attention_mask"].sum(dim=1)

@@ -1,277 +1,246 @@
-"""The guard: sees a training go wrong while it is going, takes it back to where it was well, and lets it go on.
+"""The guard: rolls a diverging training back to its last good state and continues it.
 
     guard.attach(trainer)
 
-before `trainer.train()`, with any transformers Trainer whose loss is a likelihood. What teams do by hand when a large
-run diverges (PaLM, Chowdhery et al. 2022, section 5.1: restart from before the spike, skip the data around it), with a
-lower learning rate. A run without trouble has the very weights it would have without the guard.
+before `trainer.train()`, for any transformers Trainer whose loss is a negative log-likelihood. It automates what teams
+do by hand when a large run diverges (PaLM, Chowdhery et al. 2022, section 5.1: restart from before the spike, skip the
+data around it), and lowers the learning rate. A run without an anomaly has exactly the weights of an unguarded one.
 """
 
 import logging
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import wraps
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from accelerate.utils import gather_object
-from torch import Tensor
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState
 
 from dycktune.errors import ConfigError
+from dycktune.records import GuardAction
 from dycktune.runs import RunFolder
-from dycktune.training.snapshot import Shelf, Snapshot, scale_learning_rate
-from dycktune.training.divergence import Trouble, Watch
+from dycktune.training.divergence import Anomaly, DivergenceDetector
+from dycktune.training.meter import StepMeter
+from dycktune.training.snapshot import Snapshot, SnapshotStore, scale_learning_rate
 
-SNAPSHOT_EVERY = 10
-"""Steps between two snapshots: the most a rollback loses beside the steps it took to notice."""
+SNAPSHOT_INTERVAL = 10
+"""Steps between two snapshots: a rollback loses at most these and the steps until the detection."""
 
-CUT = 1 / 8
-"""Of the learning rate, by a rollback: half of a rate that lost the run may no longer diverge and still learn little,
-and each try costs steps."""
+LEARNING_RATE_CUT = 1 / 8
+"""Factor of a rollback: half of a rate that diverged may no longer diverge and still learn little, and every try costs
+steps."""
 
-CONVINCED = 4
-"""Steps skipped in a row after which it is the data's fault, and the rollback's cut is taken back. Not that of a
-sequel: weights that were restored too late also find sound data out of line, and the rate that did it would return."""
+SKIPS_BEFORE_RATE_RETURNS = 4
+"""Skipped steps in a row after which the data is at fault, and the cut of the rollback is undone. The cut of a repeated
+rollback stays: a snapshot that was taken too late makes good data look bad, and the old rate would diverge again."""
 
-RECOVERED = 64
-"""Steps after which a rollback is no sequel of the one before."""
+RECOVERY_STEPS = 64
+"""Steps after a rollback within which the next one counts as repeated."""
 
-SKIPS = 64
-"""Steps in a row that may be skipped for their data; data that is still out of line then is what the run now has."""
+MAX_SKIPS = 64
+"""Steps in a row that may be skipped for their data; after them, the data is accepted as the run's own."""
 
 
-def attach(trainer: Trainer, *, attempts: int = 8, folder: Path | None = None) -> "Guard":
+def attach(trainer: Trainer, *, max_rollbacks: int = 8, folder: Path | None = None) -> "Guard":
     """Guard `trainer`, from its next `train()` on.
 
-    Where the loss or the gradient norm is not finite, the loss stays far above its best, or the evaluation loss rises
-    and the train loss with it, the run goes back to the last good snapshot, and its learning rate is divided by eight.
-    Data and schedule go on from where they are, so the steps that hurt are neither kept nor seen again. A first value
-    that is not finite may be one batch's fault and leaves the rate as it is; soon after another rollback it does not.
-    While the restored weights find the next data out of line too, it is the data's fault: those steps are skipped, and
-    after a few of them the learning rate is what it was.
+    The guard rolls the run back to a good snapshot where the loss or the gradient norm is not finite, where the loss
+    stays far above its best level, or where evaluation and train loss rise together. It then divides the learning rate
+    by eight. The data order and the schedule are not rolled back, so the steps that did harm are neither kept nor
+    repeated.
+
+    - The first value that is not finite may be the fault of one batch, and leaves the learning rate as it is.
+    - If the restored weights have a high loss on the next data too, the data is at fault: the guard skips those steps,
+      and restores the learning rate after a few of them.
 
     Args:
-        trainer: Any Trainer, not yet training. Callbacks see neither a step's loss nor the norm before clipping, so
-            its `training_step` and its accelerator's `clip_grad_norm_` are wrapped.
-        attempts: Rollbacks after which trouble stops the training, at the last good weights; 0 or more.
-        folder: Where `guard.jsonl` gets a line for each event; the trainer's output folder if left out.
+        trainer: Any Trainer that is not training yet. Its `training_step` and its accelerator's `clip_grad_norm_` are
+            wrapped, to measure each step.
+        max_rollbacks: After this many rollbacks, the next anomaly stops the training at the last good weights; 0 or
+            more.
+        folder: Holds `guard.jsonl`, with a line for each intervention; the trainer's output folder by default.
 
     Returns:
-        The guard, which says afterwards whether it `stopped` the training.
+        The guard; its `stopped_training` tells whether it stopped the run.
 
     Raises:
-        ConfigError: the trainer shards its model (FSDP, DeepSpeed), which cannot be taken back from memory.
+        ConfigError: the trainer shards its model (FSDP, DeepSpeed), which cannot be rolled back from memory.
     """
     if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
         raise ConfigError(
-            "the guard cannot take back a model sharded by FSDP or DeepSpeed; turn it off (guard.enabled = false)"
+            "the guard cannot roll back a model sharded by FSDP or DeepSpeed; turn it off (guard.enabled = false)"
         )
-    guard = Guard(trainer, attempts, RunFolder(folder or Path(str(trainer.args.output_dir))))
-    _listen(trainer, guard)
+    guard = Guard(trainer, max_rollbacks, RunFolder(folder or Path(str(trainer.args.output_dir))))
     trainer.add_callback(guard)
     return guard
 
 
 @dataclass(kw_only=True)
-class Progress:
-    """What a checkpoint keeps of the guard; the snapshots are lost with the process."""
+class GuardState:
+    """The part of the guard that is saved in checkpoints. Snapshots are not: they are lost with the process."""
 
-    attempts: int
-    """Rollbacks left."""
-    factor: float = 1.0
-    """Of the learning rate, by all rollbacks together."""
+    rollbacks_left: int
+    learning_rate_factor: float = 1.0
+    """Product of all changes of the learning rate so far."""
     last_cut: float = 1.0
-    """Of the learning rate, by the last rollback; 1 where it will not be taken back, or has been."""
-    last_rollback: int = -RECOVERED
-    fresh: bool = False
-    """Whether the next loss is measured with restored weights."""
+    """Factor of the last rollback that may still be undone; 1 if there is none."""
+    last_rollback: int = -RECOVERY_STEPS
+    """Step of the last rollback."""
+    just_restored: bool = False
+    """Whether the next loss is that of restored weights."""
     skipped: int = 0
-    """Steps skipped in a row."""
-    watch: Watch = field(default_factory=Watch)
+    """Skipped steps in a row."""
+    detector: DivergenceDetector = field(default_factory=DivergenceDetector)
 
 
 class Guard(TrainerCallback):
-    """The callback `attach` adds."""
+    """The callback that `attach` adds."""
 
-    def __init__(self, trainer: Trainer, attempts: int, run: RunFolder):
-        self.stopped = False
-        """Whether the attempts were used up and the training was stopped."""
+    def __init__(self, trainer: Trainer, max_rollbacks: int, run: RunFolder):
+        self.stopped_training = False
+        """Whether the guard stopped the training, because no rollbacks were left."""
         self._trainer = trainer
         self._run = run
-        self._progress = Progress(attempts=attempts)
-        self._losses: list[Tensor] = []
-        self._norm: Tensor | float | None = None
-        self._ill_evaluation: Trouble | None = None
-
-    def saw_loss(self, loss: Tensor) -> None:
-        """Take a micro-batch's share of the step's loss."""
-        self._losses.append(loss.detach())
-
-    def saw_norm(self, norm: Tensor | float) -> None:
-        """Take the step's gradient norm before clipping."""
-        self._norm = norm
+        self._state = GuardState(rollbacks_left=max_rollbacks)
+        self._meter = StepMeter(trainer)
+        self._evaluation_anomaly: Anomaly | None = None
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
-        """Go on from what a checkpoint kept, and take the first snapshot."""
+        """Load the state from the checkpoint of a resumed run, and take the first snapshot."""
         del args, control
-        kept = cast("dict[str, Any]", state.stateful_callbacks).get(_NAME)
-        if kept is not None:
-            self._progress = Progress(**kept | {"watch": Watch(**kept["watch"])})
-        self._shelf = Shelf(self._snapshot())
+        saved = cast("dict[str, Any]", state.stateful_callbacks).get(_NAME)
+        if saved is not None:
+            self._state = GuardState(**saved | {"detector": DivergenceDetector(**saved["detector"])})
+        self._snapshots = SnapshotStore(self._snapshot())
 
     def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Act on an evaluation only now: the checkpoint of its step holds the weights it measured."""
+        """Act on an evaluation's anomaly only now, so that its checkpoint holds the weights it measured."""
         del args
-        self._losses, self._norm = [], None
-        trouble, self._ill_evaluation = self._ill_evaluation, None
-        if trouble:
-            self._roll_back(trouble, control, latest=self._shelf.best_step)
-            self._keep(state)
+        self._meter.reset()
+        anomaly, self._evaluation_anomaly = self._evaluation_anomaly, None
+        if anomaly:
+            self._roll_back(anomaly, control, latest=self._snapshots.best_step)
+            self._save_in(state)
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Judge the step before it is logged, evaluated or saved."""
+        """Check the step before it is logged, evaluated or saved."""
         del args
-        loss, norm = self._measured()
-        if spoilt := self._spoilt_data(loss):
-            self._skip(spoilt)
-        elif trouble := self._watch.step(loss, norm):
-            # A rise is seen late; what is no number at once.
-            late = 1 if trouble.reason == "non_finite" else self._watch.limits.patience
-            self._roll_back(trouble, control, latest=state.global_step - late)
-        elif state.global_step % SNAPSHOT_EVERY == 0 and self._watch.calm:
-            self._shelf.keep(self._snapshot())
-        # A row of its own for what was abandoned, which a reader of the log can then set aside.
-        control.should_log |= self._progress.fresh
-        self._keep(state)
+        loss, grad_norm = self._meter.read()
+        if bad_data := self._data_anomaly(loss):
+            self._skip(bad_data)
+        elif anomaly := self._detector.observe_step(loss, grad_norm):
+            # A rise is detected a window after it began, a value that is not finite at once.
+            delay = 1 if anomaly.reason == "non_finite" else self._detector.limits.window
+            self._roll_back(anomaly, control, latest=state.global_step - delay)
+        elif state.global_step % SNAPSHOT_INTERVAL == 0 and self._detector.near_best:
+            self._snapshots.add(self._snapshot())
+        # Abandoned steps get a log row of their own, which a reader of the log can then set aside.
+        control.should_log |= self._state.just_restored
+        self._save_in(state)
 
     def on_evaluate(
         self, args: Any, state: TrainerState, control: Any, metrics: dict[str, float] | None = None, **_: Any
     ) -> None:
-        """Judge an evaluation of the training; the best has its snapshot kept."""
+        """Check an evaluation during training, and take a snapshot of the best one."""
         del args, control
         if not self._trainer.is_in_train or "eval_loss" not in (metrics or {}):
             return
-        loss = self._agreed(metrics["eval_loss"])  # pyright: ignore[reportOptionalSubscript]
-        self._ill_evaluation = self._watch.evaluated(loss)
-        if loss == self._watch.best_eval:
-            self._shelf.keep_best(self._snapshot())
-        self._keep(state)
+        loss = self._from_main_rank(metrics["eval_loss"])  # pyright: ignore[reportOptionalSubscript]
+        self._evaluation_anomaly = self._detector.observe_evaluation(loss)
+        if loss == self._detector.best_eval:
+            self._snapshots.set_best(self._snapshot())
+        self._save_in(state)
 
     def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Begin the mean of the logged loss anew: Trainer empties it by `x -= x`, which leaves NaN where it was NaN."""
+        """Reset the mean of the logged loss: Trainer does so by `x -= x`, which leaves NaN where it was NaN."""
         del args, state, control
         mean = getattr(self._trainer, "_tr_loss", None)
         if mean is not None and not torch.isfinite(mean).all():
             mean.zero_()
 
     @property
-    def _watch(self) -> Watch:
-        return self._progress.watch
+    def _detector(self) -> DivergenceDetector:
+        return self._state.detector
 
     def _snapshot(self) -> Snapshot:
-        return Snapshot.take(self._trainer, self._watch)
+        return Snapshot.take(self._trainer, self._detector)
 
-    def _measured(self) -> tuple[float, float | None]:
-        """The step's loss and gradient norm, the same on every rank."""
-        accelerator = self._trainer.accelerator
-        loss = torch.stack(self._losses).sum().float()
-        norm = torch.as_tensor(math.nan if self._norm is None else self._norm).to(loss)
-        both: Any = accelerator.reduce(torch.stack([loss, norm]), reduction="mean")
-        told_loss, told_norm = both.tolist()
-        # A gradient scaler overflows now and then by design, and skips those steps itself.
-        overflown = accelerator.scaler is not None and not math.isfinite(told_norm)
-        return told_loss, None if self._norm is None or overflown else told_norm
-
-    def _agreed(self, value: float) -> float:
-        """The first rank's value, on every rank."""
+    def _from_main_rank(self, value: float) -> float:
         values: Any = gather_object([value])
         return values[0]
 
-    def _spoilt_data(self, loss: float) -> Trouble | None:
-        """Trouble where restored weights find the step's data out of line, so that the data is at fault."""
-        progress = self._progress
-        trouble = self._watch.out_of_line(loss) if progress.fresh else None
-        if trouble and progress.skipped < SKIPS:
-            return trouble
-        if trouble:
-            progress.watch = Watch()
-        progress.fresh, progress.skipped = False, 0
+    def _data_anomaly(self, loss: float) -> Anomaly | None:
+        """An anomaly if restored weights have a high loss, so that the data of the step is at fault."""
+        state = self._state
+        anomaly = self._detector.check_data(loss) if state.just_restored else None
+        if anomaly and state.skipped < MAX_SKIPS:
+            return anomaly
+        if anomaly:
+            state.detector = DivergenceDetector()
+        state.just_restored, state.skipped = False, 0
         return None
 
-    def _skip(self, trouble: Trouble) -> None:
-        self._progress.skipped += 1
-        self._restore(self._shelf.last)
-        if self._progress.skipped == CONVINCED:
-            self._scale(1 / self._progress.last_cut)
-            self._progress.last_cut = 1.0
-        self._write("skipped", trouble, first=self._trainer.state.global_step)
+    def _skip(self, anomaly: Anomaly) -> None:
+        self._state.skipped += 1
+        self._restore(self._snapshots.restored)
+        if self._state.skipped == SKIPS_BEFORE_RATE_RETURNS:
+            self._scale_learning_rate(1 / self._state.last_cut)
+            self._state.last_cut = 1.0
+        self._write_row("skipped", anomaly, first=self._trainer.state.global_step)
 
-    def _roll_back(self, trouble: Trouble, control: TrainerControl, *, latest: int) -> None:
-        progress, step = self._progress, self._trainer.state.global_step
-        self._restore(self._shelf.go_back(latest))
-        self.stopped = control.should_training_stop = progress.attempts == 0
-        if not self.stopped:
-            sequel = step - progress.last_rollback < RECOVERED
-            cut = 1.0 if trouble.reason == "non_finite" and not sequel else CUT
-            self._scale(cut)
-            progress.last_cut = 1.0 if sequel else cut
-            progress.attempts -= 1
-            progress.last_rollback = step
-        self._write("stopped" if self.stopped else "rolled back", trouble, first=self._shelf.last.step + 1)
+    def _roll_back(self, anomaly: Anomaly, control: TrainerControl, *, latest: int) -> None:
+        self._restore(self._snapshots.rewind(latest))
+        self.stopped_training = control.should_training_stop = self._state.rollbacks_left == 0
+        if not self.stopped_training:
+            self._cut_learning_rate(anomaly)
+            self._state.rollbacks_left -= 1
+        action = "stopped" if self.stopped_training else "rolled back"
+        self._write_row(action, anomaly, first=self._snapshots.restored.step + 1)
 
-    def _scale(self, factor: float) -> None:
+    def _cut_learning_rate(self, anomaly: Anomaly) -> None:
+        state, step = self._state, self._trainer.state.global_step
+        repeated = step - state.last_rollback < RECOVERY_STEPS
+        cut = 1.0 if anomaly.reason == "non_finite" and not repeated else LEARNING_RATE_CUT
+        self._scale_learning_rate(cut)
+        state.last_cut = 1.0 if repeated else cut
+        state.last_rollback = step
+
+    def _scale_learning_rate(self, factor: float) -> None:
         scale_learning_rate(self._trainer, factor)
-        self._progress.factor *= factor
+        self._state.learning_rate_factor *= factor
 
     def _restore(self, snapshot: Snapshot) -> None:
-        # Where the run began is known for good; the first snapshot was taken before that.
-        self._progress.watch = replace(snapshot.restore(self._trainer), first=self._watch.first)
-        self._progress.fresh = True
+        # The first losses never change once they are known; the first snapshot was taken before that.
+        first_losses = self._detector.first_losses
+        self._state.detector = replace(snapshot.restore(self._trainer), first_losses=first_losses)
+        self._state.just_restored = True
 
-    def _keep(self, state: TrainerState) -> None:
-        """Leave in the Trainer's state what a resumed run needs."""
-        kept = vars(self._progress) | {"watch": self._watch.state()}
-        cast("dict[str, Any]", state.stateful_callbacks)[_NAME] = kept
+    def _save_in(self, state: TrainerState) -> None:
+        """Put into the Trainer's state what a resumed run needs."""
+        saved = vars(self._state) | {"detector": self._detector.state()}
+        cast("dict[str, Any]", state.stateful_callbacks)[_NAME] = saved
 
-    def _write(self, action: str, trouble: Trouble, *, first: int) -> None:
+    def _write_row(self, action: GuardAction, anomaly: Anomaly, *, first: int) -> None:
         if not self._trainer.is_world_process_zero():
             return
-        step, restored, progress = self._trainer.state.global_step, self._shelf.last.step, self._progress
-        event = {
-            "step": step,
-            "action": action,
-            "reason": trouble.reason,
-            "evidence": dict(trouble.evidence),
-            "abandoned": [first, step],
-            "restored_step": restored,
-            "learning_rate_factor": progress.factor,
-            "attempts_left": progress.attempts,
-        }
-        self._run.append_guard_event(event)
-        told = (step, action, trouble.reason, restored, progress.factor)
-        _LOGGER.warning("step %d: %s (%s), to the weights of step %d; learning rate × %.3g", *told)
+        step, restored = self._trainer.state.global_step, self._snapshots.restored.step
+        factor = self._state.learning_rate_factor
+        self._run.append_guard_event(
+            {
+                "step": step,
+                "action": action,
+                "reason": anomaly.reason,
+                "evidence": dict(anomaly.evidence),
+                "abandoned": [first, step],
+                "restored_step": restored,
+                "learning_rate_factor": factor,
+                "rollbacks_left": self._state.rollbacks_left,
+            }
+        )
+        values = (step, action, anomaly.reason, restored, factor)
+        _LOGGER.warning("step %d: %s (%s), to the weights of step %d; learning rate × %.3g", *values)
 
 
 _LOGGER = logging.getLogger(__name__)
 
 _NAME = "dycktune_guard"
-
-
-def _listen(trainer: Trainer, guard: Guard) -> None:
-    """Let the guard hear each micro-batch's loss and each step's norm on their way."""
-    trainer.training_step = _telling(trainer.training_step, guard.saw_loss)
-    accelerator = trainer.accelerator
-    accelerator.clip_grad_norm_ = _telling(accelerator.clip_grad_norm_, guard.saw_norm)
-
-
-def _telling(function: Callable[..., Any], listener: Callable[[Any], None]) -> Callable[..., Any]:
-    @wraps(function)
-    def told(*args: Any, **kwargs: Any) -> Any:
-        result = function(*args, **kwargs)
-        listener(result)
-        return result
-
-    return told

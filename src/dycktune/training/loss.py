@@ -1,6 +1,6 @@
-"""The weighted cross-entropy, and the sums from which losses and accuracies are read.
+"""The weighted cross-entropy, and the sums from which losses and accuracies are computed.
 
-Shape legend: B rows, T tokens, V vocabulary, N learnt tokens, P parts (reasoning, answer), Q quantities.
+Shape legend: B rows, T tokens, V vocabulary, N supervised tokens, P parts (reasoning, answer), Q quantities.
 """
 
 from typing import NamedTuple
@@ -12,23 +12,23 @@ from torch.nn import functional
 from dycktune.data.tokens import IGNORED
 
 EPSILON = 1e-12
-"""Least divisor of the loss: a step without any weight has loss 0, not NaN."""
+"""Smallest divisor of the loss: a step without any weight has loss 0, not NaN."""
 
 PARTS = ("reasoning", "answer")
 
 
 class Targets(NamedTuple):
-    """What a batch is to be judged by; aligned with `input_ids`, so shifted before use."""
+    """The labels of a batch; aligned with `input_ids`, so they are shifted before use."""
 
     labels: Tensor
-    """(B, T) ids to predict, `IGNORED` where nothing is learnt."""
+    """(B, T) ids to predict, `IGNORED` where a token carries no loss."""
     weights: Tensor
-    """(B, T) loss weights, 0 where nothing is learnt."""
+    """(B, T) loss weights, 0 where a token carries no loss."""
     answer: Tensor
     """(B, T) True from the answer marker on."""
 
     def shifted(self) -> "Targets":
-        """Each target at the position whose logits predict it; a row's first token has none."""
+        """Each target at the position whose logits predict it; nothing predicts the first token of a row."""
         return Targets(*(tensor[:, 1:] for tensor in self))
 
     @property
@@ -38,50 +38,50 @@ class Targets(NamedTuple):
         exact = torch.float32 if weights.device.type == "mps" else torch.float64
         return weights.masked_fill(labels == IGNORED, 0).sum(dtype=exact)
 
-    def learnt(self) -> "Learnt":
-        """The tokens that are learnt, one after the other."""
+    def supervised(self) -> "SupervisedTokens":
+        """The tokens that carry loss, one after the other."""
         labels_BT, weights_BT, answer_BT = self.shifted()
-        places = (labels_BT != IGNORED).flatten().nonzero()[:, 0]
-        return Learnt(
-            places=places,
-            labels=labels_BT.flatten()[places],
-            weights=weights_BT.flatten()[places].float(),
-            rows=places // labels_BT.shape[1],
-            parts=answer_BT.flatten()[places].long(),
+        positions = (labels_BT != IGNORED).flatten().nonzero()[:, 0]
+        return SupervisedTokens(
+            positions=positions,
+            labels=labels_BT.flatten()[positions],
+            weights=weights_BT.flatten()[positions].float(),
+            rows=positions // labels_BT.shape[1],
+            parts=answer_BT.flatten()[positions].long(),
         )
 
 
-class Learnt(NamedTuple):
-    """The learnt tokens of a batch: (N,) tensors."""
+class SupervisedTokens(NamedTuple):
+    """The tokens of a batch that carry loss: (N,) tensors."""
 
-    places: Tensor
-    """Of the positions that predict them, in the flattened (B, T - 1) positions that predict anything."""
+    positions: Tensor
+    """Where they are predicted: indices into the flattened (B, T - 1) positions."""
     labels: Tensor
     weights: Tensor
     """fp32."""
     rows: Tensor
-    """The row each token stands in."""
+    """The row of each token."""
     parts: Tensor
-    """0 reasoning, 1 answer."""
+    """0 for reasoning, 1 for the answer."""
 
 
 class TokenLosses(NamedTuple):
-    """What a model made of the learnt tokens of a batch: (N,) tensors, fp32 where they are real numbers."""
+    """The losses of the supervised tokens of a batch: (N,) tensors, fp32 where they are real numbers."""
 
     weighted: Tensor
-    """Σ w·nll, a scalar with its graph; 0 and still connected where nothing is learnt."""
+    """Σ w·nll, a scalar with its graph; 0 and still connected if no token is supervised."""
     nll: Tensor
-    """Negative log-likelihood; no way for gradients."""
+    """Negative log-likelihood, without a graph."""
     weights: Tensor
     correct: Tensor
-    """Whether no token is likelier than the right one."""
+    """Whether no other token is more likely than the right one."""
     rows: Tensor
-    """The row each token stands in."""
+    """The row of each token."""
     parts: Tensor
-    """0 reasoning, 1 answer."""
+    """0 for reasoning, 1 for the answer."""
 
     def sums(self, batch: int) -> Tensor:
-        """(B, P, Q) sums of a batch of B rows, without a graph: Σ w·nll, Σ w, Σ nll, tokens right, tokens."""
+        """(B, P, Q) sums over a batch of B rows, without a graph: Σ w·nll, Σ w, Σ nll, right tokens, tokens."""
         nll = self.nll
         quantities_NQ = torch.stack(
             [self.weights * nll, self.weights, nll, self.correct.to(nll), torch.ones_like(nll)], dim=-1
@@ -92,28 +92,28 @@ class TokenLosses(NamedTuple):
 
 
 def token_losses(logits_BTV: Tensor, targets: Targets) -> TokenLosses:
-    """Cross-entropy of every learnt token, in fp32 whatever the logits' precision: the reference path."""
-    learnt = targets.learnt()
-    logits_NV = logits_BTV[:, :-1].flatten(0, 1)[learnt.places].float()
-    nll = functional.cross_entropy(logits_NV, learnt.labels, reduction="none")
-    chosen = logits_NV.detach().gather(1, learnt.labels[:, None])[:, 0]
+    """Cross-entropy of every supervised token, in fp32 for logits of any precision: the reference path."""
+    tokens = targets.supervised()
+    logits_NV = logits_BTV[:, :-1].flatten(0, 1)[tokens.positions].float()
+    nll = functional.cross_entropy(logits_NV, tokens.labels, reduction="none")
+    chosen = logits_NV.detach().gather(1, tokens.labels[:, None])[:, 0]
     return TokenLosses(
-        weighted=(learnt.weights * nll).sum(),
+        weighted=(tokens.weights * nll).sum(),
         nll=nll.detach(),
-        weights=learnt.weights,
+        weights=tokens.weights,
         correct=chosen == logits_NV.detach().amax(dim=-1),
-        rows=learnt.rows,
-        parts=learnt.parts,
+        rows=tokens.rows,
+        parts=tokens.parts,
     )
 
 
 def summary(sums_PQ: Tensor) -> dict[str, float]:
-    """Losses and accuracies from summed quantities; a part without tokens has none.
+    """Losses and accuracies from summed quantities; those of a part without tokens are missing.
 
     Returns:
         `loss` (Σ w·nll / Σ w), `loss_reasoning` and `loss_answer` (nats per token, unweighted),
-        `accuracy_reasoning` and `accuracy_answer` (share of tokens right, teacher-forced), and
-        `answer_share` (share of Σ w·nll that lies on answers).
+        `accuracy_reasoning` and `accuracy_answer` (share of right tokens under teacher forcing), and
+        `answer_share` (the answers' share of Σ w·nll).
     """
     totals = sums_PQ.double()
     weighted, weight = totals[:, 0], totals[:, 1]

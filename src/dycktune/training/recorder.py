@@ -1,42 +1,43 @@
-"""The run folder's log, kept as the run goes."""
+"""Writes a training's log into its run folder while it runs."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from transformers import TrainerCallback, TrainerState
 
+from dycktune.files import replacing
+from dycktune.records import MetricsRow
 from dycktune.runs import RunFolder
 
-Report = Callable[[dict[str, Any]], None]
-"""Takes each logged row as it comes: `step`, `max_steps` and the metrics."""
+OnLog = Callable[[dict[str, Any]], None]
+"""Called with each logged row: `step`, `max_steps` and the metrics."""
 
 
-class Recorder(TrainerCallback):
-    """Writes the log as it grows and passes each row on."""
+class LogWriter(TrainerCallback):
+    """Writes every logged row and passes it on."""
 
-    def __init__(self, run: RunFolder, report: Report | None):
+    def __init__(self, run: RunFolder, on_log: OnLog | None):
         self._run = run
-        self._report = report
+        self._on_log = on_log
 
     def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **_: Any) -> None:
-        """Append the row to `metrics.jsonl` and report it."""
+        """Append the row to `metrics.jsonl` and call `on_log` with it."""
         del args, control
         if not state.is_world_process_zero:
             return
         row = {"step": state.global_step, **(logs or {})}
-        self._run.append_metrics(row)
-        if self._report is not None:
-            self._report({"max_steps": state.max_steps, **row})
+        self._run.append_metrics(cast("MetricsRow", row))
+        if self._on_log is not None:
+            self._on_log({"max_steps": state.max_steps, **row})
 
     def on_evaluate(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
-        """Bring `trainer_state.json` up to date, so that a running or killed run can be diagnosed."""
+        """Update `trainer_state.json`, so that a run can be diagnosed while it runs or after it was killed."""
         del args, control
         if state.is_world_process_zero:
             save_state(self._run, state)
 
 
 def save_state(run: RunFolder, state: TrainerState) -> None:
-    """Write the Trainer's state into the run folder, atomically."""
-    beside = run.trainer_state.with_suffix(".tmp")
-    state.save_to_json(str(beside))
-    beside.replace(run.trainer_state)
+    """Write the Trainer's state into the run folder, whole or not at all."""
+    with replacing(run.trainer_state) as partial:
+        state.save_to_json(str(partial))

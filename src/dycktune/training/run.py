@@ -21,30 +21,35 @@ from dycktune.data.tokens import LossWeights, TokenizedExample, tokenize
 from dycktune.errors import RunError
 from dycktune.models.card import ModelCard
 from dycktune.models.loading import in_bfloat16, load_base
-from dycktune.runs import RunFolder, begin, provenance, write_json
+from dycktune.files import write_json
+from dycktune.provenance import provenance
+from dycktune.runs import RunFolder, open_run
+from dycktune.tasks.base import Task
 from dycktune.training import recipe
 from dycktune.training.adapter import with_adapter
+from dycktune.training.answer_evaluator import AnswerEvaluator
 from dycktune.training.collator import DataCollatorWithWeights
 from dycktune.training.config import Config
-from dycktune.training.examples import Examples, load_examples
+from dycktune.training.examples import Examples, load_examples, with_task
 from dycktune.training.guard import attach
-from dycktune.training.judge import Judge
-from dycktune.training.recorder import Recorder, Report, save_state
+from dycktune.training.recipe import task_of
+from dycktune.training.recorder import LogWriter, OnLog, save_state
 from dycktune.training.trainer import WeightedLossTrainer
 
 
-def train(config: Config, out: Path, *, resume: bool = False, report: Report | None = None) -> Path:
-    """Fine-tune as `config` says and return the run folder, with its checkpoints and log.
+def train(config: Config, out: Path | str, *, resume: bool = False, on_log: OnLog | None = None) -> Path:
+    """Fine-tune as a recipe says and return the run folder, with its checkpoints and log.
 
     Args:
         config: The recipe.
         out: The run folder; new, or an unfinished run's with `resume`.
         resume: Go on from the newest whole checkpoint, to the weights of a run that was not killed.
-        report: Called with each logged row.
+        on_log: Called with each logged row.
 
     Raises:
-        DycktuneError: what the recipe names cannot be used; nothing has been trained then.
+        DycktuneError: the recipe names something unusable; nothing has been trained then.
     """
+    config, out = with_task(config), Path(out)
     run = _begin(out, config, resume=resume)
     if run.finished:
         return out
@@ -55,7 +60,7 @@ def train(config: Config, out: Path, *, resume: bool = False, report: Report | N
         quantization=config.model.quantization,
         trust_remote_code=config.model.trust_remote_code,
     )
-    _fit(config, model, tokenizer, examples, run, report)
+    _fit(config, model, tokenizer, examples, run, on_log)
     return out
 
 
@@ -68,11 +73,12 @@ def fit(
     out: Path,
     *,
     resume: bool = False,
-    report: Report | None = None,
+    on_log: OnLog | None = None,
 ) -> Path:
-    """As `train`, with a model and examples that are already at hand; `model` gets the adapter in place."""
+    """As `train`, with a loaded model and examples; `model` gets the adapter in place."""
+    config = with_task(config)
     run = _begin(out, config, resume=resume)
-    _fit(config, model, tokenizer, Examples(train_examples, eval_examples), run, report)
+    _fit(config, model, tokenizer, Examples(train_examples, eval_examples), run, on_log)
     return out
 
 
@@ -103,9 +109,9 @@ def training_arguments(config: Config, run: RunFolder) -> TrainingArguments:
         load_best_model_at_end=save.load_best,
         remove_unused_columns=False,
         report_to="none",
-        # Else ranks without an accelerator would each train alone, into the same folder.
+        # Without it, ranks without an accelerator would each train alone, into the same folder.
         use_cpu=not torch.accelerator.is_available(),
-        # Every rank's loss hangs on all that is trained, be there nothing to learn in its batch.
+        # Every rank's loss depends on all trained weights, also where its batch holds nothing to learn.
         ddp_find_unused_parameters=False,
         disable_tqdm=True,
         dataloader_pin_memory=torch.accelerator.is_available(),
@@ -113,9 +119,9 @@ def training_arguments(config: Config, run: RunFolder) -> TrainingArguments:
 
 
 def optimizer(config: Config) -> tuple[type[torch.optim.Optimizer], dict[str, Any]] | None:
-    """The optimizer a recipe names, as Trainer takes it; None for Trainer's own, AdamW.
+    """The recipe's optimizer, in the form Trainer takes; None for Trainer's own, AdamW.
 
-    Muon orthogonalises the momentum of each matrix, so that all its directions are learnt at one pace
+    Muon orthogonalises the momentum of each matrix, so that all directions are learned at the same pace
     (https://kellerjordan.github.io/posts/muon/); its step has the size of AdamW's (https://arxiv.org/abs/2502.16982).
     """
     optim = config.optim
@@ -126,7 +132,7 @@ def optimizer(config: Config) -> tuple[type[torch.optim.Optimizer], dict[str, An
 
 
 class Rows(Dataset):
-    """Tokenised examples as the collator takes them; labels and weights are made when they are asked for."""
+    """Tokenized examples as the collator takes them; labels and weights are made on access."""
 
     def __init__(self, examples: Sequence[TokenizedExample]):
         self._examples = examples
@@ -140,9 +146,9 @@ class Rows(Dataset):
 
 def _begin(out: Path, config: Config, *, resume: bool) -> RunFolder:
     """The run folder, made by the first rank alone."""
-    ranks.join()
+    ranks.initialize()
     defaults = recipe.to_toml(Config())
-    return ranks.by_first(lambda: begin(out, recipe.to_toml(config), resume=resume, defaults_toml=defaults))
+    return ranks.on_main(lambda: open_run(out, recipe.to_toml(config), resume=resume, defaults_toml=defaults))
 
 
 def _fit(
@@ -151,7 +157,7 @@ def _fit(
     tokenizer: PreTrainedTokenizerBase,
     examples: Examples,
     run: RunFolder,
-    report: Report | None,
+    on_log: OnLog | None,
 ) -> None:
     weights = LossWeights(
         answer=config.loss.answer_weight, reasoning=config.loss.reasoning_weight, marker=config.loss.marker
@@ -159,7 +165,7 @@ def _fit(
     limit = config.data.max_tokens
     train_set = tokenize(examples.train, tokenizer, weights=weights, max_tokens=limit)
     eval_set = tokenize(examples.eval, tokenizer, weights=weights, max_tokens=limit)
-    card = _card(config)
+    task = task_of(config)
     set_seed(config.optim.seed)
     trainer = WeightedLossTrainer(
         model=with_adapter(model, config.lora),
@@ -168,28 +174,32 @@ def _fit(
         eval_dataset=Rows(sorted(eval_set, key=len)),
         processing_class=tokenizer,
         data_collator=DataCollatorWithWeights(cast("int | None", tokenizer.pad_token_id) or 0),
-        card=card,
+        card=ModelCard.of(config.model.base, task),
         bfloat16=in_bfloat16(config.optim.precision),
         tokens_per_pass=config.optim.tokens_per_pass,
-        judge=_judge(config, tokenizer, card, examples, run),
-        callbacks=[Recorder(run, report)],
+        answer_evaluator=_answer_evaluator(config, tokenizer, task, examples, run),
+        callbacks=[LogWriter(run, on_log)],
         optimizer_cls_and_kwargs=optimizer(config),
     )
     trainer.remove_callback(PrinterCallback)
-    guard = attach(trainer, attempts=config.guard.attempts, folder=run.path) if config.guard.enabled else None
+    guard = (
+        attach(trainer, max_rollbacks=config.guard.max_rollbacks, folder=run.path)
+        if config.guard.enabled
+        else None
+    )
     _train(trainer, run, _manifest(config, train_set))
-    if guard is not None and guard.stopped:
+    if guard is not None and guard.stopped_training:
         raise RunError(
-            f"{run.path}: the guard stopped the run at step {trainer.state.global_step}, as it went wrong again after "
-            f"{config.guard.attempts} rollbacks; lower optim.learning_rate, and see `dycktune diagnose {run.path}`"
+            f"{run.path}: the guard stopped the run at step {trainer.state.global_step}, because it diverged again after "
+            f"{config.guard.max_rollbacks} rollbacks; lower optim.learning_rate, and see `dycktune diagnose {run.path}`"
         )
 
 
-def _judge(
-    config: Config, tokenizer: PreTrainedTokenizerBase, card: ModelCard, examples: Examples, run: RunFolder
-) -> Judge | None:
-    asked = examples.eval[: config.eval.exact_match]
-    return Judge(run=run, tokenizer=tokenizer, card=card, examples=asked) if asked else None
+def _answer_evaluator(
+    config: Config, tokenizer: PreTrainedTokenizerBase, task: Task, examples: Examples, run: RunFolder
+) -> AnswerEvaluator | None:
+    items = [example.item for example in examples.eval[: config.eval.exact_match] if example.item is not None]
+    return AnswerEvaluator(run=run, tokenizer=tokenizer, task=task, items=items) if items else None
 
 
 def _train(trainer: WeightedLossTrainer, run: RunFolder, manifest: Mapping[str, Any]) -> None:
@@ -201,15 +211,6 @@ def _train(trainer: WeightedLossTrainer, run: RunFolder, manifest: Mapping[str, 
     trainer.train(resume_from_checkpoint=str(checkpoints[-1].path) if checkpoints else None)
     if trainer.is_world_process_zero():
         save_state(run, trainer.state)
-
-
-def _card(config: Config) -> ModelCard:
-    return ModelCard(
-        base=config.model.base,
-        style=config.data.style,
-        pairs=config.data.pairs,
-        marker=config.loss.marker,
-    )
 
 
 def _manifest(config: Config, train_set: Sequence[TokenizedExample]) -> dict[str, Any]:

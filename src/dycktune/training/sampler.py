@@ -1,4 +1,4 @@
-"""The order in which examples are visited."""
+"""The order of the examples in an epoch."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,14 +6,14 @@ import torch
 from torch.utils.data import Sampler
 
 _GROUPS_SORTED_TOGETHER = 50
-"""Batches cut from one sorted stretch: enough for little padding, few enough to stay random."""
+"""Batches in one sorted stretch: enough for little padding, few enough to stay random."""
 
 
 class LengthGroupedOrder(Sampler[int]):
-    """A shuffle in which neighbours are about as long, so that padding is small.
+    """A shuffle in which neighbours have similar lengths, so that there is little padding.
 
-    The order is a function of seed and epoch alone. transformers' own length-grouped sampler draws from the
-    global generator, so a run resumed in a later epoch visits other examples than one that was not killed.
+    The order depends only on seed and epoch. transformers' own length-grouped sampler draws from the global
+    generator, so a run that is resumed in a later epoch would visit its examples in another order.
     """
 
     def __init__(self, lengths: Sequence[int], *, group: int, seed: int):
@@ -21,7 +21,7 @@ class LengthGroupedOrder(Sampler[int]):
 
         Args:
             lengths: Tokens of each example.
-            group: Examples that go through the model at once, over all ranks.
+            group: Number of examples in a forward pass, over all ranks.
             seed: The run's seed.
         """
         self._lengths = torch.tensor(lengths)
@@ -44,6 +44,6 @@ class LengthGroupedOrder(Sampler[int]):
         groups = by_length.split(self._group)
         whole = [group for group in groups if len(group) == self._group]
         order = [whole[i] for i in torch.randperm(len(whole), generator=generator)]
-        # A short group goes last: anywhere else it would shift the borders of all groups after it.
+        # A short group comes last: anywhere else it would shift the boundaries of all groups after it.
         order += [group for group in groups if len(group) < self._group]
         return iter(torch.cat(order).tolist())

@@ -1,4 +1,4 @@
-"""The state of a training at one step, kept in memory, so that it can be gone back to."""
+"""Snapshots of a training in memory, so that it can be rolled back."""
 
 import copy
 import random
@@ -12,20 +12,21 @@ import torch
 from torch import Tensor
 from transformers import Trainer
 
-from dycktune.training.divergence import Watch
+from dycktune.training.divergence import DivergenceDetector
 
 RECENT = 3
-"""Recent snapshots kept: with a new one every few steps, the newest may be too young to be trusted."""
+"""Number of recent snapshots kept. The newest may have been taken after a divergence began that is not yet detected."""
 
-TRIES = 2
-"""Times a snapshot is gone back to before an older one is: the first lower rate may still be too high for it."""
+MAX_RESTORES = 2
+"""How often one snapshot is restored before an older one is: the first lower learning rate may still be too high."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Snapshot:
-    """Weights, optimizer, gradient scaler, random state and watch after a step, on the CPU.
+    """Weights, optimizer, gradient scaler, random state and divergence detector after a step, on the CPU.
 
-    Each rank keeps its own. Where the data and the schedule stand is left out: they go on.
+    Each rank keeps its own. The positions in the data and in the schedule are not part of it: they are never rolled
+    back.
     """
 
     step: int
@@ -34,75 +35,78 @@ class Snapshot:
     optimizer: Mapping[str, Any]
     scaler: Mapping[str, Any] | None
     random: tuple[Any, ...]
-    watch: Watch
+    detector: DivergenceDetector
 
     @classmethod
-    def take(cls, trainer: Trainer, watch: Watch) -> "Snapshot":
-        """Copy the state after the step the trainer has just taken."""
+    def take(cls, trainer: Trainer, detector: DivergenceDetector) -> "Snapshot":
+        """Copy the state after the step that the trainer has just finished."""
         scaler = trainer.accelerator.scaler
         return cls(
             step=trainer.state.global_step,
-            weights={name: _copied(tensor) for name, tensor in _changing(trainer).items()},
+            weights={name: _copied(tensor) for name, tensor in _mutable_tensors(trainer).items()},
             optimizer=_copied(_optimizer(trainer).state_dict()),
             scaler=None if scaler is None else copy.deepcopy(scaler.state_dict()),
             random=_random_state(),
-            watch=copy.deepcopy(watch),
+            detector=copy.deepcopy(detector),
         )
 
     @torch.no_grad()
-    def restore(self, trainer: Trainer) -> Watch:
-        """Put everything back but the learning rates, which stay the schedule's; returns the watch of that step."""
-        for name, tensor in _changing(trainer).items():
+    def restore(self, trainer: Trainer) -> DivergenceDetector:
+        """Restore all but the learning rates, which follow the schedule; returns the detector of that step."""
+        for name, tensor in _mutable_tensors(trainer).items():
             tensor.copy_(self.weights[name])
         optimizer = _optimizer(trainer)
         rates = [{name: group[name] for name in _RATES if name in group} for group in optimizer.param_groups]
-        # An optimizer takes over the tensors it is given and would write into the snapshot.
+        # An optimizer keeps the tensors that it loads, and would write into the snapshot.
         optimizer.load_state_dict(copy.deepcopy(dict(self.optimizer)))
-        for group, own in zip(optimizer.param_groups, rates, strict=True):
-            group.update(own)
+        for group, current in zip(optimizer.param_groups, rates, strict=True):
+            group.update(current)
         if self.scaler is not None:
             trainer.accelerator.scaler.load_state_dict(dict(self.scaler))  # pyright: ignore[reportOptionalMemberAccess]
         _set_random_state(self.random)
-        return copy.deepcopy(self.watch)
+        return copy.deepcopy(self.detector)
 
 
-class Shelf:
-    """The few snapshots of a run that are kept: its first, that of its best evaluation, and the most recent."""
+class SnapshotStore:
+    """The snapshots of a run that are kept: the first, that of the best evaluation, and the most recent ones."""
 
     def __init__(self, first: Snapshot):
-        self.last = first
-        """The one last gone back to; at the beginning, the first."""
+        self.restored = first
+        """The snapshot that was restored last; the first one before any rollback."""
         self._first = first
         self._best: Snapshot | None = None
         self._recent: deque[Snapshot] = deque(maxlen=RECENT)
-        self._tries: Counter[int] = Counter()
-        """By step, so that what is dropped is also freed."""
+        self._restores: Counter[int] = Counter()
+        """Counted by step, not by snapshot, so that the memory of a dropped snapshot is freed."""
 
-    def keep(self, snapshot: Snapshot) -> None:
-        """Put it with the recent ones, in the place of the oldest of them."""
+    def add(self, snapshot: Snapshot) -> None:
+        """Keep a recent snapshot and drop the oldest recent one."""
         self._recent.append(snapshot)
 
-    def keep_best(self, snapshot: Snapshot) -> None:
-        """Put it in the place of the best evaluation's so far."""
+    def set_best(self, snapshot: Snapshot) -> None:
+        """Keep the snapshot of the best evaluation so far."""
         self._best = snapshot
 
     @property
     def best_step(self) -> int:
-        """The step of the best evaluation; the first step where there was none."""
+        """The step of the best evaluation; the first step if there was none."""
         return (self._best or self._first).step
 
-    def go_back(self, latest: int) -> Snapshot:
-        """The newest from `latest` or before that was not gone back to too often; newer ones are dropped."""
-        every = [self._first, *([self._best] if self._best else []), *self._recent]
-        sound = [s for s in every if s.step <= latest and self._tries[s.step] < TRIES]
-        self.last = max(sound, key=lambda s: s.step, default=self._first)
-        self._tries[self.last.step] += 1
-        self._recent = deque((s for s in self._recent if s.step <= self.last.step), maxlen=RECENT)
-        return self.last
+    def rewind(self, latest: int) -> Snapshot:
+        """The snapshot to restore, and drop the newer ones.
+
+        It is the newest one of step `latest` or before that was restored fewer than `MAX_RESTORES` times.
+        """
+        kept = [self._first, *([self._best] if self._best else []), *self._recent]
+        usable = [s for s in kept if s.step <= latest and self._restores[s.step] < MAX_RESTORES]
+        self.restored = max(usable, key=lambda s: s.step, default=self._first)
+        self._restores[self.restored.step] += 1
+        self._recent = deque((s for s in self._recent if s.step <= self.restored.step), maxlen=RECENT)
+        return self.restored
 
 
 def scale_learning_rate(trainer: Trainer, factor: float) -> None:
-    """Multiply the learning rate, now and in all of the schedule to come, whose shape stays."""
+    """Multiply the current learning rate and the rest of the schedule by `factor`."""
     for group in _optimizer(trainer).param_groups:
         group.update({name: group[name] * factor for name in _RATES if name in group})
     schedule: Any = getattr(trainer.lr_scheduler, "scheduler", trainer.lr_scheduler)
@@ -117,15 +121,15 @@ def _optimizer(trainer: Trainer) -> torch.optim.Optimizer:
     return cast("torch.optim.Optimizer", trainer.optimizer)
 
 
-def _changing(trainer: Trainer) -> dict[str, Tensor]:
-    """What a step can change in the model."""
+def _mutable_tensors(trainer: Trainer) -> dict[str, Tensor]:
+    """The tensors of the model that a training step can change."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     trained = {name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad}
     return trained | dict(model.named_buffers())
 
 
 def _copied(value: Any) -> Any:
-    """A copy on the CPU, of a tensor or of what holds tensors."""
+    """A copy on the CPU of a tensor, or of a container of tensors."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):

@@ -14,9 +14,9 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from dycktune.data.tokens import IGNORED
 from dycktune.models.card import ModelCard
+from dycktune.training.answer_evaluator import AnswerEvaluator
 from dycktune.training.collator import DataCollatorWithWeights, in_parts
 from dycktune.training.head import TiledHead, tiled_head
-from dycktune.training.judge import Judge
 from dycktune.training.loss import EPSILON, Targets, TokenLosses, summary, token_losses
 from dycktune.training.sampler import LengthGroupedOrder
 
@@ -25,12 +25,12 @@ class WeightedLossTrainer(Trainer):
     """Trains with Σ w·nll / Σ w, both sums over the whole optimizer step.
 
     The divisor is summed over every micro-batch of the step and every data-parallel rank before the first
-    forward, so the gradient does not depend on how a step is cut up. A mean per micro-batch would let a short
-    one weigh as much as a long one (transformers issue 34191).
+    forward pass, so the gradient does not depend on how a step is split. With a mean per micro-batch, a short
+    one would count as much as a long one (transformers issue 34191).
 
-    Batches come from `DataCollatorWithWeights`. Logs and evaluations carry `loss_reasoning`, `loss_answer`,
-    `accuracy_reasoning`, `accuracy_answer` and `answer_share` beside `loss`; an evaluation's are sums over
-    all its rows, the same for every batch size and number of ranks. A judge adds exact match to evaluations.
+    Batches come from `DataCollatorWithWeights`. Logs and evaluations contain `loss_reasoning`, `loss_answer`,
+    `accuracy_reasoning`, `accuracy_answer` and `answer_share` beside `loss`. Those of an evaluation come from sums
+    over all its rows, the same for every batch size and number of ranks. An answer evaluator adds exact match.
     """
 
     loss_is_scaled_for_ga = True
@@ -40,7 +40,7 @@ class WeightedLossTrainer(Trainer):
         *args: Any,
         data_collator: DataCollatorWithWeights | None = None,
         card: ModelCard | None = None,
-        judge: Judge | None = None,
+        answer_evaluator: AnswerEvaluator | None = None,
         bfloat16: bool = False,
         tokens_per_pass: int | None = None,
         **kwargs: Any,
@@ -49,13 +49,13 @@ class WeightedLossTrainer(Trainer):
 
         Args:
             *args: Trainer's own.
-            data_collator: Gives `labels`, `label_weights` and `answer_mask`.
+            data_collator: Makes batches with `labels`, `label_weights` and `answer_mask`.
             card: Written into each checkpoint as `dycktune.json`.
-            judge: Adds what it scores to every evaluation.
+            answer_evaluator: Adds its scores to every evaluation.
             bfloat16: Whether losses are computed under autocast to bfloat16. Trainer's own `bf16` would also change
-                how the judge decodes.
-            tokens_per_pass: What goes through the model at once in training, padding included, on each rank; a batch
-                that holds more goes through in parts, with the same gradient. None: no limit.
+                how the answer evaluator decodes.
+            tokens_per_pass: Maximum number of tokens in a forward pass of training on each rank, padding included; a
+                larger batch is split into parts, with the same gradient. None: no limit.
             **kwargs: Trainer's own; `args.remove_unused_columns` must be False.
         """
         super().__init__(
@@ -66,21 +66,22 @@ class WeightedLossTrainer(Trainer):
         )
         # Older transformers divide the loss by the accumulation steps where this is False.
         self.model_accepts_loss_kwargs = True
-        self._card, self._judge, self._bfloat16 = card, judge, bfloat16
+        self._card, self._bfloat16 = card, bfloat16
+        self._answer_evaluator = answer_evaluator
         self._tokens_per_pass = tokens_per_pass
         self._head = tiled_head(self.accelerator.unwrap_model(self.model))  # pyright: ignore[reportArgumentType]
-        self._window: Tensor | None = None
+        self._sums_since_log: Tensor | None = None
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
-        """Forward and backward pass of a batch, in as many parts as it needs. Returns its loss, without a graph."""
+        """Forward and backward pass of a batch, split into parts if it is large. Returns its loss, without a graph."""
         *parts, last = self._parts(inputs)
         losses = []
         for part in parts:
             with self.accelerator.no_sync(model):
                 losses.append(super().training_step(model, part, num_items_in_batch))
-        # Ranks that exchange gradients do so once a batch, or not yet, as Trainer has it around this call.
+        # Ranks exchange gradients in the last part, unless Trainer turned that off around this call.
         losses.append(super().training_step(model, last, num_items_in_batch))
         return torch.stack(losses).sum()
 
@@ -98,10 +99,10 @@ class WeightedLossTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """This rank's share of the step's loss; the mean of the ranks' gradients is the step's gradient."""
-        outputs, tokens = self._judged(model, inputs)
+        """This rank's part of the step's loss; the mean of the ranks' gradients is the step's gradient."""
+        outputs, tokens = self._losses(model, inputs)
         if model.training:
-            self._remember(tokens.sums(len(inputs["labels"])).sum(dim=0))
+            self._add_to_log(tokens.sums(len(inputs["labels"])).sum(dim=0))
         if num_items_in_batch is None:
             scale = 1 / tokens.weights.sum().clamp(min=EPSILON)
         else:
@@ -112,36 +113,36 @@ class WeightedLossTrainer(Trainer):
     def prediction_step(
         self, model: nn.Module, inputs: dict[str, Any], *_args: Any, **_kwargs: Any
     ) -> tuple[None, Tensor, Tensor]:
-        """Each row's sums in the place of logits, so that Trainer gathers them and drops padded rows."""
+        """Each row's sums instead of its logits, so that Trainer gathers them and drops repeated rows."""
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad():
-            _, tokens = self._judged(model, inputs)
+            _, tokens = self._losses(model, inputs)
         sums_BPQ = tokens.sums(len(inputs["labels"]))
         return None, sums_BPQ, sums_BPQ[:, 0, 0]
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
-        """Trainer's own, and the judge's figures beside the losses."""
+        """Trainer's own, with the scores of the answer evaluator added to the metrics."""
         output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
-        if self._judge is None or output.metrics is None:
+        if self._answer_evaluator is None or output.metrics is None:
             return output
         model = self.accelerator.unwrap_model(self.model)
-        scores = self._judge.score(model, self.state.global_step, self.accelerator)
+        scores = self._answer_evaluator.evaluate(model, self.state.global_step, self.accelerator)
         named = {f"{metric_key_prefix}_{name}": value for name, value in scores.items()}
         return output._replace(metrics=output.metrics | named)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log, with the parts of the training loss since the last log where `logs` is of training."""
-        if "loss" in logs and self._window is not None:
-            sums = self.accelerator.reduce(self._window, reduction="sum")
+        """Log; a row of training also gets the losses by part since the last one."""
+        if "loss" in logs and self._sums_since_log is not None:
+            sums = self.accelerator.reduce(self._sums_since_log, reduction="sum")
             logs |= {key: value for key, value in summary(sums).items() if key != "loss"}  # pyright: ignore
-            self._window = None
+            self._sums_since_log = None
         super().log(logs, start_time)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save without `training_args.bin`, a pickle that nothing may load, and with the model's card."""
+        """Save with the model's card, and without `training_args.bin`, a pickle that nothing may load."""
         folder = Path(output_dir or self.args.output_dir or ".")
         if self.is_fsdp_enabled and isinstance(self.model, PeftModel):
-            # Trainer's own gathers the whole base as well, or nothing, by the kind of state accelerate is set to.
+            # Trainer's own gathers the whole base too, or nothing, depending on accelerate's kind of state dict.
             self._save(str(folder), _gathered_adapter(self.model))
         else:
             super().save_model(output_dir, _internal_call)
@@ -167,16 +168,16 @@ class WeightedLossTrainer(Trainer):
         self.add_callback(_EpochOrder(order))
         return order
 
-    def _judged(self, model: nn.Module, inputs: Mapping[str, Any]) -> tuple[Any, TokenLosses]:
+    def _losses(self, model: nn.Module, inputs: Mapping[str, Any]) -> tuple[Any, TokenLosses]:
         with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self._bfloat16):
             return _forward(model, inputs, self._head)
 
-    def _remember(self, sums_PQ: Tensor) -> None:
-        self._window = sums_PQ if self._window is None else self._window + sums_PQ
+    def _add_to_log(self, sums_PQ: Tensor) -> None:
+        self._sums_since_log = sums_PQ if self._sums_since_log is None else self._sums_since_log + sums_PQ
 
 
 class _EpochOrder(TrainerCallback):
-    """Tells the order its epoch; accelerate does not, once batches are skipped on more than one rank."""
+    """Sets the epoch of the order; accelerate does not after it skipped batches on more than one rank."""
 
     def __init__(self, order: LengthGroupedOrder):
         self._order = order
@@ -188,25 +189,25 @@ class _EpochOrder(TrainerCallback):
 def _forward(model: nn.Module, inputs: Mapping[str, Any], head: TiledHead | None) -> tuple[Any, TokenLosses]:
     """Run the wrapped model, never an inner module: that would bypass data-parallel synchronisation.
 
-    Rows are padded on the right, where causal attention never looks, so no mask is given: kernels without one
-    are faster. Nor are logits asked for where no row of the batch has anything to learn, as in its prompts.
+    Rows are padded on the right, where causal attention never looks, so no mask is passed: kernels without one
+    are faster. Positions before the first supervised token of any row, such as prompts, get no logits.
     """
     targets = _targets(inputs)
     length = targets.labels.shape[1]
-    learnt = (targets.labels[:, 1:] != IGNORED).any(dim=0).nonzero()
-    first = int(learnt[0]) if len(learnt) else length - 1
+    supervised = (targets.labels[:, 1:] != IGNORED).any(dim=0).nonzero()
+    first = int(supervised[0]) if len(supervised) else length - 1
     kept = Targets(*(tensor[:, first:] for tensor in targets))
-    asked = {"input_ids": inputs["input_ids"], "use_cache": False, "logits_to_keep": length - first}
+    arguments = {"input_ids": inputs["input_ids"], "use_cache": False, "logits_to_keep": length - first}
     if head is None:
-        outputs = model(**asked)
+        outputs = model(**arguments)
         return outputs, token_losses(outputs.logits, kept)
-    with head.judging(kept):
-        outputs = model(**asked)
+    with head.computing_loss(kept):
+        outputs = model(**arguments)
     return outputs, head.losses(outputs.logits)
 
 
 def _gathered_adapter(model: PeftModel) -> dict[str, Any]:
-    """The trained weights of a model sharded by FSDP, whole on the first rank; on the others, none."""
+    """The trained weights of a model sharded by FSDP: all of them on the main rank, none on the others."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
     return get_model_state_dict(model, options=options)
 

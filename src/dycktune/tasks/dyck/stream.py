@@ -35,6 +35,11 @@ class PrefixStream:
     split: str = "train"
     seed: int = 0
 
+    @property
+    def version(self) -> int:
+        """`STREAM_VERSION`."""
+        return STREAM_VERSION
+
     def take(self, indices: Iterable[int]) -> list[Problem]:
         """The problems at these indices, from 0.
 

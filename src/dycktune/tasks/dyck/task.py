@@ -3,19 +3,22 @@
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import Field
 
 from dycktune.errors import ConfigError, DataError, SequenceError
 from dycktune.tasks.base import ANSWER_MARKER, Demonstration, Draft, Message, Task, Verdict
-from dycktune.tasks.dyck.brackets import PAIRS
+from dycktune.tasks.dyck.benchmark import read_benchmark
+from dycktune.tasks.dyck.brackets import PAIRS, Alphabet
 from dycktune.tasks.dyck.draft import TraceDraft
 from dycktune.tasks.dyck.problem import Problem
 from dycktune.tasks.dyck.prompt import PROMPT_VERSION, messages
 from dycktune.tasks.dyck.renumbering import renumbered
 from dycktune.tasks.dyck.sampling import Space
 from dycktune.tasks.dyck.stream import PrefixStream
+from dycktune.tasks.dyck.tokenizer_audit import audit
 from dycktune.tasks.dyck.trace import render, style_named
 from dycktune.tasks.dyck.verify import DyckVerdict, verify
 
@@ -133,6 +136,14 @@ class Dyck(Task[Problem]):
         """The typed prefix, with or without spaces."""
         del answer
         return Problem.parse(text)
+
+    def read_benchmark(self, path: Path) -> list[Problem]:
+        """The problems of BIG-Bench Hard's `dyck_languages` file."""
+        return read_benchmark(path)
+
+    def tokenizer_report(self, tokenizer: Any) -> str:
+        """How the tokenizer cuts each bracket, and warnings."""
+        return str(audit(tokenizer, Alphabet.of(self.options.pairs)))
 
     def completion_row(self, item: Problem, text: str, verdict: Verdict) -> dict[str, Any]:
         """The keys of `complete --json`, read from what the model wrote."""

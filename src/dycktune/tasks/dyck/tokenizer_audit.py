@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple, cast
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from dycktune.errors import ModelError
 from dycktune.tasks.dyck.brackets import Alphabet
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class Cut(NamedTuple):
@@ -57,8 +58,14 @@ class Audit:
             )
         return told
 
+    def __str__(self) -> str:
+        rows = [f"{'bracket':<9}{'alone':<20}{'behind a space'}"]
+        rows += [f"{cut.bracket:<9}{' '.join(cut.alone):<20}{' '.join(cut.spaced)}" for cut in self.cuts]
+        verdict = [f"warning: {warning}" for warning in self.warnings] or ["every bracket is one token"]
+        return "\n".join([*rows, "", *verdict])
 
-def audit(tokenizer: PreTrainedTokenizerBase, alphabet: Alphabet) -> Audit:
+
+def audit(tokenizer: "PreTrainedTokenizerBase", alphabet: Alphabet) -> Audit:
     """Cut every bracket and every pair of brackets of `alphabet`.
 
     Raises:
@@ -77,12 +84,12 @@ def audit(tokenizer: PreTrainedTokenizerBase, alphabet: Alphabet) -> Audit:
     )
 
 
-def _pieces(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[str, ...]:
+def _pieces(tokenizer: "PreTrainedTokenizerBase", text: str) -> tuple[str, ...]:
     ids = cast("list[int]", tokenizer(text, add_special_tokens=False)["input_ids"])
     return tuple(cast("list[str]", tokenizer.convert_ids_to_tokens(ids)))
 
 
-def _share_a_token(tokenizer: PreTrainedTokenizerBase, text: str, alphabet: Alphabet) -> bool:
+def _share_a_token(tokenizer: "PreTrainedTokenizerBase", text: str, alphabet: Alphabet) -> bool:
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     spans = cast("list[tuple[int, int]]", encoded["offset_mapping"])
     return any(sum(symbol in alphabet.symbols for symbol in text[start:end]) > 1 for start, end in spans)

@@ -8,46 +8,46 @@ from dycktune.evaluation.evaluate import DecodingError
 from dycktune.runs import RunFolder
 from small_runs import fit_small, small_config
 
-JUDGED = small_config(eval__exact_match=2)
+EVALUATED = small_config(eval__exact_match=2)
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory) -> RunFolder:
-    return RunFolder(fit_small(tmp_path_factory.mktemp("runs") / "judged", config=JUDGED))
+def evaluated_run(tmp_path_factory) -> RunFolder:
+    return RunFolder(fit_small(tmp_path_factory.mktemp("runs") / "evaluated_run", config=EVALUATED))
 
 
-def test_every_evaluation_logs_exact_match_and_trace_validity(judged):
-    rows = [row for row in judged.read_metrics() if "eval_loss" in row]
+def test_every_evaluation_logs_exact_match_and_trace_validity(evaluated_run):
+    rows = [row for row in evaluated_run.read_metrics() if "eval_loss" in row]
     assert rows
     assert all(0 <= row["eval_trace_valid"] <= row["eval_exact_match"] <= 1 for row in rows)
 
 
-def test_the_answers_of_each_evaluation_are_kept_by_problem(judged):
-    evaluated = [row["step"] for row in judged.read_metrics() if "eval_loss" in row]
-    scores = judged.read_scores()
+def test_the_answers_of_each_evaluation_are_kept_item_by_item(evaluated_run):
+    evaluated = [row["step"] for row in evaluated_run.read_metrics() if "eval_loss" in row]
+    scores = evaluated_run.read_scores()
     assert sorted(scores) == sorted(set(evaluated))
     for row in scores.values():
         assert row["exact_match"] == 1 - len(row["wrong"]) / row["n"]
 
 
-def test_judging_changes_no_weight(judged, tmp_path):
+def test_evaluating_answers_changes_no_weight(evaluated_run, tmp_path):
     plain = RunFolder(fit_small(tmp_path / "plain", config=small_config()))
     first, second = (
-        load_file(run.checkpoints()[-1].path / "adapter_model.safetensors") for run in (judged, plain)
+        load_file(run.checkpoints()[-1].path / "adapter_model.safetensors") for run in (evaluated_run, plain)
     )
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not plain.scores.exists() or not plain.scores.read_text()
 
 
-def test_scores_are_lines_of_json(judged):
-    assert all(json.loads(line)["n"] > 0 for line in judged.scores.read_text().splitlines())
+def test_scores_are_lines_of_json(evaluated_run):
+    assert all(json.loads(line)["n"] > 0 for line in evaluated_run.scores.read_text().splitlines())
 
 
 def test_an_evaluation_that_cannot_be_trusted_stops_the_run(tmp_path, monkeypatch):
     def differ(*_: object, **__: object):
         raise DecodingError("plain generate wrote another text")
 
-    monkeypatch.setattr("dycktune.evaluation.distributed.answers", differ)
+    monkeypatch.setattr("dycktune.evaluation.distributed.evaluate", differ)
     with pytest.raises(DecodingError, match="another text"):
-        fit_small(tmp_path / "stopped", config=JUDGED)
+        fit_small(tmp_path / "stopped", config=EVALUATED)

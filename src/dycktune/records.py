@@ -1,0 +1,121 @@
+"""The records of a run folder: the fields of each file's rows. JSONL files hold one row a line."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal, NotRequired, TypedDict, TypeVar, cast
+
+from dycktune.errors import RunError
+from dycktune.files import read_jsonl
+
+Row = TypeVar("Row", bound=Mapping[str, object])
+
+
+def read_rows(path: Path, kind: type[Row]) -> Iterator[Row]:
+    """The rows of a JSONL file; none where there is no file, and without a half-written last line.
+
+    Raises:
+        RunError: a line is not JSON, or lacks a required field of `kind`, a TypedDict.
+    """
+    required = cast("frozenset[str]", kind.__required_keys__)  # pyright: ignore[reportAttributeAccessIssue]
+    for number, row in enumerate(read_jsonl(path), start=1):
+        missing = sorted(required - row.keys()) if isinstance(row, dict) else sorted(required)
+        if missing:
+            raise RunError(
+                f"{path}:{number} has no {', '.join(missing)}; remove the line or move the file away"
+            )
+        yield cast("Row", row)
+
+
+class MetricsRow(TypedDict):
+    """A line of metrics.jsonl: what the trainer logged at a step. The metrics' names are open."""
+
+    step: int
+    epoch: NotRequired[float]
+    loss: NotRequired[float]
+    """Training loss since the last row of training; only rows of training have it."""
+    grad_norm: NotRequired[float]
+    learning_rate: NotRequired[float]
+    eval_loss: NotRequired[float]
+    """Only rows of an evaluation have it."""
+    eval_exact_match: NotRequired[float]
+
+
+class ScoreRow(TypedDict):
+    """A line of scores.jsonl: the verified answers of the model at a step."""
+
+    step: int
+    checkpoint: NotRequired[str]
+    """Name of the checkpoint's folder; missing in a score from training, when the checkpoint is not yet saved."""
+    eval_loss: NotRequired[float | None]
+    """Missing in a score from training; None where the step was not evaluated or its loss was not finite."""
+    n: int
+    exact_match: float
+    ci95: list[float]
+    """Lower and upper bound of `exact_match`."""
+    wrong: list[int]
+    """Positions of the wrong answers among the `n` questions, from 0."""
+    trace_valid: NotRequired[float]
+    """Missing where the task cannot verify steps."""
+    invalid: NotRequired[list[int]]
+    """Positions of the answers with a step that does not verify."""
+
+
+GuardAction = Literal["rolled back", "skipped", "stopped"]
+
+
+class GuardRow(TypedDict):
+    """A line of guard.jsonl: one intervention of the guard."""
+
+    step: int
+    action: GuardAction
+    reason: str
+    """`non_finite`, `loss`, `grad_norm`, `eval` or `data`."""
+    evidence: dict[str, float]
+    abandoned: list[int]
+    """First and last of the steps whose effect was undone."""
+    restored_step: int
+    """The step whose weights were restored."""
+    learning_rate_factor: float
+    """Product of all changes of the learning rate so far."""
+    rollbacks_left: NotRequired[int]
+    """Runs of version 0.1 call it `attempts_left`."""
+
+
+class EvaluationRow(TypedDict):
+    """A line of evaluations.jsonl, and the object that `evaluate --json` prints; has a `by_NAME` for each group too."""
+
+    n: int
+    exact_match: float
+    ci95: list[float]
+    """Lower and upper bound of `exact_match`."""
+    format_ok: float
+    trace_valid: float | None
+    """None where the task cannot verify steps."""
+    first_errors: dict[str, int]
+    """How many replies went wrong first at each kind of step."""
+
+
+class AgreementRecord(TypedDict):
+    """How the merged model compares with base + adapter on the same prompts."""
+
+    n: int
+    same_text: int
+    """Prompts for which both wrote the same greedy text."""
+    largest_logit_difference: float
+
+
+class SelectionRecord(TypedDict):
+    """The content of selection.json: the checkpoint to deploy, and the evidence."""
+
+    step: int
+    checkpoint: str
+    by: str
+    """`exact_match` or `eval_loss`."""
+    exact_match: float
+    ci95: list[float]
+    n: int
+    eval_loss: float | None
+    not_told_apart: list[int]
+    """Steps of checkpoints that are as good, as far as these problems can tell."""
+    reason: str
+    merged_agrees: AgreementRecord

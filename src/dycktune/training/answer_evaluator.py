@@ -1,0 +1,49 @@
+"""Exact match at every evaluation of a run: the loss alone does not show whether answers are right."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from accelerate import Accelerator, DistributedType
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dycktune.evaluation.distributed import evaluate_distributed
+from dycktune.evaluation.evaluate import Evaluation, evaluate
+from dycktune.models.loading import LoadedModel
+from dycktune.runs import RunFolder
+from dycktune.tasks.base import Item, Task
+
+SAMPLE = 1
+"""Replies that are decoded again at each evaluation: `generate` is slow beside a training step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerEvaluator:
+    """Asks the model in training for the run's evaluation items; each rank takes its share of them."""
+
+    run: RunFolder
+    tokenizer: PreTrainedTokenizerBase
+    task: Task
+    items: Sequence[Item]
+
+    def evaluate(self, model: PreTrainedModel, step: int, accelerator: Accelerator) -> dict[str, float]:
+        """`exact_match` and, where the task verifies steps, `trace_valid`; kept item by item in scores.jsonl.
+
+        `model` is in evaluation mode; no random state is touched.
+
+        Raises:
+            RunError: another rank failed.
+        """
+        loaded = LoadedModel(
+            model=model, tokenizer=self.tokenizer, card=None, reference=f"the model at step {step}"
+        )
+        found = self._evaluation(loaded, sharded=accelerator.distributed_type == DistributedType.FSDP)
+        row = found.answers.to_json()
+        if accelerator.is_main_process:
+            self.run.append_score({"step": step, **row})
+        return {name: row[name] for name in ("exact_match", "trace_valid") if name in row}
+
+    def _evaluation(self, loaded: LoadedModel, *, sharded: bool) -> Evaluation:
+        if sharded:
+            # Each pass of a sharded model needs all ranks, so shares of unequal length would never end.
+            return evaluate(loaded, self.task, self.items, sample=SAMPLE)
+        return evaluate_distributed(lambda: loaded, self.task, self.items, sample=SAMPLE)
