@@ -1,0 +1,17 @@
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "docs" / "how-to"
+
+
+@pytest.mark.parametrize(
+    ("page", "file"), [("add-a-task.md", "add_a_task.py"), ("train-on-your-own-data.md", "own_data.toml")]
+)
+def test_a_page_shows_its_example_file_word_for_word(page: str, file: str) -> None:
+    text = (FOLDER / file).read_text(encoding="utf-8")
+    assert f"cat > {file} <<'END'\n{text}END\n" in (FOLDER / page).read_text(encoding="utf-8")
+
+
+def test_a_whole_task_takes_under_60_lines() -> None:
+    assert len((FOLDER / "add_a_task.py").read_text(encoding="utf-8").splitlines()) < 60
