@@ -199,7 +199,7 @@ def test_target_modules_that_no_layer_has_are_refused():
 
 
 def test_each_logged_row_is_reported_as_it_comes(tmp_path):
-    told = []
-    fit_small(tmp_path / "run", report=told.append)
+    rows = []
+    fit_small(tmp_path / "run", on_log=rows.append)
     logged = list(RunFolder(tmp_path / "run").read_metrics())
-    assert [{"max_steps": 6, **row} for row in logged] == told
+    assert [{"max_steps": 6, **row} for row in logged] == rows

@@ -36,7 +36,7 @@ def verify(
     task
         The task whose rules judge the response.
     answer
-        The right answer, for a task whose questions do not determine it (marked_answer, gym:NAME).
+        The right answer, for a task whose questions do not determine it (marked_answer).
     json
         Print the verdict as one JSON object.
     """

@@ -40,6 +40,8 @@ def row_of(task: Task, item: Item) -> Row:
     """An item as a data row, with prompt and correct solution."""
     shown = task.demonstration(item)
     answer = {"role": "assistant", "content": shown.completion}
+    if shown.reasoning is not None:
+        answer["reasoning_content"] = shown.reasoning
     return {"messages": [*shown.prompt, answer], **item.to_row()}
 
 

@@ -116,7 +116,7 @@ class PromptBuilder:
                 f"{item.key[:80]!r} is too long for {self._loaded.reference}: prompt and reply take "
                 f"{len(ids) + length} tokens, and the model reads {context}; shorten it or use another model"
             )
-        limit = length + length // 4 + 32 if solution else length
+        limit = max(length + length // 4 + 32 if solution else length, self._task.min_reply_tokens)
         room = limit if context is None else min(limit, context - len(ids))
         return Prompt(ids=ids, limit=room, draft=self._draft(item, solution) if solution else None)
 

@@ -152,6 +152,9 @@ class Task(ABC, Generic[I]):
     """A frozen dataclass: the fields of `[task]` in a recipe, each with a docstring."""
     version: ClassVar[int] = 1
     """Raised with every change of the messages or of the form of a solution. Models record theirs."""
+    min_reply_tokens: int = 0
+    """Tokens a reply may have at least. A reply may always have a quarter more than the solution; a task whose solutions
+    show no reasoning allows a model to reason with this."""
 
     def __init__(self, options: Any = None, *, marker: str = ANSWER_MARKER) -> None:
         """Make the task.

@@ -9,7 +9,9 @@ import os
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from dycktune.errors import ConfigError, DataError
 from dycktune.tasks.answers import Answer, read_answer
@@ -45,6 +47,8 @@ class GymOptions:
     """Its name; `gym:NAME` sets it."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the data set's own configuration, such as `{max_terms = 3}`."""
+    min_reply_tokens: Annotated[int, Field(ge=0)] = 0
+    """Tokens a reply may have at least: room to reason for a model that was not trained to answer at once."""
 
 
 class Gym(Task[GymItem]):
@@ -57,6 +61,7 @@ class Gym(Task[GymItem]):
     def __init__(self, options: GymOptions | None = None, *, marker: str = ANSWER_MARKER) -> None:
         """As `Task`. Raises ConfigError for an unknown data set or configuration, or without the package."""
         super().__init__(options, marker=marker)
+        self.min_reply_tokens = self.options.min_reply_tokens
         _ = self._dataset
 
     @property
