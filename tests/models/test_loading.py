@@ -1,73 +1,28 @@
-import json
+import shutil
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 
 from dycktune.errors import ModelError
-from dycktune.evaluation.agreement import agreement
-from dycktune.inference.reference import Prompt
 from dycktune.models.card import ModelCard
 from dycktune.models.loading import load, load_base
 from dycktune.models.merging import merge
-from small_models import make_model, make_tokenizer
+from dycktune.tasks.base import make_task
+from small_adapters import save_adapter, save_base
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "base"
-    tokenizer = make_tokenizer()
-    make_model(tokenizer).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return save_base(tmp_path_factory.mktemp("models") / "base")
 
 
 @pytest.fixture(scope="module")
 def adapter(base, tmp_path_factory):
     """A LoRA adapter that really changes the model."""
     folder = tmp_path_factory.mktemp("adapters") / "adapter"
-    model, _ = load_base(str(base))
-    tuned = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
-    torch.manual_seed(1)
-    for name, parameter in tuned.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.3)
-    tuned.save_pretrained(folder)
-    ModelCard(base=str(base), style="stack").write(folder)
+    save_adapter(base, folder)
+    ModelCard.of(str(base), make_task("dyck")).write(folder)
     return folder
-
-
-PROMPTS = [Prompt(ids=[20 + i, 30, 40 + i], limit=12) for i in range(8)]
-
-
-def test_base_and_adapter_write_the_same_as_the_merged_model(adapter, tmp_path):
-    merged = load(str(merge(adapter, tmp_path / "merged")))
-    found = agreement(load(str(adapter)), merged, PROMPTS)
-    assert found.same_text == len(PROMPTS)
-    assert found.largest_logit_difference < 1e-3
-    assert merged.card == ModelCard.read(adapter)
-
-
-def test_the_adapter_is_seen_by_the_comparison(base, adapter):
-    assert agreement(load(str(base)), load(str(adapter)), PROMPTS).largest_logit_difference > 0.1
-
-
-def test_a_merged_model_generates_greedily_and_stops_at_every_stop_id(adapter, tmp_path):
-    folder = merge(adapter, tmp_path / "merged")
-    config = json.loads((folder / "generation_config.json").read_text())
-    assert not config.get("do_sample")
-    assert "repetition_penalty" not in config
-    assert "temperature" not in config
-    assert config["eos_token_id"] == [make_tokenizer().eos_token_id]
-
-
-def test_merging_replaces_what_stood_there_and_leaves_nothing_beside_it(adapter, tmp_path):
-    out = tmp_path / "merged"
-    out.mkdir()
-    (out / "stale.txt").write_text("old")
-    merge(adapter, out)
-    assert [path.name for path in tmp_path.iterdir()] == ["merged"]
-    assert not (out / "stale.txt").exists()
 
 
 def test_a_run_folder_means_its_merged_model(adapter, tmp_path):
@@ -97,11 +52,33 @@ def test_pickled_model_weights_are_refused(base, tmp_path):
         ("builtin:huge", "there is builtin:tiny"),
         ("./nowhere", "is no folder"),
         ("a/b/c", "is no folder"),
+        ("nowhere", "is no folder"),
+        ("~/nowhere", "is no folder"),
+        ("C:/nowhere", "is no folder"),
+        (r"C:\models\nowhere", "is no folder"),
     ],
 )
 def test_a_reference_to_nothing_says_so(reference, said):
     with pytest.raises(ModelError, match=said):
         load(reference)
+
+
+def test_an_adapter_is_no_base(adapter):
+    with pytest.raises(ModelError, match="is an adapter, not a base; merge it first"):
+        load(str(adapter), base=str(adapter))
+
+
+def test_a_run_folder_is_a_base_by_its_merged_model(adapter, tmp_path):
+    run = tmp_path / "run"
+    merge(adapter, run / "merged")
+    assert load_base(str(run))[0].name_or_path == str(run)
+
+
+def test_a_damaged_model_is_one_line(base, tmp_path):
+    shutil.copytree(base, tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"{}")
+    with pytest.raises(ModelError, match="cannot be loaded as a model"):
+        load(str(tmp_path / "model"))
 
 
 def test_a_run_without_a_merged_model_says_how_to_make_one(tmp_path):

@@ -1,7 +1,7 @@
 """`dycktune merge`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from dycktune.errors import ConfigError
 from dycktune.tasks.base import make_task
@@ -14,7 +14,13 @@ ITEMS = 16
 """Evaluation items on which both must write the same text."""
 
 
-def merge(adapter: Path, *, out: Path, base: str | None = None) -> int:
+def merge(
+    adapter: Path,
+    *,
+    out: Path,
+    base: str | None = None,
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+) -> int:
     """Merge an adapter into its base and prove that both write the same.
 
     Example: dycktune merge runs/quickstart/adapter --out merged
@@ -27,16 +33,16 @@ def merge(adapter: Path, *, out: Path, base: str | None = None) -> int:
         The folder to write the merged model to.
     base
         The base to merge into; the one the adapter records if left out.
+    dtype
+        Precision of the merged weights; the base's own if left out. float32 keeps them exact.
     """
-    from dycktune.evaluation.agreement import agreement
-    from dycktune.models.loading import load
+    from dycktune.evaluation.agreement import prove
     from dycktune.models.merging import merge as write_merged
 
-    write_merged(adapter, out, base=base)
-    apart, merged = load(str(adapter), base=base), load(str(out))
-    found = agreement(apart, merged, _prompts(merged))
+    write_merged(adapter, out, base=base, dtype=dtype)
+    found = prove(adapter, out, _prompts, base=base)
     print(f"merged: {out}\nagainst base + adapter: {found}")
-    return 0 if found.same_text == found.n else 1
+    return 0 if found.holds else 1
 
 
 def _prompts(merged: "LoadedModel") -> "list[Prompt]":

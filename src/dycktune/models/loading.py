@@ -3,13 +3,15 @@
 Nothing that can run code is loaded: safetensors only, and a repository's own code only where the user says so.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -20,7 +22,10 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from dycktune.errors import ModelError
+from dycktune.models.adapters import Adapter, base_not_found, base_of, is_adapter, read_adapter
+from dycktune.models.attaching import attach
 from dycktune.models.card import ModelCard
+from dycktune.models.vocabulary import adopt_tokenizer, holds_tokenizer, resize_embedding
 
 BUILTIN = "builtin:tiny"
 _BUILTIN_FOLDER = Path(__file__).parent / "tiny" / "weights"
@@ -39,6 +44,17 @@ class LoadedModel:
     """How it was trained to be asked; None for a model dycktune did not make."""
     reference: str
     """What the user called it."""
+    stored_dtype: torch.dtype | None = None
+    """Of the weights where they are stored, for an adapter those of its base; None where that is not known."""
+
+
+class AdaptedModel(NamedTuple):
+    """An adapter on its base."""
+
+    model: PeftModel
+    tokenizer: PreTrainedTokenizerBase
+    stored_dtype: torch.dtype
+    """Of the base's weights where they are stored."""
 
 
 def load(
@@ -58,14 +74,18 @@ def load(
     place = device or default_device()
     folder = _folder_of(reference)
     chosen: Dtype = "float32" if dtype == "auto" and place == "cpu" else dtype
-    if folder is not None and (folder / "adapter_config.json").exists():
-        model, tokenizer = _load_adapter(folder, base or base_of(folder), dtype=chosen)
+    if folder is not None and is_adapter(folder):
+        model, tokenizer, stored = load_adapter(read_adapter(folder), base=base, dtype=chosen)
     else:
-        model, tokenizer = load_base(reference if folder is None else str(folder), dtype=chosen)
+        model, tokenizer, stored = _load_whole(reference if folder is None else str(folder), dtype=chosen)
     card = ModelCard.read(folder) if folder is not None else None
     model.eval().to(place)  # pyright: ignore[reportArgumentType]
     return LoadedModel(
-        model=cast("PreTrainedModel", model), tokenizer=tokenizer, card=card, reference=reference
+        model=cast("PreTrainedModel", model),
+        tokenizer=tokenizer,
+        card=card,
+        reference=reference,
+        stored_dtype=stored,
     )
 
 
@@ -88,7 +108,11 @@ def load_base(
         ModelError: there is no such model, or it has no safetensors weights.
     """
     transformers_logging.disable_progress_bar()
-    source = str(_BUILTIN_FOLDER) if reference == BUILTIN else reference
+    folder = _folder_of(reference)
+    if folder is not None and is_adapter(folder):
+        raise ModelError(
+            f"{reference!r} is an adapter, not a base; merge it first: dycktune merge {folder} --out DIR"
+        )
     options: dict[str, Any] = {
         "dtype": dtype,
         "use_safetensors": True,
@@ -98,13 +122,13 @@ def load_base(
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
         )
+    tokenizer = load_tokenizer(reference, trust_remote_code=trust_remote_code)
     try:
-        tokenizer = load_tokenizer(reference, trust_remote_code=trust_remote_code)
-        model = AutoModelForCausalLM.from_pretrained(source, **options)
-    except (OSError, ValueError, ImportError) as error:
+        model = AutoModelForCausalLM.from_pretrained(str(folder or reference), **options)
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise ModelError(f"{reference!r} cannot be loaded as a model: {_first_line(error)}") from error
-    # PEFT records this name as the adapter's base.
-    model.config._name_or_path = reference  # noqa: SLF001
+    # PEFT records these names as the adapter's base, in its configuration and in its README.
+    model.name_or_path = model.config._name_or_path = reference  # noqa: SLF001
     return model, tokenizer
 
 
@@ -119,26 +143,28 @@ def load_tokenizer(reference: str, *, trust_remote_code: bool = False) -> PreTra
         ) from error
 
 
-def base_of(adapter: Path) -> str:
-    """The reference of the base an adapter was trained on. Raises ModelError where it is not recorded."""
+def load_adapter(adapter: Adapter, *, base: str | None = None, dtype: Dtype = "auto") -> AdaptedModel:
+    """Load an adapter on its base, with the tokenizer it was trained with.
+
+    Args:
+        adapter: As read by `read_adapter`.
+        base: What the adapter is put on, in place of the base it records.
+        dtype: Of the base; `auto` keeps the stored one.
+
+    Raises:
+        ModelError: the base or the adapter's tokenizer cannot be loaded, or the adapter does not fit its base.
+    """
+    reference = base_of(adapter, base)
     try:
-        name = json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"{adapter} is no adapter folder: adapter_config.json is missing or damaged"
-        ) from error
-    if not name:
-        raise ModelError(f"{adapter / 'adapter_config.json'} names no base model; give it with --base")
-    return name
-
-
-def attach_adapter(model: PreTrainedModel, adapter: Path) -> PeftModel:
-    """Put the LoRA weights of `adapter` on its base. Raises ModelError unless they are safetensors."""
-    if not (adapter / "adapter_model.safetensors").exists():
-        raise ModelError(
-            f"{adapter} holds no adapter_model.safetensors; pickled weights can run code and are not loaded"
-        )
-    return PeftModel.from_pretrained(model, str(adapter))
+        model, tokenizer, stored = _load_whole(reference, dtype=dtype)
+    except ModelError as error:
+        if base or Path(reference).exists():
+            raise
+        raise base_not_found(adapter, error.__cause__) from error
+    own = load_tokenizer(str(adapter.folder)) if holds_tokenizer(adapter.folder) else None
+    resize_embedding(model, tokenizer, adapter, own)
+    used = tokenizer if own is None else adopt_tokenizer(own, tokenizer, adapter.folder)
+    return AdaptedModel(attach(model, adapter), used, stored)
 
 
 def default_device() -> str:
@@ -156,9 +182,20 @@ def in_bfloat16(precision: str) -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
 
 
-def _load_adapter(folder: Path, base: str, *, dtype: Dtype) -> tuple[PeftModel, PreTrainedTokenizerBase]:
-    model, tokenizer = load_base(base, dtype=dtype)
-    return attach_adapter(model, folder), tokenizer
+class _WholeModel(NamedTuple):
+    """A model that is no adapter."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    stored_dtype: torch.dtype
+
+
+def _load_whole(reference: str, *, dtype: Dtype) -> _WholeModel:
+    model, tokenizer = load_base(reference)
+    stored = model.dtype
+    if dtype != "auto":
+        model.to(getattr(torch, dtype))
+    return _WholeModel(model, tokenizer, stored)
 
 
 def _folder_of(reference: str) -> Path | None:
@@ -173,15 +210,24 @@ def _folder_of(reference: str) -> Path | None:
         raise ModelError(f"unknown built-in model {reference!r}; there is {BUILTIN}")
     path = Path(reference)
     if not path.exists():
-        if path.is_absolute() or reference.startswith((".", "~")) or reference.count("/") != 1:
+        if not _is_hub_id(reference):
             raise ModelError(f"{reference!r} is no folder, no Hub id (owner/name) and not {BUILTIN}")
         return None
     return _weights_folder(path)
 
 
+def _is_hub_id(reference: str) -> bool:
+    """Whether `reference` can be a Hub id; a path of Windows, for example, is none."""
+    try:
+        validate_repo_id(reference)
+    except HFValidationError:
+        return False
+    return "/" in reference
+
+
 def _weights_folder(path: Path) -> Path:
     for folder in (path / "merged", path):
-        if (folder / "config.json").exists() or (folder / "adapter_config.json").exists():
+        if (folder / "config.json").exists() or is_adapter(folder):
             return folder
     if (path / "checkpoints").exists():
         raise ModelError(f"run {path} has no merged model yet; make one with: dycktune select {path}")

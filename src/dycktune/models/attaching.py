@@ -1,0 +1,151 @@
+"""An adapter on its base: every weight of the adapter finds its place, or the adapter is refused."""
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import zip_longest
+from typing import NamedTuple
+
+from peft import PeftModel, PeftModelForCausalLM, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.utils.transformers_weight_conversion import convert_peft_adapter_state_dict_for_transformers
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from dycktune.errors import ModelError
+from dycktune.models.adapters import Adapter, warn_once
+
+_OPTIONAL_PARTS = frozenset(
+    {
+        "base_model",  # PEFT
+        "model",  # PEFT, Lightning
+        "default",  # PEFT's name of the adapter, in a plain state_dict
+        "module",  # DistributedDataParallel, DeepSpeed
+        "_orig_mod",  # torch.compile
+        "_fsdp_wrapped_module",  # FullyShardedDataParallel
+        "_checkpoint_wrapped_module",  # activation checkpointing
+        "language_model",  # the text part of a vision-language model
+    }
+)
+"""Parts of a weight's name that wrappers add, and that do not tell one weight of a model from another."""
+
+
+def attach(model: PreTrainedModel, adapter: Adapter) -> PeftModel:
+    """Put an adapter on its base, in evaluation mode; `model` is changed in place.
+
+    Raises:
+        ModelError: a weight of the adapter has no place in the base or another size, or the base would need
+            one that the adapter lacks.
+    """
+    tuned = _wrapped(model, adapter)
+    required = get_peft_model_state_dict(tuned, save_embedding_layers=False)
+    # PEFT stores the embedding whole where the vocabulary has grown.
+    allowed = required | get_peft_model_state_dict(tuned, save_embedding_layers=True)
+    weights = _renamed(_converted(tuned, adapter), allowed, adapter, model)
+    _refuse_other_names(weights, required, allowed, adapter, model)
+    _refuse_other_sizes(weights, allowed, adapter, model)
+    set_peft_model_state_dict(tuned, weights)
+    return tuned.eval()
+
+
+def _wrapped(model: PreTrainedModel, adapter: Adapter) -> PeftModel:
+    """`model` under an adapter of the same shape, with PEFT's initial weights."""
+    try:
+        return PeftModelForCausalLM(model, adapter.config)
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        own = next(iter(adapter.weights), "")
+        numbered = (name for name, _ in model.named_parameters() if any(map(str.isdigit, name.split("."))))
+        raise ModelError(
+            f"{adapter.folder} does not fit {model.name_or_path}: none of its {len(adapter.weights)} keys finds a "
+            f"place; the adapter has {own!r}, the base {next(numbered, '')!r} ({_first_sentence(error)})"
+        ) from error
+
+
+def _converted(tuned: PeftModel, adapter: Adapter) -> dict[str, Tensor]:
+    """The adapter's weights under today's names of a model whose layers transformers has renamed or fused."""
+    return convert_peft_adapter_state_dict_for_transformers(tuned, adapter.config, adapter.weights)
+
+
+def _renamed(
+    weights: dict[str, Tensor], allowed: Mapping[str, Tensor], adapter: Adapter, model: PreTrainedModel
+) -> dict[str, Tensor]:
+    """`weights` by the base's names, where they differ from them in the parts that wrappers add, and only there."""
+    optional = _OPTIONAL_PARTS | {model.base_model_prefix}
+    places = _by_core(allowed, optional)
+    renamed = {places.get(_core(key, optional), key): tensor for key, tensor in weights.items()}
+    if (
+        weights.keys() <= allowed.keys()
+        or len(renamed) < len(weights)
+        or not renamed.keys() <= allowed.keys()
+    ):
+        return weights
+    pairs = zip(weights, renamed, strict=True)
+    old, new = next((old, new) for old, new in pairs if old != new)
+    changed = len(weights.keys() - allowed.keys())
+    warn_once(
+        f"{adapter.folder}: {changed} of {len(weights)} keys are renamed to fit {model.name_or_path}, "
+        f"such as {old} to {new}"
+    )
+    return renamed
+
+
+def _by_core(names: Mapping[str, Tensor], optional: frozenset[str]) -> dict[str, str]:
+    """The names by their core, but for those that share one."""
+    cores = {name: _core(name, optional) for name in names}
+    counts = Counter(cores.values())
+    return {core: name for name, core in cores.items() if counts[core] == 1}
+
+
+def _core(key: str, optional: frozenset[str]) -> str:
+    """`key` without the parts that wrappers add, and without all that stands before PEFT's own prefix."""
+    own = key[max(key.find("base_model.model."), 0) :]
+    return ".".join(part for part in own.split(".") if part not in optional)
+
+
+def _refuse_other_names(
+    weights: Mapping[str, Tensor],
+    required: Mapping[str, Tensor],
+    allowed: Mapping[str, Tensor],
+    adapter: Adapter,
+    model: PreTrainedModel,
+) -> None:
+    unplaced = [name for name in weights if name not in allowed]
+    missing = [name for name in required if name not in weights]
+    if not unplaced and not missing:
+        return
+    raise ModelError(
+        f"{adapter.folder} does not fit {model.name_or_path}: {len(unplaced)} of the adapter's {len(weights)} "
+        f"keys find no place, and {len(missing)} of the {len(required)} keys that the base would have are missing; "
+        f"the adapter has {next(iter(unplaced or weights), '')!r}, the base {next(iter(missing or allowed))!r}"
+    )
+
+
+def _refuse_other_sizes(
+    weights: Mapping[str, Tensor], allowed: Mapping[str, Tensor], adapter: Adapter, model: PreTrainedModel
+) -> None:
+    sizes = [
+        _Size(name, own, wanted)
+        for name, tensor in weights.items()
+        for own, wanted in zip_longest(tensor.shape, allowed[name].shape, fillvalue=1)
+        if own != wanted
+    ]
+    if not sizes:
+        return
+    # The hidden size, where it differs, says more than the sizes that follow from it.
+    hidden = model.get_input_embeddings().weight.shape[1]  # pyright: ignore
+    name, own, wanted = min(sizes, key=lambda size: size.wanted != hidden)
+    kind = "hidden size" if wanted == hidden else "size"
+    raise ModelError(
+        f"{adapter.folder} does not fit {model.name_or_path}: {kind} {own} against {wanted} of the base, in "
+        f"{len({size.name for size in sizes})} of {len(weights)} tensors, such as {name}"
+    )
+
+
+class _Size(NamedTuple):
+    """A dimension in which a tensor of the adapter differs from what the base takes."""
+
+    name: str
+    own: int
+    wanted: int
+
+
+def _first_sentence(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".") or type(error).__name__
