@@ -107,6 +107,10 @@ class AgreementRecord(TypedDict):
     same_text: int
     """Prompts for which both wrote the same greedy text."""
     largest_logit_difference: float
+    base_logit_difference: float | None
+    """Between base + adapter and the bare base; 0 where the adapter changes nothing."""
+    dtype: str
+    """Of the merged weights."""
 
 
 class SelectionRecord(TypedDict):

@@ -83,7 +83,10 @@ def test_lengths_that_are_used_up_are_named(tmp_path, capsys):
         (["rows.csv", "--count", "5"], ".jsonl or .parquet"),
         (["rows.jsonl", "--count", "99", "--max-length", "2"], "99 distinct problems asked for, but only 16"),
         (["rows.jsonl", "--count", "0"], "count is 0"),
-        (["rows.jsonl", "--count", "5", "--style", "prose"], "style = 'prose', but it must be one of compact, stack"),
+        (
+            ["rows.jsonl", "--count", "5", "--style", "prose"],
+            "style = 'prose', but it must be one of compact, stack",
+        ),
         (["rows.jsonl", "--count", "5", "--max-lenght", "9"], "did you mean max_length"),
         (["rows.jsonl", "--count", "5", "--task", "dick"], "did you mean 'dyck'?"),
         (["rows.jsonl", "--count", "5", "--shard", "9/2"], "I/N"),

@@ -10,8 +10,8 @@ from dycktune.data.tokens import IGNORED, LossWeights, tokenize
 from dycktune.errors import DataError, ModelError
 from dycktune.models.chat import end_of_turn, prompt_ids
 from dycktune.models.tiny.vocabulary import build_tokenizer
-from dycktune.tasks.dyck.problem import Problem
 from dycktune.tasks.base import ANSWER_MARKER
+from dycktune.tasks.dyck.problem import Problem
 from small_models import FAMILIES, make_tokenizer
 from small_runs import dyck
 
@@ -86,7 +86,10 @@ def test_weights_are_zero_on_the_prompt_one_on_reasoning_five_from_marker_throug
 @pytest.mark.parametrize("family", FAMILIES)
 def test_unsupervised_text_carries_no_loss_and_all_other_text_does(family):
     text = "# Thought 7: ( needs\n# Step 7: add ')'\n# Step 8: add ')'\nFINAL ANSWER: ( )"
-    row, whole = tokenize_one(text, family, unsupervised=("(?<=# Step )7", r"<\|7\|>")), tokenize_one(text, family)
+    row, whole = (
+        tokenize_one(text, family, unsupervised=("(?<=# Step )7", r"<\|7\|>")),
+        tokenize_one(text, family),
+    )
     dropped = (row.label_weights == 0) & (whole.label_weights > 0)
     assert np.array_equal(dropped, (row.labels == IGNORED) & (whole.labels != IGNORED))
     assert tokenizer_of(family).decode(row.input_ids[dropped]).strip() == "7"

@@ -32,7 +32,9 @@ class FixedDraft:
 
 
 prompts = st.lists(
-    st.builds(Prompt, ids=ids, limit=st.integers(1, 12), draft=st.none() | st.builds(FixedDraft, ids.map(tuple))),
+    st.builds(
+        Prompt, ids=ids, limit=st.integers(1, 12), draft=st.none() | st.builds(FixedDraft, ids.map(tuple))
+    ),
     min_size=1,
     max_size=5,
 )
@@ -41,7 +43,9 @@ prompts = st.lists(
 def half_right(loaded, prompt: Prompt, wrong_at: list[int]) -> Prompt:
     """The row with its true reply as a draft, except for a token here and there."""
     (reply,) = generate(loaded, [prompt])
-    return replace(prompt, draft=FixedDraft(tuple(token ^ (i in wrong_at) for i, token in enumerate(reply.ids))))
+    return replace(
+        prompt, draft=FixedDraft(tuple(token ^ (i in wrong_at) for i, token in enumerate(reply.ids)))
+    )
 
 
 @given(prompts, st.lists(st.integers(0, 11)), st.randoms())
@@ -121,7 +125,9 @@ def test_a_near_tie_that_decides_otherwise_alone_gives_the_reply_decoded_alone(l
     """The tie lies at the third token, where decoding in a batch took another one."""
     row = Prompt(ids=[11, 12], limit=8)
     (alone,) = generate(loaded, [row])
-    other = speculative._Row(row, min_margin=0.0, written=[*alone.ids[:2], alone.ids[2] ^ 1, 77, 78], uncertain=3)
+    other = speculative._Row(
+        row, min_margin=0.0, written=[*alone.ids[:2], alone.ids[2] ^ 1, 77, 78], uncertain=3
+    )
     assert speculative._certain_reply(loaded, other) == replace(alone, alone=True)
 
 
@@ -132,7 +138,9 @@ def test_tokens_behind_the_last_near_tie_are_not_decoded_again(loaded, monkeypat
     monkeypatch.setattr(
         speculative, "generate", lambda model, rows: limits.append(rows[0].limit) or generate(model, rows)
     )
-    found = speculative._certain_reply(loaded, speculative._Row(row, min_margin=0.0, written=reply.ids, uncertain=3))
+    found = speculative._certain_reply(
+        loaded, speculative._Row(row, min_margin=0.0, written=reply.ids, uncertain=3)
+    )
     assert (found.ids, found.alone, limits) == (reply.ids, True, [3])
 
 

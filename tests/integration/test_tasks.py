@@ -92,7 +92,8 @@ def test_a_data_set_of_reasoning_gym_goes_through_the_whole_run(recipe, tmp_path
 def test_rows_of_ones_own_go_through_the_whole_run(recipe, tmp_path, capsys):
     for name, numbers in (("train", range(24)), ("eval", range(24, 30))):
         rows = [
-            {"prompt": f"What is {n} + 1?", "completion": f"One more than {n}.\n#### {n + 1}"} for n in numbers
+            {"prompt": f"What is {n} + 1?", "completion": f"One more than {n}.\n#### {n + 1}"}
+            for n in numbers
         ]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     files = ["--data.train", str(tmp_path / "train.jsonl"), "--data.eval", str(tmp_path / "eval.jsonl")]
@@ -113,8 +114,6 @@ def test_a_task_in_one_file_goes_through_the_whole_run(recipe, tmp_path, capsys)
     assert len(file.read_text().splitlines()) < 60
     spec = importlib.util.spec_from_file_location("add_a_task", file)
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    run = whole_run(
-        recipe, tmp_path / "run", ["--task.name", "sort_digits", "--task.length", "4"], capsys
-    )
+    run = whole_run(recipe, tmp_path / "run", ["--task.name", "sort_digits", "--task.length", "4"], capsys)
     assert json.loads((run.adapter / "dycktune.json").read_text())["options"] == {"length": 4}
     assert main(["complete", "3 1 2", "--model", str(run.path), "--json"]) in (0, 1)

@@ -1,7 +1,7 @@
 import pytest
 
-from dycktune.data.rows import row_of
 from dycktune.data.files import write_rows
+from dycktune.data.rows import row_of
 from dycktune.errors import DataError
 from dycktune.tasks.dyck.problem import Problem
 from dycktune.training.examples import load_examples, with_task

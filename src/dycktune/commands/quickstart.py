@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from itertools import chain
 from itertools import count as count_from
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from dycktune.errors import ConfigError
 from dycktune.runs import RUNS
@@ -162,9 +162,7 @@ def _evaluate(out: Path, trained_on: set[str], benchmark: Path | None) -> None:
         for shape in SHAPES:
             found = evaluate(loaded, task, held_out(shape, 2, SHORT))
             n = len(found.completions)
-            print(
-                f"{shape:<12} exact match {found.exact_match}, trace valid {found.trace_valid.value:.3f}, n = {n}"
-            )
+            print(f"{shape:<12} exact match {found.exact_match}, trace valid {found.trace_valid}, n = {n}")
     if benchmark is not None:
         with _stage(f"Benchmark {benchmark.name}"):
             evaluation = evaluate(loaded, task, read_benchmark(benchmark))
@@ -194,7 +192,7 @@ Try next:
   dycktune train recipes/r1-distill-1.5b-lora.toml      on a GPU""")
 
 
-def _dyck(**options: int) -> "Dyck":
+def _dyck(**options: Any) -> "Dyck":
     from dycktune.tasks.dyck.task import Dyck, DyckOptions
 
     return Dyck(DyckOptions(**options))

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 from peft import PeftModel
@@ -15,6 +15,7 @@ from dycktune.errors import ModelError
 from dycktune.inference.reference import Prompt, Reply
 from dycktune.inference.speculative import decode
 from dycktune.models.loading import Dtype, LoadedModel, load
+from dycktune.records import AgreementRecord
 
 EXACT: Dtype = "float32"
 """Merged weights in this dtype must give the same greedy texts; in any other they are rounded."""
@@ -45,9 +46,9 @@ class Agreement:
         """Whether the adapter has no effect on any logit."""
         return self.base_logit_difference == 0
 
-    def to_json(self) -> dict[str, Any]:
-        """For selection.json."""
-        return asdict(self)
+    def to_record(self) -> AgreementRecord:
+        """The comparison as selection.json keeps it."""
+        return AgreementRecord(**asdict(self))
 
     def __str__(self) -> str:
         if self.changes_nothing and self.same_text == self.n:

@@ -58,7 +58,7 @@ class AdaptedModel(NamedTuple):
 
 
 def load(
-    reference: str, *, base: str | None = None, dtype: Dtype = "auto", device: str | None = None
+    reference: str | Path, *, base: str | None = None, dtype: Dtype = "auto", device: str | None = None
 ) -> LoadedModel:
     """Load any model reference for inference.
 
@@ -71,6 +71,7 @@ def load(
     Raises:
         ModelError: the reference names nothing that can be loaded safely.
     """
+    reference = str(reference)
     place = device or default_device()
     folder = _folder_of(reference)
     chosen: Dtype = "float32" if dtype == "auto" and place == "cpu" else dtype
@@ -141,6 +142,12 @@ def load_tokenizer(reference: str, *, trust_remote_code: bool = False) -> PreTra
         raise ModelError(
             f"{reference!r} has no tokenizer that can be loaded: {_first_line(error)}"
         ) from error
+
+
+def read_card(reference: str) -> ModelCard | None:
+    """The card of any model reference, without its weights; None for a model without one. Raises ModelError as `load`."""
+    folder = _folder_of(reference)
+    return None if folder is None else ModelCard.read(folder)
 
 
 def load_adapter(adapter: Adapter, *, base: str | None = None, dtype: Dtype = "auto") -> AdaptedModel:

@@ -1,16 +1,14 @@
 """Base + adapter as one model on disk."""
 
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from tempfile import mkdtemp
 
 import torch
 from peft import PeftModel
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from dycktune.errors import ModelError
+from dycktune.files import replacing
 from dycktune.models.adapters import base_of, read_adapter
 from dycktune.models.card import ModelCard
 from dycktune.models.chat import stop_ids
@@ -40,36 +38,19 @@ def merge(adapter: Path, out: Path, *, base: str | None = None, dtype: Dtype = "
     merged = _rounded(_merged(tuned, adapter), stored if dtype == "auto" else getattr(torch, dtype), adapter)
     merged.generation_config = neutral_generation_config(tokenizer, stops)
     card = ModelCard.read(adapter)
-    with replacing(out) as beside:
-        merged.save_pretrained(beside)
-        tokenizer.save_pretrained(beside)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as partial:
+        partial.mkdir()
+        merged.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
         if card is not None:
-            card.write(beside)
+            card.write(partial)
     return out
 
 
 def neutral_generation_config(tokenizer: PreTrainedTokenizerBase, stops: list[int]) -> GenerationConfig:
     """Greedy and unadorned: no sampling, no penalties, every stop id."""
     return GenerationConfig(do_sample=False, eos_token_id=stops, pad_token_id=tokenizer.pad_token_id)
-
-
-@contextmanager
-def replacing(out: Path) -> Iterator[Path]:
-    """A new folder to write to, which takes the place of `out` at the end; an error leaves `out` as it was."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        yield beside
-        replace_folder(beside, out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def replace_folder(new: Path, out: Path) -> None:
-    """Put the finished folder `new` in the place of `out`."""
-    if out.exists():
-        shutil.rmtree(out)
-    new.rename(out)
 
 
 def _refuse_to_replace(out: Path, *, made_from: Sequence[Path]) -> None:

@@ -2,22 +2,20 @@
 
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import torch
+from typing import NamedTuple
 
 from dycktune import ranks
 from dycktune.errors import ModelError, RunError
-from dycktune.evaluation.agreement import Agreement, agreement
+from dycktune.evaluation.agreement import Agreement, prove
 from dycktune.evaluation.distributed import evaluate_distributed
 from dycktune.evaluation.metrics import Answers
+from dycktune.files import read_json, replacing
 from dycktune.inference.completion import PromptBuilder
 from dycktune.models.loading import Dtype, load
 from dycktune.models.merging import merge
-from dycktune.files import read_json, replacing
 from dycktune.records import ScoreRow, SelectionRecord
 from dycktune.runs import Checkpoint, RunFolder
 from dycktune.selection.rank import Criterion, Score, has_lost, indistinguishable, rank
@@ -73,7 +71,7 @@ class Selection:
             "eval_loss": self.chosen.eval_loss,
             "not_told_apart": self.indistinguishable,
             "reason": self.reason(),
-            "merged_agrees": self.merged_agrees.to_json(),
+            "merged_agrees": self.merged_agrees.to_record(),
         }
 
 
@@ -182,7 +180,9 @@ def _stored(row: ScoreRow | None, count: int) -> Answers:
     if row is None:
         return Answers()
     known = min(row["n"], count)
-    return Answers(_true_except(row["wrong"], known), _true_except(row["invalid"], known) if "invalid" in row else ())
+    return Answers(
+        _true_except(row["wrong"], known), _true_except(row["invalid"], known) if "invalid" in row else ()
+    )
 
 
 def _true_except(listed: Sequence[int], count: int) -> tuple[bool, ...]:
@@ -208,8 +208,7 @@ def _copy_adapter(checkpoint: Path, out: Path) -> None:
 
 
 def _prove(adapter: Path, merged: Path, task: Task, items: Sequence[Item]) -> Agreement:
-    apart, whole = load(str(adapter)), load(str(merged))
-    found = agreement(apart, whole, list(map(PromptBuilder(whole, task), items)))
-    if found.same_text < found.n and apart.model.dtype == torch.float32:
+    found = prove(adapter, merged, lambda whole: list(map(PromptBuilder(whole, task), items)))
+    if not found.holds:
         raise ModelError(f"the merged model is not base + adapter: {found}; nothing was selected")
     return found

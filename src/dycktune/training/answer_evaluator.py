@@ -38,10 +38,10 @@ class AnswerEvaluator:
             model=model, tokenizer=self.tokenizer, card=None, reference=f"the model at step {step}"
         )
         found = self._evaluation(loaded, sharded=accelerator.distributed_type == DistributedType.FSDP)
-        row = found.answers.to_record()
         if accelerator.is_main_process:
-            self.run.append_score(ScoreRow(step=step, **row))
-        return {name: row[name] for name in ("exact_match", "trace_valid") if name in row}
+            self.run.append_score(ScoreRow(step=step, **found.answers.to_record()))
+        scores = {"exact_match": found.exact_match, "trace_valid": found.trace_valid}
+        return {name: share.value for name, share in scores.items() if share is not None}
 
     def _evaluation(self, loaded: LoadedModel, *, sharded: bool) -> Evaluation:
         if sharded:

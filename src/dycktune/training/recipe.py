@@ -17,7 +17,7 @@ RENAMED = {"data.leaps": "task.jumps", "guard.attempts": "guard.max_rollbacks"}
 """Former names of fields. A field that only changed its section needs no entry."""
 
 
-def load(path: Path, overrides: Mapping[str, str] | None = None) -> Config:
+def load(path: Path | str, overrides: Mapping[str, str] | None = None) -> Config:
     """Read a recipe file.
 
     Args:
@@ -28,6 +28,7 @@ def load(path: Path, overrides: Mapping[str, str] | None = None) -> Config:
         ConfigError: the file cannot be read, or a field is unknown, of the wrong type or impossible; the message
             names all faults.
     """
+    path = Path(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

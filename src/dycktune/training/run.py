@@ -19,9 +19,9 @@ from dycktune import ranks
 from dycktune.data.rows import Example
 from dycktune.data.tokens import LossWeights, TokenizedExample, tokenize
 from dycktune.errors import RunError
+from dycktune.files import write_json
 from dycktune.models.card import ModelCard
 from dycktune.models.loading import in_bfloat16, load_base
-from dycktune.files import write_json
 from dycktune.provenance import provenance
 from dycktune.runs import RunFolder, open_run
 from dycktune.tasks.base import Task

@@ -107,7 +107,9 @@ def test_the_answer_s_positions_are_the_thoughts_numbers_and_continue_behind_the
 
 @given(PROBLEMS, st.integers(0, 300))
 def test_only_the_first_position_of_a_count_from_elsewhere_is_unsupervised(problem, shift):
-    text = re.sub(r"(?<!# Step )\b[1-9]\d*", lambda n: str(int(n[0]) + shift), render(problem, STYLES["compact"]))
+    text = re.sub(
+        r"(?<!# Step )\b[1-9]\d*", lambda n: str(int(n[0]) + shift), render(problem, STYLES["compact"])
+    )
     written = CODEC.encode(text, marker=ANSWER_MARKER)
     expected = [re.escape(f"<|{1 + shift}|>")] if shift else []
     assert CODEC.unsupervised(written) == expected

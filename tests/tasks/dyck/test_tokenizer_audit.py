@@ -1,5 +1,5 @@
-from dycktune.tasks.dyck.tokenizer_audit import audit
 from dycktune.tasks.dyck.brackets import ASCII, EVERY
+from dycktune.tasks.dyck.tokenizer_audit import audit
 from small_models import make_tokenizer
 
 

@@ -114,7 +114,7 @@ class PrefixTally(Tally[Problem]):
     """Counts the problems of a corpus by length and depth, and knows which lengths are used up."""
 
     stream: PrefixStream
-    groups_of: Callable[[Problem], dict[str, str]] = dict
+    groups_of: Callable[[Problem], dict[str, str]] = lambda _: {}
     of_length: Counter[int] = field(default_factory=Counter)
     """Problems of the whole corpus."""
     lengths: Counter[int] = field(default_factory=Counter)
