@@ -6,7 +6,16 @@ from typing import Any
 
 from dycktune.errors import SequenceError
 from dycktune.tasks.base import Item
-from dycktune.tasks.dyck.brackets import ASCII, EVERY, PAIRS, Alphabet, Reading, depth_of, read, without_spaces
+from dycktune.tasks.dyck.brackets import (
+    ASCII,
+    EVERY,
+    PAIRS,
+    Alphabet,
+    Reading,
+    depth_of,
+    read,
+    without_spaces,
+)
 
 
 @dataclass(frozen=True)

@@ -104,12 +104,17 @@ class PrefixStream:
         return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
+def _no_groups(problem: Problem) -> dict[str, str]:
+    del problem
+    return {}
+
+
 @dataclass(kw_only=True)
 class PrefixTally(Tally[Problem]):
     """Counts the problems of a corpus by length and depth, and knows which lengths are used up."""
 
     stream: PrefixStream
-    groups_of: Callable[[Problem], dict[str, str]] = dict
+    groups_of: Callable[[Problem], dict[str, str]] = _no_groups
     of_length: Counter[int] = field(default_factory=Counter)
     """Problems of the whole corpus."""
     lengths: Counter[int] = field(default_factory=Counter)
