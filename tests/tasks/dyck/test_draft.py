@@ -62,7 +62,7 @@ def test_links_that_form_a_circle_are_followed_for_as_many_closers_as_there_are_
 
 @st.composite
 def wrong_texts(draw: st.DrawFn, text: str) -> str:
-    """A trace with a few stretches of it replaced, doubled or lost."""
+    """A trace with a few stretches of it replaced, doubled or removed."""
     pieces = st.text("([{<)]}> 0123456789^$\n", max_size=3) | st.sampled_from(text.splitlines(keepends=True))
     for _ in range(draw(st.integers(0, 3))):
         start, end = sorted(draw(st.tuples(*[st.integers(0, len(text))] * 2)))

@@ -49,7 +49,7 @@ def test_a_rendered_trace_is_its_lines(problem, style):
 
 
 @given(problems(max_length=60))
-def test_a_thought_of_the_stack_style_restates_all_that_is_open(problem):
+def test_a_thought_of_the_stack_style_lists_every_open_bracket(problem):
     stack, thoughts = "", []
     for number, symbol in enumerate(problem.prefix, start=1):
         stack = symbol + stack if symbol in EVERY.openers else stack[1:]
@@ -59,14 +59,14 @@ def test_a_thought_of_the_stack_style_restates_all_that_is_open(problem):
 
 
 @given(problems(max_length=60))
-def test_a_thought_of_the_compact_style_names_the_closer_due_and_what_lies_below(problem):
+def test_a_thought_of_the_compact_style_names_the_entry_on_top_and_the_entry_below(problem):
     stack, thoughts = [(0, "^"), (0, "^")], []
     for number, symbol in enumerate(f"{problem.prefix}$", start=1):
         move = "needs" if symbol in EVERY.openers else "keeps" if symbol == "$" else "leaves"
         stack += [(number, EVERY.closer_of[symbol])] if move == "needs" else []
         stack = stack[:-1] if move == "leaves" else stack
-        (below, _), (top, due) = stack[-2:]
-        thoughts.append(f"# Thought {number}: {symbol} {move} {top}{due} over {below}")
+        (below, _), (top, closer) = stack[-2:]
+        thoughts.append(f"# Thought {number}: {symbol} {move} {top}{closer} over {below}")
     assert STYLES["compact"].reasoning(problem).thoughts == thoughts
 
 
@@ -74,7 +74,7 @@ def test_a_thought_of_the_compact_style_names_the_closer_due_and_what_lies_below
     ("style", "closers"),
     [("stack", "} ) ]"), ("compact", "5} over 2 at 6}; 2) over 1 at 7); 1] over 0 at 8], end 9$")],
 )
-def test_the_closing_line_goes_from_the_top_down(style, closers):
+def test_the_closing_line_lists_the_closers_from_the_top_down(style, closers):
     assert STYLES[style].reasoning(Problem("[(<>{")).closing == CLOSING_MARKER + closers
 
 
@@ -86,7 +86,7 @@ def test_every_kind_of_line_occurs_and_they_follow_each_other_in_order(problem, 
 
 
 @given(problems(), styles)
-def test_a_trace_has_a_thought_a_symbol_a_step_a_closer_and_ends_in_the_answer(problem, style):
+def test_a_trace_has_a_thought_for_each_symbol_a_step_for_each_closer_and_ends_in_the_answer(problem, style):
     kinds = [line.kind for line in lines_of(problem, style)]
     shown = style.sequence(problem.prefix)
     assert kinds.count("thought") == problem.length + shown.count("$")
@@ -95,7 +95,7 @@ def test_a_trace_has_a_thought_a_symbol_a_step_a_closer_and_ends_in_the_answer(p
 
 
 @given(problems(max_length=60))
-def test_a_compact_thought_never_grows_beyond_its_numbers(problem):
+def test_a_compact_thought_is_no_longer_than_its_numbers_need(problem):
     thoughts = [line.text for line in lines_of(problem, STYLES["compact"]) if line.kind == "thought"]
     fixed = len("# Thought : ( leaves ( over ")
     assert max(map(len, thoughts)) <= fixed + 3 * len(str(problem.length))
@@ -112,7 +112,7 @@ def test_a_compact_prompt_names_each_position_by_its_bracket_and_the_trace_each_
 
 
 def _named(text: str) -> set[tuple[str, str]]:
-    """Each number with the symbol that stands right behind it."""
+    """Each number with the symbol directly behind it."""
     return set(re.findall(r"(?<![0-9])([0-9]+)([^0-9:;\s])", text))
 
 

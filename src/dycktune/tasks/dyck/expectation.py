@@ -103,7 +103,7 @@ class _CompactTrace(ExpectedTrace):
     below: int = 0
     over: dict[int, int] = field(default_factory=lambda: {0: 0})
     """The entry below each entry of the stack."""
-    due: dict[int, str] = field(default_factory=lambda: {0: "^"})
+    closer_of: dict[int, str] = field(default_factory=lambda: {0: "^"})
     """The closer of each entry."""
 
     @property
@@ -119,8 +119,8 @@ class _CompactTrace(ExpectedTrace):
             "keeps": (self.top, self.below),
         }[move]
         self.top = yield top
-        due = yield self.due.get(self.top) or EVERY.closer_of.get(symbol, ")")
-        self.due = {**self.due, self.top: due}
+        closer = yield self.closer_of.get(self.top) or EVERY.closer_of.get(symbol, ")")
+        self.closer_of = {**self.closer_of, self.top: closer}
         self.below = yield below if self.top == top else self.over.get(self.top, below)
         self.over = {**self.over, self.top: self.below}
 
@@ -129,10 +129,10 @@ class _CompactTrace(ExpectedTrace):
         closers, top, place, more = "", self.top, self.problem.length + 1, True
         while more:
             top = yield top
-            due = yield self.due.get(top, ")")
+            closer = yield self.closer_of.get(top, ")")
             below = yield self.over.get(top, 0)
             place = 1 + (yield place)
-            closers += yield due
+            closers += yield closer
             # The links may form a circle; the sequence has no more closers than brackets.
             more = yield below != 0 and len(closers) < self.problem.length
             top = below

@@ -76,9 +76,9 @@ _STACK_THOUGHT = Form(
 _STACK_CLOSING = Form(CLOSING_MARKER, Repeated("closers", Form(Symbol()), " "))
 
 
-def _entry(top: str = "", due: str = "", below: str = "") -> Form:
+def _entry(top: str = "", closer: str = "", below: str = "") -> Form:
     """The form of an entry of the stack; the arguments name its groups."""
-    return Form(Number(top), Symbol(due), " over ", Number(below))
+    return Form(Number(top), Symbol(closer), " over ", Number(below))
 
 
 _COMPACT_THOUGHT = Form(
@@ -89,7 +89,7 @@ _COMPACT_THOUGHT = Form(
     " ",
     Word("move", ("needs", "leaves", "keeps")),
     " ",
-    _entry("top", "due", "below"),
+    _entry("top", "closer", "below"),
 )
 _ENTRY = _entry()
 _LINK = Form(_ENTRY, " at ", Number(), Symbol())
