@@ -108,7 +108,7 @@ def _read_config(folder: Path) -> PeftConfig:
         raise ModelError(f"{folder} is no adapter folder: {CONFIG_NAME} is missing or damaged") from error
     known = _without_unknown(path, stated, {field.name for field in fields(kind)})
     try:
-        config = kind.from_peft_type(**known)
+        config = kind.from_peft_type(**kind.check_kwargs(**known))
     except (ValueError, TypeError, ImportError) as error:
         raise ModelError(f"{path} is not a configuration that PEFT accepts: {error}") from error
     if config.is_prompt_learning:

@@ -91,7 +91,7 @@ def _outside_thinking(turn: str) -> str:
 def _why_unmarked(turn: str, visible: str, marker: str) -> str:
     """Why no marker was found."""
     if turn.rfind(THINK_OPEN) > turn.rfind(THINK_CLOSE):
-        return f"the thinking block never closes ({THINK_CLOSE}), so nothing in it counts as an answer"
+        return f"the thinking block never closes ({THINK_CLOSE} is missing), so no text in it counts as an answer"
     if marker in turn:
         return f"{marker!r} stands only inside the thinking block, before {THINK_CLOSE}"
     if not visible.strip():

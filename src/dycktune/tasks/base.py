@@ -107,15 +107,20 @@ class Verdict:
 
     def _answer_in_words(self) -> str:
         if self.correct is None:
-            return f"not verified ({self.answer})" if self.answer else f"none ({self.reason})"
+            return f"not verified ({shortened(self.answer)})" if self.answer else f"none ({self.reason})"
         if self.correct:
             return "right"
-        found = f"wrong ({self.answer})" if self.answer else "none"
+        found = f"wrong ({shortened(self.answer)})" if self.answer else "none"
         return f"{found}: {self.reason}" if self.reason else found
 
     def _steps_in_words(self) -> str:
         step = self.first_wrong_step
         return "every step right" if step is None else f"line {step.line}: {step.reason}"
+
+
+def shortened(text: str, limit: int = 80) -> str:
+    """`text`, cut to `limit` characters with an ellipsis."""
+    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 class Draft(Protocol):
@@ -189,6 +194,7 @@ class Task(ABC, Generic[I]):
         Raises:
             ConfigError: the task does not generate items.
         """
+        del rng
         raise ConfigError(f"task {self.name} generates no items; name data files (data.train and data.eval)")
 
     def stream(self, split: str, *, seed: int) -> Stream[I]:
@@ -307,6 +313,8 @@ def distinct(items: Iterator[I], count: int, *, where: str) -> Iterator[I]:
     Raises:
         CorpusError: the last `MAX_MISSES` were all repeated, so no new one is to be expected.
     """
+    if count <= 0:
+        return
     seen: set[str] = set()
     misses = 0
     for item in items:

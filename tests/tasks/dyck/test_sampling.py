@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from dycktune.errors import CorpusError
 from dycktune.tasks.dyck.counting import every_prefix
 from dycktune.tasks.dyck.problem import Problem
-from dycktune.tasks.dyck.sampling import SPLITS, Space, held, shard_of, split_of
+from dycktune.tasks.dyck.sampling import Space, held
+from dycktune.tasks.splits import SPLITS, shard_of, split_of
 from strategies import problems
 
 DRAWS = 3000

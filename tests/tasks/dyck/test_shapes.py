@@ -2,8 +2,8 @@ import pytest
 
 from dycktune.tasks.dyck.brackets import ASCII
 from dycktune.tasks.dyck.problem import Problem
-from dycktune.tasks.dyck.sampling import split_of
 from dycktune.tasks.dyck.shapes import SHAPES, held_out
+from dycktune.tasks.splits import split_of
 
 
 @pytest.mark.parametrize("shape", SHAPES)

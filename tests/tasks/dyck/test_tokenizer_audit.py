@@ -19,7 +19,7 @@ def test_a_tokenizer_that_keeps_ascii_brackets_apart_has_no_warning():
 
 
 def test_brackets_of_several_tokens_are_found():
-    """These brackets are three bytes each, and the tokenizer has learnt none of them."""
+    """These brackets are three bytes each, and the tokenizer has no token for any of them."""
     found = audit(make_tokenizer("qwen2.5"), EVERY)
     assert found.split == tuple("⟨⟩⟦⟧⦃⦄⦅⦆")
     assert any("more than one token" in warning for warning in found.warnings)

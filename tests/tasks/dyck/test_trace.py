@@ -4,16 +4,43 @@ import pytest
 from hypothesis import given
 
 from dycktune.errors import ConfigError
+from dycktune.tasks.base import ANSWER_MARKER
 from dycktune.tasks.dyck.brackets import EVERY
 from dycktune.tasks.dyck.problem import Problem
-from dycktune.tasks.dyck.trace import ANSWER_MARKER, STYLES, lines_of, render, style_named
+from dycktune.tasks.dyck.trace import CLOSING_MARKER, STYLES, lines_of, render, style_named
 from strategies import problems, styles
+
+STACK = """\
+# Thought 1: read {; stack, top first: {
+# Thought 2: read }; stack empty
+# Thought 3: read <; stack, top first: <
+# Thought 4: read (; stack, top first: ( <
+Closing brackets in reverse stack order: ) >
+# Step 1: add ')'
+# Step 2: add '>'
+FINAL ANSWER: { } < ( ) >"""
+COMPACT = """\
+# Thought 1: { needs 1} over 0
+# Thought 2: } leaves 0^ over 0
+# Thought 3: < needs 3> over 0
+# Thought 4: ( needs 4) over 3
+# Thought 5: $ keeps 4) over 3
+Closing brackets in reverse stack order: 4) over 3 at 5); 3> over 0 at 6>, end 7$
+# Step 1: add ')'
+# Step 2: add '>'
+FINAL ANSWER: { } < ( ) >"""
+
+
+@pytest.mark.parametrize(("style", "text"), [("stack", STACK), ("compact", COMPACT)])
+def test_a_rendered_trace_never_changes_within_a_version(style, text):
+    """Trained models and data files rely on it."""
+    assert render(Problem("{}<("), STYLES[style]) == text
 
 
 @given(problems(), styles)
-def test_every_line_of_a_trace_matches_the_grammar_of_its_kind(problem, style):
+def test_every_line_of_a_trace_has_the_form_of_its_kind(problem, style):
     for line in lines_of(problem, style):
-        assert style.grammar[line.kind].fullmatch(line.text)
+        assert style.forms[line.kind].regex.fullmatch(line.text)
 
 
 @given(problems(), styles)
@@ -22,7 +49,7 @@ def test_a_rendered_trace_is_its_lines(problem, style):
 
 
 @given(problems(max_length=60))
-def test_a_thought_of_the_stack_style_restates_all_that_is_open(problem):
+def test_a_thought_of_the_stack_style_lists_every_open_bracket(problem):
     stack, thoughts = "", []
     for number, symbol in enumerate(problem.prefix, start=1):
         stack = symbol + stack if symbol in EVERY.openers else stack[1:]
@@ -32,14 +59,14 @@ def test_a_thought_of_the_stack_style_restates_all_that_is_open(problem):
 
 
 @given(problems(max_length=60))
-def test_a_thought_of_the_compact_style_names_the_closer_due_and_what_lies_below(problem):
+def test_a_thought_of_the_compact_style_names_the_entry_on_top_and_the_entry_below(problem):
     stack, thoughts = [(0, "^"), (0, "^")], []
     for number, symbol in enumerate(f"{problem.prefix}$", start=1):
         move = "needs" if symbol in EVERY.openers else "keeps" if symbol == "$" else "leaves"
         stack += [(number, EVERY.closer_of[symbol])] if move == "needs" else []
         stack = stack[:-1] if move == "leaves" else stack
-        (below, _), (top, due) = stack[-2:]
-        thoughts.append(f"# Thought {number}: {symbol} {move} {top}{due} over {below}")
+        (below, _), (top, closer) = stack[-2:]
+        thoughts.append(f"# Thought {number}: {symbol} {move} {top}{closer} over {below}")
     assert STYLES["compact"].reasoning(problem).thoughts == thoughts
 
 
@@ -47,19 +74,19 @@ def test_a_thought_of_the_compact_style_names_the_closer_due_and_what_lies_below
     ("style", "closers"),
     [("stack", "} ) ]"), ("compact", "5} over 2 at 6}; 2) over 1 at 7); 1] over 0 at 8], end 9$")],
 )
-def test_the_closing_line_goes_from_the_top_down(style, closers):
-    assert STYLES[style].reasoning(Problem("[(<>{")).closers == closers
+def test_the_closing_line_lists_the_closers_from_the_top_down(style, closers):
+    assert STYLES[style].reasoning(Problem("[(<>{")).closing == CLOSING_MARKER + closers
 
 
 @given(problems(), styles)
-def test_the_kinds_come_in_the_grammar_s_order_and_all_of_them_come(problem, style):
+def test_every_kind_of_line_occurs_and_they_follow_each_other_in_order(problem, style):
     kinds = [line.kind for line in lines_of(problem, style)]
-    assert list(dict.fromkeys(kinds)) == list(style.grammar)
-    assert kinds == sorted(kinds, key=list(style.grammar).index)
+    assert list(dict.fromkeys(kinds)) == list(style.forms)
+    assert kinds == sorted(kinds, key=list(style.forms).index)
 
 
 @given(problems(), styles)
-def test_a_trace_has_a_thought_a_symbol_a_step_a_closer_and_ends_in_the_answer(problem, style):
+def test_a_trace_has_a_thought_for_each_symbol_a_step_for_each_closer_and_ends_in_the_answer(problem, style):
     kinds = [line.kind for line in lines_of(problem, style)]
     shown = style.sequence(problem.prefix)
     assert kinds.count("thought") == problem.length + shown.count("$")
@@ -68,7 +95,7 @@ def test_a_trace_has_a_thought_a_symbol_a_step_a_closer_and_ends_in_the_answer(p
 
 
 @given(problems(max_length=60))
-def test_a_compact_thought_never_grows_beyond_its_numbers(problem):
+def test_a_compact_thought_is_no_longer_than_its_numbers_need(problem):
     thoughts = [line.text for line in lines_of(problem, STYLES["compact"]) if line.kind == "thought"]
     fixed = len("# Thought : ( leaves ( over ")
     assert max(map(len, thoughts)) <= fixed + 3 * len(str(problem.length))
@@ -85,11 +112,11 @@ def test_a_compact_prompt_names_each_position_by_its_bracket_and_the_trace_each_
 
 
 def _named(text: str) -> set[tuple[str, str]]:
-    """Each number with the symbol that stands right behind it."""
+    """Each number with the symbol directly behind it."""
     return set(re.findall(r"(?<![0-9])([0-9]+)([^0-9:;\s])", text))
 
 
-def test_the_stack_is_told_top_first_as_the_wording_says():
+def test_the_stack_is_listed_top_first_as_the_wording_says():
     line = lines_of(Problem("([{"), STYLES["stack"])[2].text
     assert "top first" in line
     assert line.endswith("{ [ (")

@@ -13,10 +13,10 @@ _INPUT = "Input:"
 def read_benchmark(path: Path) -> list[Problem]:
     """The problems of a BIG-Bench Hard JSON file.
 
-    The published target is only checked against the problem's own closing, so that a damaged file is noticed.
+    The published target is only compared with the closing that follows from the input, to notice a damaged file.
 
     Raises:
-        DataError: not such a file, or a row whose target is not the closing of its input.
+        DataError: the file is no such file, or a target is not the closing of its input.
     """
     try:
         examples = json.loads(path.read_text(encoding="utf-8"))["examples"]

@@ -1,4 +1,4 @@
-"""Bracket alphabets and what follows from a string of brackets alone."""
+"""Bracket alphabets, and reading a sequence of brackets."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,12 +8,12 @@ from typing import NamedTuple
 from dycktune.errors import SequenceError
 
 PAIRS = ("()", "[]", "{}", "<>", "⟨⟩", "⟦⟧", "⦃⦄", "⦅⦆")
-"""Every pair the project knows, in the order `--pairs K` takes them; the first four are ASCII."""
+"""Every known pair, in the order in which `--pairs K` takes them; the first four are ASCII."""
 
 
 @dataclass(frozen=True)
 class Alphabet:
-    """The bracket pairs a problem may use."""
+    """The bracket pairs that a problem may use."""
 
     pairs: tuple[str, ...] = PAIRS[:4]
     """Two-character strings, opener then closer."""
@@ -46,26 +46,26 @@ EVERY = Alphabet(PAIRS)
 
 
 class Reading(NamedTuple):
-    """What is open after each symbol of a sequence, as links down the stack.
+    """The open brackets after each symbol of a sequence, as links down the stack.
 
     Positions count from 1; 0 is the floor, on which the first open bracket stands.
     """
 
     tops: list[int]
-    """The bracket on top of the stack after each symbol; one entry a symbol."""
+    """The position of the bracket on top of the stack after each symbol."""
     below: dict[int, int]
-    """What each opener stands on, in the order of the sequence."""
+    """The position under each opener on the stack, in the order of the sequence."""
     left_open: list[int]
-    """What is open at the end, last opened first."""
+    """The positions that are open at the end, last opened first."""
     closing: str
-    """The closers that it needs."""
+    """The closers of these positions."""
 
 
 def read(sequence: str, alphabet: Alphabet = EVERY) -> Reading:
     """Read `sequence` symbol by symbol, in time linear in its length.
 
     Raises:
-        SequenceError: at a foreign character, or a closer that does not match the open bracket it meets.
+        SequenceError: the sequence has a foreign character, or a closer that does not match the last open bracket.
     """
     closer_of = alphabet.closer_of
     tops, below, top = [], {}, 0
@@ -87,7 +87,7 @@ def read(sequence: str, alphabet: Alphabet = EVERY) -> Reading:
 
 
 def _refusal(sequence: str, position: int, top: int, alphabet: Alphabet) -> str:
-    """Why the symbol at `position` cannot stand there, with `top` the bracket it meets."""
+    """Why the symbol at `position` is not possible there; `top` is the position of the last open bracket."""
     symbol = sequence[position - 1]
     if symbol not in alphabet.symbols:
         known = " ".join(alphabet.pairs)
@@ -105,7 +105,7 @@ def _refusal(sequence: str, position: int, top: int, alphabet: Alphabet) -> str:
 
 
 def depth_of(sequence: str) -> int:
-    """The most brackets open at once in a sequence that can be read."""
+    """The most brackets open at once in a readable sequence."""
     return max(accumulate(map(_RISE.__getitem__, sequence)))
 
 
@@ -113,5 +113,5 @@ _RISE = {symbol: rise for pair in PAIRS for symbol, rise in zip(pair, (1, -1), s
 
 
 def without_spaces(text: str) -> str:
-    """`text` with all white space removed, the form every sequence is kept in."""
+    """`text` with all white space removed; every sequence is kept in this form."""
     return "".join(text.split())

@@ -1,4 +1,4 @@
-"""How many prefixes there are, and all of them where they are few."""
+"""Counts all prefixes of a length exactly, and lists them where they are few."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -8,10 +8,10 @@ from dycktune.tasks.dyck.brackets import Alphabet
 
 @lru_cache(maxsize=64)
 def count_prefixes(max_length: int, pairs: int, max_depth: int) -> tuple[int, ...]:
-    """How many distinct prefixes each length from 0 to `max_length` has, exactly.
+    """The exact number of distinct prefixes of each length from 0 to `max_length`.
 
-    Counts by the number of brackets open: each opener is one of `pairs`, each closer is forced, and at the end
-    at least one bracket is open.
+    Dynamic programming over the number of open brackets: each opener is one of `pairs`, each closer is determined, and
+    at least one bracket is open at the end.
     """
     open_counts = [1] + [0] * max_depth
     totals = [0]
@@ -28,15 +28,15 @@ def _after_one_more(open_counts: Sequence[int], pairs: int) -> list[int]:
 
 
 def every_prefix(length: int, alphabet: Alphabet, max_depth: int) -> Iterator[str]:
-    """Every prefix of `length` brackets, never more than `max_depth` open."""
+    """Every prefix of `length` brackets with at most `max_depth` open at once."""
     unfinished = [("", "")]
     while unfinished:
-        prefix, due = unfinished.pop()
+        prefix, closers = unfinished.pop()
         if len(prefix) == length:
-            if due:
+            if closers:
                 yield prefix
             continue
-        if due:
-            unfinished.append((prefix + due[-1], due[:-1]))
-        if len(due) < max_depth:
-            unfinished += [(prefix + opener, due + closer) for opener, closer in alphabet.pairs]
+        if closers:
+            unfinished.append((prefix + closers[-1], closers[:-1]))
+        if len(closers) < max_depth:
+            unfinished += [(prefix + opener, closers + closer) for opener, closer in alphabet.pairs]

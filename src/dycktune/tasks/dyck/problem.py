@@ -27,10 +27,11 @@ class Problem(Item):
 
     @classmethod
     def parse(cls, text: str, alphabet: Alphabet = EVERY) -> "Problem":
-        """Read what a user typed, with or without spaces between brackets.
+        """Read a typed prefix, with or without spaces between brackets.
 
         Raises:
-            SequenceError: empty, a foreign character, a mismatched closer, or nothing left open.
+            SequenceError: the text is empty, has a foreign character or a closer that does not match, or leaves
+                nothing open.
         """
         prefix = without_spaces(text)
         if not prefix:
@@ -53,12 +54,12 @@ class Problem(Item):
 
     @cached_property
     def reading(self) -> Reading:
-        """What is open after each symbol of the prefix."""
+        """The prefix, read symbol by symbol."""
         return read(self.prefix)
 
     @property
     def closing(self) -> str:
-        """The unique minimal completion: the closers of what is open, last opened first."""
+        """The unique minimal completion: the closers of the open brackets, last opened first."""
         return self.reading.closing
 
     @property
@@ -73,7 +74,7 @@ class Problem(Item):
 
     @property
     def depth(self) -> int:
-        """The most brackets open at once while reading the prefix."""
+        """The most brackets open at once within the prefix."""
         return depth_of(self.prefix)
 
     @property

@@ -1,7 +1,7 @@
 """Data augmentation: a training problem whose brackets and steps are counted from a random number.
 
-A model that has only met the numbers of short problems cannot name the places of a long one. Renumbered problems are
-short and use the numbers of long ones.
+A model that was trained only on the numbers of short problems cannot number the brackets of a long one. Renumbered
+problems are short and use the numbers of long ones.
 """
 
 import random
@@ -12,17 +12,17 @@ from dataclasses import replace
 from dycktune.tasks.base import Demonstration
 
 _PLACE = re.compile(r"(?P<step># Step )?\b(?P<number>[1-9][0-9]*)")
-"""The number of a bracket or a step. The floor of the stack is 0 in every problem, so it is left out."""
+"""The number of a bracket or a step. The floor of the stack is 0 in every problem, so 0 is excluded."""
 
 
 def renumbered(
     demonstration: Demonstration, *, length: int, highest: int, jumps: int, rng: random.Random
 ) -> Demonstration:
-    """The demonstration with other numbers, in half of the cases; unchanged in the other half.
+    """The demonstration with other numbers in half of the cases; unchanged in the other half.
 
-    The brackets are counted from a random number on, which the end of the prompt states. In half of the renumbered
-    cases the steps are too. Numbers that cannot be predicted from context are excluded from the loss: the first step's
-    number, and the number after each jump.
+    The brackets are counted from a random number on, which the prompt states at its end. In half of the renumbered
+    cases the steps are counted from a random number too. Numbers that cannot be predicted from context are excluded
+    from the loss: the first step's number, and the number after each jump.
 
     Args:
         demonstration: Prompt and trace, counted from 1.
@@ -56,11 +56,11 @@ def renumbered(
 
 
 def _stretches(rng: random.Random, length: int, jumps: int, room: int) -> tuple[list[int], list[int]]:
-    """Where each stretch of the prefix starts (its original number), and how much is added to its numbers.
+    """The original number at which each stretch of the prefix starts, and the number added within it.
 
     There are at most `jumps` + 1 stretches; each shift is 1 to `room` and no smaller than the one before.
     """
-    # No random number is drawn where no jumps are wanted: the examples of such recipes stay what they were.
+    # Without jumps no random number is drawn here, so that the examples of such recipes never change.
     wanted = rng.randint(0, jumps) if jumps else 0
     borders = rng.sample(range(2, length + 1), min(length - 1, wanted))
     return [1, *sorted(borders)], sorted(1 + int(rng.random() * room) for _ in (None, *borders))

@@ -1,4 +1,4 @@
-"""The prefixes there are, and how one is drawn."""
+"""The space of possible prefixes, and drawing one at random."""
 
 import random
 from collections.abc import Sequence
@@ -11,18 +11,18 @@ from dycktune.tasks.dyck.counting import count_prefixes, every_prefix
 from dycktune.tasks.splits import split_of
 
 _FEWER_PAIRS = 0.25
-"""How often a prefix is confined to some of the pairs, so that towers of a single pair occur at any length."""
+"""The share of prefixes that use only some of the pairs, so that towers of a single pair occur at any length."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """The prefixes that may be drawn, and how.
+    """The prefixes that may be drawn, and their distribution.
 
-    A draw of one length takes, each evenly from what the ones before it leave possible: the number of closers;
-    the last symbol, opener or closer; the most brackets open before it; and where that depth is first reached.
-    Between these fixed points the order is random. A quarter of the draws use only some of the pairs; each
-    opener is then one of the pairs in use. So every prefix of these lengths, depth and pairs has a chance, and
-    no shape has much of it: all-opener prefixes, one number of closers among many, get their even part of it.
+    A draw of one length decides four things in turn, each uniformly among the values that are still possible: the
+    number of closers; whether the last symbol is a closer; the most brackets open before it; and the place where this
+    depth is first reached. Between these fixed points the order is random. A quarter of the draws use only some of the
+    pairs. So every prefix of these lengths, this depth and these pairs can be drawn, and no shape dominates: a prefix
+    of openers only, for example, is one number of closers among many.
     """
 
     min_length: int = 2
@@ -55,7 +55,7 @@ class Space:
 
     @cached_property
     def lengths(self) -> tuple[int, ...]:
-        """Lengths that have a prefix at all: at depth 1 only odd ones do."""
+        """The lengths that have a prefix; at depth 1 only odd ones do."""
         return tuple(n for n in range(self.min_length, self.max_length + 1) if self.ceiling > 1 or n % 2)
 
     @cached_property
@@ -64,11 +64,11 @@ class Space:
         return Alphabet.of(self.pairs)
 
     def total(self, length: int) -> int:
-        """How many prefixes of `length` there are, over all splits."""
+        """The number of prefixes of `length`, over all splits."""
         return count_prefixes(self.max_length, self.pairs, self.ceiling)[length]
 
     def draw(self, rng: random.Random, length: int) -> str:
-        """One prefix of any split. Only `rng.random` is used, whose numbers Python keeps for good."""
+        """One prefix, of any split. Uses only `rng.random`, whose numbers never change between versions of Python."""
         fewest = max(0, (length - self.ceiling + 1) // 2)
         closers = fewest + below(rng, (length - 1) // 2 - fewest + 1)
         depth = length - 2 * closers
@@ -85,15 +85,15 @@ class Space:
 
 @lru_cache(maxsize=4096)
 def held(space: Space, length: int, split: str) -> int:
-    """How many prefixes of `length` a split holds, by hashing every one of them."""
+    """The number of prefixes of `length` that a split holds; every one of them is hashed."""
     prefixes = every_prefix(length, space.alphabet, space.ceiling)
     return sum(split_of(prefix) == split for prefix in prefixes)
 
 
 def _walk(rng: random.Random, length: int, end: int, ceiling: int) -> list[bool]:
-    """A walk of `length` steps from 0 to `end` within 0 and `ceiling`: which steps go up.
+    """A random walk of `length` steps from 0 to `end` that stays within 0 and `ceiling`. True is a step up.
 
-    In two legs: to where its highest point is first reached, and from there on.
+    Its first part ends where its highest point is first reached.
     """
     if not length:
         return []
@@ -106,7 +106,7 @@ def _walk(rng: random.Random, length: int, end: int, ceiling: int) -> list[bool]
 
 
 def _leg(rng: random.Random, length: int, start: int, end: int, ceiling: int) -> list[bool]:
-    """Steps between two heights, ups and downs shuffled as far as floor and ceiling let them."""
+    """Random steps between two heights that stay within 0 and `ceiling`."""
     random, ups, height, steps = rng.random, (length + end - start) // 2, start, []
     for left in range(length, 0, -1):
         if height == 0 or (height < ceiling and random() * left < ups):
@@ -120,14 +120,14 @@ def _leg(rng: random.Random, length: int, start: int, end: int, ceiling: int) ->
 
 
 def _brackets(rng: random.Random, opens: Sequence[bool], pairs: Sequence[str]) -> str:
-    random, count, symbols, due = rng.random, len(pairs), [], []
+    random, count, symbols, closers = rng.random, len(pairs), [], []
     for is_open in opens:
         if is_open:
             pair = pairs[int(random() * count)]
             symbols.append(pair[0])
-            due.append(pair[1])
+            closers.append(pair[1])
         else:
-            symbols.append(due.pop())
+            symbols.append(closers.pop())
     return "".join(symbols)
 
 

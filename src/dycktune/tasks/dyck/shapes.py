@@ -1,4 +1,4 @@
-"""Adversarial shapes: regular prefixes that random draws seldom hold, to look for what a model has not learnt."""
+"""Adversarial shapes: regular prefixes, rare among random draws, that show the weaknesses of a model."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,7 +8,7 @@ from dycktune.tasks.splits import split_of
 
 
 def _one_pair(length: int, alphabet: Alphabet) -> Iterator[str]:
-    """Pairs opened and closed one after the other within a few open brackets, all of one kind."""
+    """A few open brackets, then pairs that open and close one after the other, all of one kind."""
     for pair in alphabet.pairs:
         for base in range(1, 5):
             if base < length:
@@ -17,7 +17,7 @@ def _one_pair(length: int, alphabet: Alphabet) -> Iterator[str]:
 
 
 def _alternating(length: int, alphabet: Alphabet) -> Iterator[str]:
-    """Opened and closed at once, the kinds taking turns; the last bracket stays open."""
+    """Pairs of alternating kinds that open and close one after the other; the last bracket stays open."""
     if length % 2 == 0:
         return
     count = len(alphabet.pairs)
@@ -27,7 +27,7 @@ def _alternating(length: int, alphabet: Alphabet) -> Iterator[str]:
 
 
 def _tower(length: int, alphabet: Alphabet) -> Iterator[str]:
-    """Openers only: all of one kind, or the kinds in turn."""
+    """Openers only, all of one kind or of alternating kinds."""
     for opener in alphabet.openers:
         yield opener * length
     count = len(alphabet.openers)
@@ -36,7 +36,7 @@ def _tower(length: int, alphabet: Alphabet) -> Iterator[str]:
 
 
 def _sawtooth(length: int, alphabet: Alphabet) -> Iterator[str]:
-    """Up by some brackets and down by one fewer, again and again."""
+    """A number of openers, then one closer fewer, repeated."""
     for teeth in (2, 3, 5, 8):
         symbols, stack = [], []
         while len(symbols) < length:
@@ -59,7 +59,7 @@ SHAPES: dict[str, Callable[[int, Alphabet], Iterator[str]]] = {
 
 
 def held_out(shape: str, min_length: int, max_length: int, alphabet: Alphabet = ASCII) -> list[Problem]:
-    """Every prefix of a shape within these lengths that no training split holds, shortest first."""
+    """Every prefix of a shape within these lengths that is not in the train split, shortest first."""
     prefixes = (
         prefix for length in range(min_length, max_length + 1) for prefix in SHAPES[shape](length, alphabet)
     )

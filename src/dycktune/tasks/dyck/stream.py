@@ -1,4 +1,4 @@
-"""The endless indexed stream of a split's problems, in which no item depends on how many are taken."""
+"""The endless indexed stream of a split's problems; each item depends on its index alone."""
 
 import hashlib
 import random
@@ -15,11 +15,11 @@ from dycktune.tasks.dyck.sampling import Space, below, held
 from dycktune.tasks.splits import SPLITS, Tally, split_of
 
 STREAM_VERSION = 1
-"""Raised with every change of what the stream holds; part of each item's hash."""
+"""Raised with every change of the items; part of each item's hash."""
 
 _FEW = 2000
-"""Lengths with no more prefixes than this are listed, not drawn. Any split has some of more: the smallest share
-misses them once in 10^44."""
+"""Lengths with at most this many prefixes are listed, not drawn. Of more prefixes every split holds some: the chance
+that the smallest split holds none is 10^-44."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,8 @@ class PrefixStream:
     """The problems of one space, split and seed.
 
     Each round of the stream has every length once, in a hashed order. The items of a length are drawn at random until
-    about half of its prefixes are out. Then the rest are listed, so that the last one is sure to come. A length that is
-    used up gives its place to a random draw of another length.
+    about half of its prefixes have occurred. Then all of them are listed, so that each occurs for certain. A length
+    that is used up is replaced by a random draw of another length.
     """
 
     space: Space
@@ -97,16 +97,21 @@ class PrefixStream:
         return prefix
 
     def rng(self, key: object) -> random.Random:
-        """Random numbers that are this stream's and `key`'s own."""
+        """A random number generator that belongs to this stream and `key` alone."""
         return random.Random(self._seed(key))
 
     def _seed(self, key: object) -> int:
         return int.from_bytes(self.hashed(key))
 
     def hashed(self, key: object) -> bytes:
-        """16 bytes that follow from version, split, seed and `key` alone."""
+        """16 bytes that depend on version, split, seed and `key` alone."""
         text = f"{STREAM_VERSION}/{self.split}/{self.seed}/{key}"
         return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def _no_groups(problem: Problem) -> dict[str, str]:
+    del problem
+    return {}
 
 
 @dataclass(kw_only=True)
@@ -114,7 +119,7 @@ class PrefixTally(Tally[Problem]):
     """Counts the problems of a corpus by length and depth, and knows which lengths are used up."""
 
     stream: PrefixStream
-    groups_of: Callable[[Problem], dict[str, str]] = lambda _: {}
+    groups_of: Callable[[Problem], dict[str, str]] = _no_groups
     of_length: Counter[int] = field(default_factory=Counter)
     """Problems of the whole corpus."""
     lengths: Counter[int] = field(default_factory=Counter)
@@ -132,7 +137,7 @@ class PrefixTally(Tally[Problem]):
             self.depths[item.depth] += 1
 
     def used_up(self) -> dict[int, int]:
-        """The lengths of which the corpus has every prefix of the split, and how many these are."""
+        """The lengths of which the corpus has every prefix of the split, and the number of these prefixes."""
         lengths = range(self.stream.space.min_length, self.stream.space.max_length + 1)
         return {length: self.of_length[length] for length in lengths if self._is_used_up(length)}
 
@@ -167,8 +172,8 @@ def _range(counts: Counter[int]) -> str:
 
 
 _COUNTED = 10_000
-"""Sets of at most this many prefixes are hashed one by one to know what a split holds of them. Of larger sets a split
-surely holds at least half of its expected share (11 standard deviations)."""
+"""Of at most this many prefixes, each is hashed to count the ones in a split. Of more, a split holds at least half of
+its expected share (11 standard deviations)."""
 
 
 def _surely_more(count: int, total: int, split: str) -> bool:
@@ -177,21 +182,21 @@ def _surely_more(count: int, total: int, split: str) -> bool:
 
 
 def _drawn(stream: PrefixStream, length: int) -> int:
-    """How many items of a length are drawn before it is listed."""
+    """The number of items of a length that are drawn before it is listed."""
     total = stream.space.total(length)
     return 0 if total <= _FEW else int(total * SPLITS[stream.split] / 2)
 
 
 @lru_cache(maxsize=64)
 def _order(stream: PrefixStream, turn: int) -> list[int]:
-    """The lengths, in the order one round takes them."""
+    """The lengths in the order of one round."""
     rng = stream.rng(f"round {turn}")
     return sorted(stream.space.lengths, key=lambda _: rng.random())
 
 
 @lru_cache(maxsize=1024)
 def _listed(stream: PrefixStream, length: int) -> list[str]:
-    """Every prefix of a length in the split, hashed in order, the numbers of closers taking turns."""
+    """Every prefix of a length in the split, in hashed order, with the numbers of closers in turn."""
     by_closers: defaultdict[int, list[str]] = defaultdict(list)
     for prefix in every_prefix(length, stream.space.alphabet, stream.space.ceiling):
         if split_of(prefix) == stream.split:
@@ -205,7 +210,7 @@ def _listed(stream: PrefixStream, length: int) -> list[str]:
 
 @lru_cache(maxsize=64)
 def _open_lengths(stream: PrefixStream, turn: int) -> list[int]:
-    """Lengths that have new prefixes in a round; once all are out, every length that has any."""
+    """The lengths that have new prefixes in a round; where there are none, every length that has prefixes."""
     lengths = stream.space.lengths
     still_new = [
         n for n in lengths if turn < (drawn := _drawn(stream, n)) or turn - drawn < len(_listed(stream, n))

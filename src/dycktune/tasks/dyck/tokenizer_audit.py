@@ -1,4 +1,4 @@
-"""How a tokenizer cuts brackets: a model can only close what it sees apart."""
+"""How a tokenizer splits brackets. A model can only tell brackets apart that are separate tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ class Cut(NamedTuple):
 
     bracket: str
     alone: tuple[str, ...]
-    """The pieces of its text by itself, as the tokenizer writes them."""
+    """The tokens of the bracket by itself, as the tokenizer writes them."""
     spaced: tuple[str, ...]
-    """The pieces behind a space, as in a trace."""
+    """The tokens of the bracket after a space, as in a trace."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What a tokenizer makes of an alphabet."""
+    """How a tokenizer splits an alphabet."""
 
     cuts: tuple[Cut, ...]
     merged: tuple[str, ...]
     """Pairs of brackets that share a token when written together, such as `((`."""
     merged_spaced: tuple[str, ...]
-    """Those that share a token even with a space between."""
+    """Pairs that share a token even with a space between them."""
 
     @property
     def split(self) -> tuple[str, ...]:
@@ -39,24 +39,24 @@ class Audit:
 
     @property
     def warnings(self) -> list[str]:
-        """What may harm learning, each with its remedy; empty where every bracket is one token."""
-        told = []
+        """Obstacles to learning, each with its remedy; empty where every bracket is one token."""
+        warnings = []
         if self.merged_spaced:
-            told.append(
+            warnings.append(
                 f"{_some(self.merged_spaced)} share a token even when spaced: the model cannot see them apart; "
                 "use a tokenizer that does not merge brackets, or pairs it keeps apart (--pairs)"
             )
         elif self.merged:
-            told.append(
+            warnings.append(
                 f"{_some(self.merged)} become one token when written together; keep a space between brackets, "
                 "as every trace style does, also in data files of your own"
             )
         if self.split:
-            told.append(
+            warnings.append(
                 f"{_some(self.split)} take more than one token each: traces get longer and harder to learn; "
                 "use fewer pairs (--pairs 4 are ASCII), or a tokenizer that knows these"
             )
-        return told
+        return warnings
 
     def __str__(self) -> str:
         rows = [f"{'bracket':<9}{'alone':<20}{'behind a space'}"]
@@ -66,14 +66,15 @@ class Audit:
 
 
 def audit(tokenizer: "PreTrainedTokenizerBase", alphabet: Alphabet) -> Audit:
-    """Cut every bracket and every pair of brackets of `alphabet`.
+    """Tokenize every bracket and every pair of brackets of `alphabet`.
 
     Raises:
-        ModelError: the tokenizer gives no character offsets.
+        ModelError: the tokenizer is not a fast one, so it gives no character offsets.
     """
     if not tokenizer.is_fast:
         raise ModelError(
-            f"the tokenizer {tokenizer.name_or_path!r} gives no character offsets to audit it by"
+            f"the tokenizer {tokenizer.name_or_path!r} gives no character offsets, which the audit needs; "
+            "use a fast tokenizer"
         )
     brackets = sorted(alphabet.symbols, key="".join(alphabet.pairs).index)
     pairs = [first + second for first, second in product(brackets, repeat=2)]

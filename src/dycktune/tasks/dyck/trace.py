@@ -1,170 +1,175 @@
 """Trace styles: how the reasoning towards an answer is written.
 
-A correct trace is a pure function of the problem, one fact a line. A style says how each kind of line reads;
-rendering, the verifier and the prompt all take it from here, so they cannot disagree.
+A correct trace is a pure function of the problem, one fact a line. The form of each kind of line is stated once, as
+segments; the renderer, the verifier and the draft all take it from here, so they cannot disagree.
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain, count
-from typing import NamedTuple, Protocol
+from operator import mod
+from typing import NamedTuple
 
 from dycktune.errors import ConfigError
+from dycktune.tasks.base import ANSWER_MARKER
 from dycktune.tasks.dyck.brackets import EVERY
+from dycktune.tasks.dyck.grammar import Either, Form, Number, Repeated, Symbol, Word
 from dycktune.tasks.dyck.problem import Problem
 
-ANSWER_MARKER = "FINAL ANSWER: "
 CLOSING_MARKER = "Closing brackets in reverse stack order: "
 ADD_MARKER = " add '"
-"""What a step says before its bracket."""
-
-_NUMBER = r"[0-9]{1,9}"
-_BRACKET = r"\S"
+"""The text of a step before its bracket."""
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line of a trace."""
 
     kind: str
-    """`thought`, `closing`, `step`, `completed` or `answer`."""
+    """`thought`, `closing`, `step` or `answer`."""
     name: str
-    """What a person calls it, such as `Thought 3`."""
+    """A name for people, such as `Thought 3`."""
     text: str
 
 
 class Reasoning(NamedTuple):
-    """What the correct trace says before its steps."""
+    """The lines of a correct trace before its steps."""
 
     thoughts: list[str]
-    """The lines up to the closing one."""
-    closers: str
-    """What stands behind the closing line's marker."""
+    closing: str
 
 
-class TraceStyle(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class TraceStyle:
     """How one style writes a trace."""
 
-    @property
-    def name(self) -> str:
-        """The style's name on the command line."""
-        ...
+    name: str
+    """Its name on the command line."""
+    thought: Form
+    closing: Form
+    sequence: Callable[[str], str]
+    """Shows a prefix in the prompt."""
+    reasoning: Callable[[Problem], Reasoning]
+    """Reasons from a problem to its closers."""
 
-    @property
-    def grammar(self) -> dict[str, re.Pattern[str]]:
-        """For each kind of line, in the order the kinds come, what it must match whole."""
-        ...
+    @cached_property
+    def forms(self) -> dict[str, Form]:
+        """The form of each kind of line, in the order in which the kinds follow each other."""
+        return {"thought": self.thought, "closing": self.closing, "step": STEP, "answer": ANSWER}
 
-    def sequence(self, prefix: str) -> str:
-        """How the prompt shows the prefix."""
-        ...
 
-    def reasoning(self, problem: Problem) -> Reasoning:
-        """How the correct trace of `problem` comes to its closers."""
-        ...
+STEP = Form("# Step ", Number("number"), f":{ADD_MARKER}", Symbol("closer"), "'")
+# Brackets without spaces pass for one symbol: an answer in another spelling is a wrong answer, not prose.
+ANSWER = Form(ANSWER_MARKER, Repeated("sequence", Form(Symbol(pattern=r"\S+")), " "))
+
+_STACK_THOUGHT = Form(
+    "# Thought ",
+    Number("number"),
+    ": read ",
+    Symbol("symbol"),
+    "; stack",
+    Either(
+        Form(", top first: ", Repeated("stack", Form(Symbol()), " ")),
+        Form(" ", Word("empty", ("empty",))),
+    ),
+)
+_STACK_CLOSING = Form(CLOSING_MARKER, Repeated("closers", Form(Symbol()), " "))
+
+
+def _entry(top: str = "", closer: str = "", below: str = "") -> Form:
+    """The form of an entry of the stack; the arguments name its groups."""
+    return Form(Number(top), Symbol(closer), " over ", Number(below))
+
+
+_COMPACT_THOUGHT = Form(
+    "# Thought ",
+    Number("number"),
+    ": ",
+    Symbol("symbol"),
+    " ",
+    Word("move", ("needs", "leaves", "keeps")),
+    " ",
+    _entry("top", "closer", "below"),
+)
+_ENTRY = _entry()
+_LINK = Form(_ENTRY, " at ", Number(), Symbol())
+_COMPACT_CLOSING = Form(CLOSING_MARKER, Repeated("closers", _LINK, "; "), ", end ", Number("end"), "$")
+
+
+def _stack_reasoning(problem: Problem) -> Reasoning:
+    """A line for each symbol, then the closers."""
+    openers, stack, thoughts = EVERY.closer_of, "", []
+    listed, empty = (_numbered(template, problem.length) for template in _STACK_THOUGHT.templates)
+    for symbol, with_list, without in zip(problem.prefix, listed, empty, strict=True):
+        stack = (f"{symbol} {stack}" if stack else symbol) if symbol in openers else stack[2:]
+        thoughts.append(with_list % (symbol, stack) if stack else without % (symbol, "empty"))
+    [closing] = _STACK_CLOSING.templates
+    return Reasoning(thoughts, closing % spaced(problem.closing))
+
+
+def _compact_sequence(prefix: str) -> str:
+    """Floor, brackets and end, each behind its position; then the first position again, where counting begins."""
+    return " ".join(f"{i}{symbol}" for i, symbol in enumerate(f"^{prefix}$")) + " from 1"
+
+
+def _compact_reasoning(problem: Problem) -> Reasoning:
+    """A line for each symbol and one for the end, then the links down to the floor."""
+    prefix, reading, closer_of = problem.prefix, problem.reading, EVERY.closer_of
+    [thought], [entry], [link] = _COMPACT_THOUGHT.templates, _ENTRY.templates, _LINK.templates
+    entries = {0: entry % (0, "^", 0)} | {
+        top: entry % (top, closer_of[prefix[top - 1]], below) for top, below in reading.below.items()
+    }
+    moves = ["needs" if symbol in closer_of else "leaves" for symbol in prefix]
+    tops = [entries[top] for top in reading.tops]
+    thoughts = zip(f"{prefix}$", [*moves, "keeps"], [*tops, tops[-1]], strict=True)
+    closers = zip([entries[top] for top in reading.left_open], count(problem.length + 1), reading.closing)
+    [closing] = _COMPACT_CLOSING.templates
+    return Reasoning(
+        list(map(mod, _numbered(thought, problem.length + 1), thoughts)),
+        closing % ("; ".join(map(link.__mod__, closers)), len(problem.full) + 1),
+    )
+
+
+@lru_cache(maxsize=256)
+def _numbered(template: str, last: int) -> list[str]:
+    """The template with its first value filled in: the numbers from 1 to `last`."""
+    return [template.replace("%s", str(number), 1) for number in range(1, last + 1)]
 
 
 def spaced(brackets: Sequence[str]) -> str:
-    """Brackets with a space between: most tokenizers then cut one token a bracket."""
+    """Brackets with a space between them: most tokenizers then cut one token for each bracket."""
     return " ".join(brackets)
 
 
-@lru_cache(maxsize=128)
-def _heads(thoughts: int) -> tuple[str, ...]:
-    """How each of so many Thought lines begins."""
-    return tuple(f"# Thought {number}: " for number in range(1, thoughts + 1))
-
-
-_STEP = re.compile(rf"# Step (?P<number>{_NUMBER}):{ADD_MARKER}(?P<closer>{_BRACKET})'")
-_ANSWER = re.compile(rf"{ANSWER_MARKER}(?P<sequence>{_BRACKET}+(?: {_BRACKET}+)*)")
-
-
-class StackStyle:
-    """Restates the whole stack at each symbol, so a trace grows with length times depth."""
-
-    name = "stack"
-    grammar = {  # noqa: RUF012 - a constant of the style, never changed
-        "thought": re.compile(
-            rf"# Thought (?P<number>{_NUMBER}): read (?P<symbol>{_BRACKET}); "
-            rf"stack(?: (?P<empty>empty)|, top first: (?P<stack>{_BRACKET}(?: {_BRACKET})*))"
+STYLES = {
+    style.name: style
+    for style in (
+        TraceStyle(
+            name="stack",
+            thought=_STACK_THOUGHT,
+            closing=_STACK_CLOSING,
+            sequence=spaced,
+            reasoning=_stack_reasoning,
         ),
-        "closing": re.compile(rf"{CLOSING_MARKER}(?P<closers>{_BRACKET}(?: {_BRACKET})*)"),
-        "step": _STEP,
-        "answer": _ANSWER,
-    }
-
-    def sequence(self, prefix: str) -> str:
-        """The brackets, spaced."""
-        return spaced(prefix)
-
-    def reasoning(self, problem: Problem) -> Reasoning:
-        """A line a symbol, then the closers, spaced."""
-        openers, stack, told = EVERY.closer_of, "", []
-        for head, symbol in zip(_heads(problem.length), problem.prefix, strict=True):
-            stack = f" {symbol}{stack}" if symbol in openers else stack[2:]
-            told.append(
-                f"{head}read {symbol}; stack, top first:{stack}"
-                if stack
-                else f"{head}read {symbol}; stack empty"
-            )
-        return Reasoning(told, spaced(problem.closing))
-
-
-_ENTRY = rf"{_NUMBER}{_BRACKET} over {_NUMBER} at {_NUMBER}{_BRACKET}"
-
-
-class CompactStyle:
-    """States a constant amount a symbol: the closer due on top of the stack and the entry below it.
-
-    The prompt numbers the brackets; the stack holds the closers due, named by the brackets that need them: `4}` is
-    due for the fourth, and lies on a stack whose floor is `0^`. `$` marks the end of the sequence. `4} over 1` says
-    the same of that entry wherever it stands, so what lies below a popped one is a look-up, and the closing order
-    follows these links down to the floor, giving each closer its place: `4} over 1 at 5}`; then it says where the
-    full sequence ends: `end 7$`. What closes a bracket is told in the thought that reads it, and all later is
-    looked up. Every value stands right behind the key that decides it, as a small model looks up what the
-    last tokens name.
-    """
-
-    name = "compact"
-    grammar = {  # noqa: RUF012 - a constant of the style, never changed
-        "thought": re.compile(
-            rf"# Thought (?P<number>{_NUMBER}): (?P<symbol>{_BRACKET}) (?P<move>needs|leaves|keeps) "
-            rf"(?P<top>{_NUMBER})(?P<due>{_BRACKET}) over (?P<below>{_NUMBER})"
+        TraceStyle(
+            name="compact",
+            thought=_COMPACT_THOUGHT,
+            closing=_COMPACT_CLOSING,
+            sequence=_compact_sequence,
+            reasoning=_compact_reasoning,
         ),
-        "closing": re.compile(
-            rf"{CLOSING_MARKER}(?P<closers>{_ENTRY}(?:; {_ENTRY})*), end (?P<end>{_NUMBER})\$"
-        ),
-        "step": _STEP,
-        "answer": _ANSWER,
-    }
+    )
+}
+"""`stack` restates the whole stack at each symbol, so a trace grows with length times depth.
 
-    def sequence(self, prefix: str) -> str:
-        """Floor, brackets and end, each behind its position; then the first position again, where counting begins."""
-        return " ".join(f"{i}{symbol}" for i, symbol in enumerate(f"^{prefix}$")) + " from 1"
-
-    def reasoning(self, problem: Problem) -> Reasoning:
-        """A line a symbol and one for the end, then the links down to the floor."""
-        reading, closer_of = problem.reading, EVERY.closer_of
-        shown = {0: "0^ over 0"} | {
-            top: f"{top}{closer_of[problem.prefix[top - 1]]} over {under}"
-            for top, under in reading.below.items()
-        }
-        *heads, last = _heads(problem.length + 1)
-        told = [
-            f"{head}{symbol} {'needs' if symbol in closer_of else 'leaves'} {shown[top]}"
-            for head, symbol, top in zip(heads, problem.prefix, reading.tops, strict=True)
-        ]
-        told.append(f"{last}$ keeps {shown[reading.tops[-1]]}")
-        due = [
-            f"{shown[opener]} at {place}{closer}"
-            for place, opener, closer in zip(count(problem.length + 1), reading.left_open, reading.closing)
-        ]
-        return Reasoning(told, f"{'; '.join(due)}, end {len(problem.full) + 1}$")
-
-
-STYLES: dict[str, TraceStyle] = {style.name: style for style in (StackStyle(), CompactStyle())}
+`compact` states a constant amount for each symbol. The prompt numbers the brackets. An entry of the stack is named
+by the number of its bracket and by its closer: `4}` closes the fourth bracket. The stack stands on its floor, `0^`,
+and `$` marks the end of the sequence. `4} over 1` says that the entry of bracket 4 lies on the entry of bracket 1.
+An entry has the same text at every place, so the entry below a popped one can be looked up. The closing line follows
+these links from the top down to the floor and numbers each closer by its place in the full sequence: `4} over 1 at
+5}`. It ends with the number after the last place: `end 7$`. Every value stands directly behind the text that
+determines it, because a small model retrieves by the last few tokens.
+"""
 
 
 def style_named(name: str) -> TraceStyle:
@@ -172,6 +177,14 @@ def style_named(name: str) -> TraceStyle:
     if name not in STYLES:
         raise ConfigError(f"unknown trace style {name!r}; choose one of {', '.join(STYLES)}")
     return STYLES[name]
+
+
+_NAMES = {
+    "thought": "Thought {}",
+    "closing": "closing line",
+    "step": "Step {}",
+    "answer": "final answer",
+}
 
 
 def lines_of(problem: Problem, style: TraceStyle) -> list[Line]:
@@ -188,20 +201,13 @@ def render(problem: Problem, style: TraceStyle) -> str:
     return "\n".join(chain.from_iterable(_texts(problem, style).values()))
 
 
-_NAMES = {
-    "thought": "Thought {}",
-    "closing": "closing line",
-    "step": "Step {}",
-    "answer": "final answer",
-}
-
-
 def _texts(problem: Problem, style: TraceStyle) -> dict[str, list[str]]:
-    """What the lines of each kind say, in their order."""
-    thoughts, closers = style.reasoning(problem)
+    """The lines of each kind, in their order."""
+    thoughts, closing = style.reasoning(problem)
+    [step], [answer] = STEP.templates, ANSWER.templates
     return {
         "thought": thoughts,
-        "closing": [CLOSING_MARKER + closers],
-        "step": [f"# Step {k}:{ADD_MARKER}{closer}'" for k, closer in enumerate(problem.closing, start=1)],
-        "answer": [ANSWER_MARKER + spaced(problem.full)],
+        "closing": [closing],
+        "step": list(map(mod, _numbered(step, len(problem.closing)), problem.closing)),
+        "answer": [answer % spaced(problem.full)],
     }

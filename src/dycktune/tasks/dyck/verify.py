@@ -1,7 +1,7 @@
-"""The verifier: what is right and what is wrong in a text that claims to complete a problem.
+"""Verifies a reply to a Dyck problem: its final answer, its format, and each step.
 
-A correct trace is a pure function of problem and style, so a text is compared with it line by line. The
-style's grammar decides what counts as format, and names what a line says for the reason of a wrong step.
+A correct trace is a pure function of problem and style, so a reply is compared with it line by line. The forms of the
+style decide whether the format held, and name the values of a wrong step for its reason.
 """
 
 import re
@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from itertools import groupby, zip_longest
 from typing import NamedTuple
 
+from dycktune.tasks.answers import THINK_CLOSE, THINK_OPEN, first_turn, read_answer
 from dycktune.tasks.base import Verdict, WrongStep
-from dycktune.tasks.dyck.brackets import PAIRS, without_spaces
+from dycktune.tasks.dyck.brackets import EVERY, PAIRS, without_spaces
 from dycktune.tasks.dyck.problem import Problem
-from dycktune.tasks.dyck.trace import ANSWER_MARKER, STYLES, Line, TraceStyle, lines_of
+from dycktune.tasks.dyck.trace import STYLES, Line, TraceStyle, lines_of
 
 _BRACKETS = re.escape("".join(PAIRS))
-_BETWEEN = re.compile(rf"(?<=[{_BRACKETS}])\s*(?=[{_BRACKETS}0-9])")
-_MARKER = ANSWER_MARKER.rstrip()
-_THINKING_TAGS = ("<think>", "</think>")
+_UNEVEN = re.compile(rf"([{_BRACKETS}])(?! [{_BRACKETS}0-9])\s*(?=[{_BRACKETS}0-9])")
+_BYTE_ORDER_MARK = "\ufeff"
 _SHOWN = 48
 
 
 @dataclass(frozen=True, kw_only=True)
 class DyckVerdict(Verdict):
-    """What the verifier says of a reply to a Dyck problem."""
+    """The verdict on a reply to a Dyck problem."""
 
     closing: str | None
     """The answer without the prefix; None where it does not begin with the prefix."""
@@ -37,30 +37,34 @@ class DyckVerdict(Verdict):
         return super()._steps_in_words()
 
 
-class _Said(NamedTuple):
-    """A line of the text, read by one style's grammar."""
+class _ReadLine(NamedTuple):
+    """A line of the reply, read by one style's forms."""
 
-    line: int
+    number: int
+    """In the reply, from 1."""
     text: str
     kind: str | None
+    """None for a line that has none of the forms."""
     match: re.Match[str] | None
 
 
-def verify(problem: Problem | str, text: str) -> DyckVerdict:
-    """Judge `text` as a completion of `problem`, in time linear in its length, whatever it holds.
+def verify(problem: Problem | str, reply: str) -> DyckVerdict:
+    """Judge a reply in time linear in its length, whatever it holds.
 
     Raises:
-        SequenceError: `problem` is a string that cannot be completed. No text raises.
+        SequenceError: `problem` is a string that cannot be completed. No reply raises.
     """
     problem = Problem.parse(problem) if isinstance(problem, str) else problem
-    answer = _last_answer(text)
+    text, slip = read_answer(reply)
+    answer = without_spaces(text) if text else None
     correct = answer == problem.full
-    style, said = _recognise(text)
-    format_ok = style is not None and _format_held(said, style)
-    wrong = _first_wrong(said, lines_of(problem, style), style) if style else None
+    style, lines = _recognise(first_turn(reply))
+    format_ok = answer is not None and style is not None and _format_held(lines, style)
+    wrong = _first_wrong(lines, lines_of(problem, style), style) if style else None
     return DyckVerdict(
         correct=correct,
         answer=answer,
+        reason=None if correct else slip or _why_wrong(answer or "", problem),
         closing=answer[len(problem.prefix) :] if answer and answer.startswith(problem.prefix) else None,
         format_ok=format_ok,
         trace_valid=correct and format_ok and wrong is None,
@@ -69,23 +73,34 @@ def verify(problem: Problem | str, text: str) -> DyckVerdict:
     )
 
 
-def _last_answer(text: str) -> str | None:
-    _, marker, rest = text.rpartition(_MARKER)
-    if not marker:
-        return None
-    return without_spaces(rest.partition("\n")[0]) or None
+def _why_wrong(answer: str, problem: Problem) -> str:
+    """How a wrong answer without a slip of format differs from the full sequence."""
+    full = problem.full
+    foreign = next((symbol for symbol in answer if symbol not in EVERY.symbols), None)
+    if foreign:
+        return f"the answer holds more than the sequence: {foreign!r} is not a bracket"
+    if answer == problem.closing:
+        return "the answer has only the closing brackets; it must begin with the prefix"
+    place = next((i for i, (a, b) in enumerate(zip(answer, full, strict=False)) if a != b), None)
+    if place is None:
+        fewer = "ends after" if len(answer) < len(full) else "has"
+        return f"the answer {fewer} {len(answer)} brackets, the full sequence has {len(full)}"
+    start = (
+        "the answer does not begin with the prefix: " if place < problem.length else "the closing is wrong: "
+    )
+    return f"{start}place {place + 1} is {answer[place]}, it should be {full[place]}"
 
 
-def _recognise(text: str) -> tuple[TraceStyle | None, list[_Said]]:
-    """The style that reads the most lines; none where all of them read the same lines."""
+def _recognise(text: str) -> tuple[TraceStyle | None, list[_ReadLine]]:
+    """The style whose forms read the most lines; none where all styles read the same lines."""
     lines = [
-        (number, evenly_spaced(line.strip()))
-        for number, line in enumerate(text.split("\n"), start=1)
-        if line.strip() and line.strip() not in _THINKING_TAGS
+        (number, evenly_spaced(stripped))
+        for number, line in enumerate(text.removeprefix(_BYTE_ORDER_MARK).split("\n"), start=1)
+        if (stripped := line.strip()) not in ("", THINK_OPEN, THINK_CLOSE)
     ]
     readings = {name: [_read_line(*line, style) for line in lines] for name, style in STYLES.items()}
-    known = {name: [said.line for said in reading if said.kind] for name, reading in readings.items()}
-    if all(lines_read == known[next(iter(known))] for lines_read in known.values()):
+    known = {name: [line.number for line in reading if line.kind] for name, reading in readings.items()}
+    if all(numbers == known[next(iter(known))] for numbers in known.values()):
         return None, []
     best = max(known, key=lambda name: len(known[name]))
     return STYLES[best], readings[best]
@@ -93,76 +108,71 @@ def _recognise(text: str) -> tuple[TraceStyle | None, list[_Said]]:
 
 def evenly_spaced(line: str) -> str:
     """`line` with one space between neighbouring brackets, and between a bracket and a number after it."""
-    return _BETWEEN.sub(" ", line)
+    return _UNEVEN.sub(r"\1 ", line)
 
 
-def _read_line(number: int, text: str, style: TraceStyle) -> _Said:
-    for kind, pattern in style.grammar.items():
-        if match := pattern.fullmatch(text):
-            return _Said(number, text, kind, match)
-    return _Said(number, text, None, None)
+def _read_line(number: int, text: str, style: TraceStyle) -> _ReadLine:
+    for kind, form in style.forms.items():
+        if match := form.regex.fullmatch(text):
+            return _ReadLine(number, text, kind, match)
+    return _ReadLine(number, text, None, None)
 
 
-def _format_held(said: Sequence[_Said], style: TraceStyle) -> bool:
-    return [kind for kind, _ in groupby(line.kind for line in said)] == list(style.grammar)
+def _format_held(lines: Sequence[_ReadLine], style: TraceStyle) -> bool:
+    """Whether every line has a form, every kind of line is there, and the kinds follow each other in order."""
+    return [kind for kind, _ in groupby(line.kind for line in lines)] == list(style.forms)
 
 
-def _first_wrong(said: Sequence[_Said], correct: Sequence[Line], style: TraceStyle) -> WrongStep | None:
-    for line, due in zip_longest(said, correct):
-        if due is None:
-            reason = (
-                f"nothing follows the {correct[-1].name}, but line {line.line} says {_shown(line.text)!r}"
-            )
-            return WrongStep(f"line {line.line}", "extra", line.line, reason)
+def _first_wrong(lines: Sequence[_ReadLine], correct: Sequence[Line], style: TraceStyle) -> WrongStep | None:
+    for line, expected in zip_longest(lines, correct):
+        if expected is None:
+            reason = f"nothing belongs after the {correct[-1].name}, but this line is {_shown(line.text)!r}"
+            return WrongStep(f"line {line.number}", "extra", line.number, reason)
         if line is None:
-            end = said[-1].line
-            return WrongStep(
-                due.name, "missing", end + 1, f"{due.name} is missing: the text ends at line {end}"
-            )
-        if line.text != evenly_spaced(due.text):
-            return WrongStep(due.name, _kind_of_error(line, due), line.line, _reason(line, due, style))
+            end = lines[-1].number
+            reason = f"{expected.name} is missing: the reply ends at line {end}"
+            return WrongStep(expected.name, "missing", end + 1, reason)
+        if line.text != expected.text:
+            kind = "prose" if line.kind is None else expected.kind
+            return WrongStep(expected.name, kind, line.number, _reason(line, expected, style))
     return None
 
 
-def _kind_of_error(line: _Said, due: Line) -> str:
-    return "prose" if line.kind is None else due.kind
+def _reason(line: _ReadLine, expected: Line, style: TraceStyle) -> str:
+    correct = style.forms[expected.kind].regex.fullmatch(expected.text)
+    if line.match and correct and line.kind == expected.kind:
+        return f"{expected.name} {_contrast(line.match, correct)}"
+    return f"{expected.name} should be {_shown(expected.text)!r}, but this line is {_shown(line.text)!r}"
 
 
-def _reason(line: _Said, due: Line, style: TraceStyle) -> str:
-    correct = _read_line(line.line, evenly_spaced(due.text), style)
-    if line.match and correct.match and line.kind == correct.kind:
-        return f"{due.name} {_contrast(line.match, correct.match)}"
-    return f"{_shown(line.text)!r} stands where {due.name} belongs, which is {_shown(due.text)!r}"
-
-
-def _contrast(said: re.Match[str], correct: re.Match[str]) -> str:
-    """Where two matches of one pattern differ, by the names of their groups."""
-    differing = [group for group in correct.re.groupindex if said[group] != correct[group]]
-    theirs = next((group for group in differing if said[group]), None)
+def _contrast(found: re.Match[str], correct: re.Match[str]) -> str:
+    """How two matches of one regular expression differ, by the names of their groups."""
+    differing = [group for group in correct.re.groupindex if found[group] != correct[group]]
+    theirs = next((group for group in differing if found[group]), None)
     ours = next((group for group in differing if correct[group]), None)
     if theirs is None or ours is None:
-        return f"says {_shown(said[0])!r}, it is {_shown(correct[0])!r}"
+        return f"is {_shown(found[0])!r}, it should be {_shown(correct[0])!r}"
     if theirs != ours:
-        return f"says {_stated(theirs, said[theirs])}, it is {_stated(ours, correct[ours])}"
-    if " " in said[theirs] or " " in correct[ours]:
-        return _first_place(ours, said[theirs], correct[ours])
-    return f"says {_stated(theirs, said[theirs])}, it is {_shown(correct[ours])}"
+        return f"has {_stated(theirs, found[theirs])}, it should have {_stated(ours, correct[ours])}"
+    if " " in found[theirs] or " " in correct[ours]:
+        return _first_place(ours, found[theirs], correct[ours])
+    return f"has {_stated(theirs, found[theirs])}, it should be {_shown(correct[ours])}"
 
 
 def _stated(group: str, value: str) -> str:
     return value if value == group else f"{group} {_shown(value)}"
 
 
-def _first_place(group: str, said: str, correct: str) -> str:
-    """Where two lists first differ; entries are parted by semicolons or commas where there are any."""
-    separator = next((mark for mark in ("; ", ", ") if mark in said + correct), " ")
-    pairs = zip_longest(said.split(separator), correct.split(separator))
+def _first_place(group: str, found: str, correct: str) -> str:
+    """Where two lists first differ. Semicolons or commas separate their entries where there are any, else spaces."""
+    separator = next((mark for mark in ("; ", ", ") if mark in found + correct), " ")
+    pairs = zip_longest(found.split(separator), correct.split(separator))
     place, (theirs, ours) = next((i, pair) for i, pair in enumerate(pairs, start=1) if pair[0] != pair[1])
     if theirs is None:
         return f"ends its {group} before place {place}, where {ours} belongs"
     if ours is None:
-        return f"says {_shown(theirs)} at place {place} of its {group}, which has only {place - 1}"
-    return f"says {_shown(theirs)} at place {place} of its {group}, it is {ours}"
+        return f"has {_shown(theirs)} at place {place} of its {group}, which should end at place {place - 1}"
+    return f"has {_shown(theirs)} at place {place} of its {group}, it should be {ours}"
 
 
 def _shown(text: str) -> str:
