@@ -22,20 +22,24 @@ def response(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "status", "said"),
+    ("text", "status", "message"),
     [
         (RIGHT, 0, "every step right"),
         ("FINAL ANSWER: ([])", 0, "right"),
         ("FINAL ANSWER: ([)]", 1, "wrong (([)])"),
-        ("no idea", 1, "none given"),
-        (RIGHT.replace("[ needs 2] over 1", "[ needs 1] over 1"), 1, "line 2: Thought 2 says top 1, it is 2"),
+        ("no idea", 1, "none: "),
+        (
+            RIGHT.replace("[ needs 2] over 1", "[ needs 1] over 1"),
+            1,
+            "line 2: Thought 2 has top 1, it should be 2",
+        ),
         (b"\xff\xfe FINAL ANSWER: ([])", 0, "right"),
-        ("", 1, "none given"),
+        ("", 1, "none: "),
     ],
 )
-def test_the_status_and_words_follow_the_verdict(text, status, said, response, capsys):
+def test_the_status_and_words_follow_the_verdict(text, status, message, response, capsys):
     assert main(["verify", "( [", "--response", response(text)]) == status
-    assert said in capsys.readouterr().out
+    assert message in capsys.readouterr().out
 
 
 def test_the_response_is_read_from_standard_input(monkeypatch, capsys):

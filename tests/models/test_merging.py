@@ -6,7 +6,6 @@ import torch
 from safetensors.torch import load_file
 
 from dycktune.errors import ModelError
-from dycktune.models import merging
 from dycktune.models.card import ModelCard
 from dycktune.models.loading import load, load_base
 from dycktune.models.merging import merge

@@ -109,7 +109,7 @@ def test_the_best_is_deployed_with_the_same_texts_merged_and_unmerged(run, asked
 def test_a_merged_model_that_differs_replaces_nothing(run, asked, monkeypatch):
     run.adapter.mkdir()
     (run.adapter / "old").touch()
-    monkeypatch.setattr(choose, "agreement", lambda *_: Agreement(6, 5, 0.1))
+    monkeypatch.setattr(choose, "prove", lambda *_: Agreement(6, 5, 0.1))
     with pytest.raises(ModelError, match="nothing was selected"):
         select(run.path)
     assert [path.name for path in run.adapter.iterdir()] == ["old"]

@@ -1,7 +1,7 @@
 """Data rows read as examples, from every shape the ecosystem's trainers read.
 
-`{"messages": [...]}`, a bare array of messages, or `{"prompt": ..., "completion": ...}`. The other fields of a row belong
-to its task.
+`{"messages": [...]}`, a bare array of messages, or `{"prompt": ..., "completion": ...}`. A row's other fields belong to
+its task.
 """
 
 from collections.abc import Iterator, Mapping

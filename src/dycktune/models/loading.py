@@ -145,7 +145,7 @@ def load_tokenizer(reference: str, *, trust_remote_code: bool = False) -> PreTra
 
 
 def read_card(reference: str) -> ModelCard | None:
-    """The card of any model reference, without its weights; None for a model without one. Raises ModelError as `load`."""
+    """The card of any model reference; None for a model without one. Raises ModelError as `load` does."""
     folder = _folder_of(reference)
     return None if folder is None else ModelCard.read(folder)
 

@@ -147,7 +147,7 @@ def _write_models(
 
 
 def _scores(known: _Known, task: Task, items: Sequence[Item], on_progress: OnProgress) -> list[Score]:
-    """Every checkpoint's score, the most promising first; one that is surely worse than another is not asked further."""
+    """Every checkpoint's score, the most promising first; one that is surely worse than another is asked no more."""
     found = {c.step: _stored(known.scores.get(c.step), len(items)) for c in known.checkpoints}
     scores: list[Score] = []
     for checkpoint in sorted(known.checkpoints, key=lambda c: _wrong(found[c.step])):

@@ -158,8 +158,8 @@ class Task(ABC, Generic[I]):
     version: ClassVar[int] = 1
     """Raised with every change of the messages or of the form of a solution. Models record theirs."""
     min_reply_tokens: int = 0
-    """Tokens a reply may have at least. A reply may always have a quarter more than the solution; a task whose solutions
-    show no reasoning allows a model to reason with this."""
+    """Tokens a reply may have at least, where a quarter more than the solution is too few: a model may reason although
+    the solutions show no reasoning."""
 
     def __init__(self, options: Any = None, *, marker: str = ANSWER_MARKER) -> None:
         """Make the task.

@@ -177,8 +177,7 @@ class SelectSection:
     count: Count = 512
     """Number of evaluation items that each checkpoint answers; answers from the training run are reused."""
     merged_dtype: Literal["auto", "float32"] = "auto"
-    """Precision of the merged model's weights: `auto` is the base's own; or float32, which is exact and may need twice the
-    disk."""
+    """Precision of the merged weights: `auto` is the base's own; float32 is exact and may need twice the disk."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,7 @@ class PositionCodec:
         return numbered + end + marker + answer + end
 
     def unsupervised(self, text: str) -> list[str]:
-        """The position tokens of numbers that do not follow from the number before: a count's start other than 1, jumps."""
+        """The position tokens of numbers that do not follow from the number before: a first one other than 1, jumps."""
         numbers = [0, *_thought_numbers(text)]
         return [
             re.escape(position_token(after)) for before, after in pairwise(numbers) if after != before + 1

@@ -51,7 +51,7 @@ class DyckOptions:
             f"min_length = {self.min_length} is over max_length = {self.max_length}": (
                 self.min_length > self.max_length
             ),
-            "highest_number needs style = 'compact', whose prompt states the first number; leave it out or set it to 1": (
+            "highest_number needs style = 'compact', whose prompt states the first number; leave it out": (
                 self.style != "compact" and (self.highest_number or 1) > 1
             ),
             "jumps needs highest_number, which turns the renumbering on; set it, or leave jumps out": (
