@@ -17,7 +17,7 @@ PROBLEMS = st.text("".join(pair[0] for pair in PAIRS), min_size=1, max_size=30).
 
 
 @given(PROBLEMS, st.sampled_from(list(STYLES.values())))
-def test_position_tokens_vanish_when_special_tokens_are_dropped(problem, style):
+def test_decoding_without_special_tokens_drops_the_position_tokens(problem, style):
     text = render(problem, style)
     written = CODEC.encode(text, marker=ANSWER_MARKER)
     ids = TOKENIZER(written, add_special_tokens=False)["input_ids"]
@@ -27,13 +27,13 @@ def test_position_tokens_vanish_when_special_tokens_are_dropped(problem, style):
     assert answer == [(str(i), symbol) for i, symbol in enumerate(problem.full, start=1)]
     steps = re.findall(r"^<\|(\d+)\|># Step \d+: add '<\|(\d+)\|>(.)'$", written, re.MULTILINE)
     assert [(place, symbol) for place, _, symbol in steps] == answer[-len(problem.closing) :]
-    assert all(before == within for before, within, _ in steps)
+    assert all(of_line == of_bracket for of_line, of_bracket, _ in steps)
     assert f"\n<|{len(problem.full) + 1}|>{ANSWER_MARKER}" in written
     assert written.endswith(f"{problem.full[-1]}<|{len(problem.full) + 1}|>")
 
 
 @given(PROBLEMS)
-def test_the_answer_weight_begins_at_the_marker_though_positions_split_it(problem):
+def test_the_answer_weight_begins_at_the_marker_despite_position_tokens(problem):
     example = example_of(dyck(), problem, source="test:1")
     (row,) = tokenize([example], TOKENIZER, weights=LossWeights())
     answer = TOKENIZER.decode(row.input_ids[row.answer_start :], skip_special_tokens=True)
@@ -54,7 +54,7 @@ LINES = st.sampled_from(
 
 @given(st.lists(LINES, max_size=12), st.text("() ", max_size=12))
 @example(["# Step 1: add ')'", "# Step 2: add ')'", "# Step 3: add ')'"], "( )")
-def test_a_wrong_trace_is_numbered_too_however_many_steps_it_has(lines, answer):
+def test_a_wrong_trace_with_any_number_of_steps_gets_position_tokens(lines, answer):
     text = "\n".join([*lines, ANSWER_MARKER + answer])
     written = CODEC.encode(text, marker=ANSWER_MARKER)
     ids = TOKENIZER(written, add_special_tokens=False)["input_ids"]
@@ -78,7 +78,7 @@ def test_any_text_is_encoded_and_decoded_exactly(text):
     assert TOKENIZER.decode(ids) == text
 
 
-def test_every_bracket_is_one_and_the_same_token_wherever_it_stands():
+def test_a_bracket_is_the_same_token_in_every_context():
     for bracket in "".join(PAIRS):
         (alone,) = TOKENIZER(bracket, add_special_tokens=False)["input_ids"]
         for text in (
@@ -94,7 +94,7 @@ def test_every_bracket_is_one_and_the_same_token_wherever_it_stands():
 
 
 @given(PROBLEMS, st.lists(st.integers(0, 700), min_size=31, max_size=31).map(sorted))
-def test_the_answer_s_positions_are_the_thoughts_numbers_and_continue_behind_them(problem, ahead):
+def test_the_positions_of_the_answer_are_the_numbers_of_the_thoughts_and_continue_after_them(problem, ahead):
     def shifted(place: str) -> int:
         return int(place) + (ahead[min(int(place) - 1, problem.length)] if int(place) else 0)
 
@@ -106,7 +106,7 @@ def test_the_answer_s_positions_are_the_thoughts_numbers_and_continue_behind_the
 
 
 @given(PROBLEMS, st.integers(0, 300))
-def test_only_the_first_position_of_a_count_from_elsewhere_is_unsupervised(problem, shift):
+def test_if_a_count_does_not_start_at_1_only_its_first_position_is_unsupervised(problem, shift):
     text = re.sub(
         r"(?<!# Step )\b[1-9]\d*", lambda n: str(int(n[0]) + shift), render(problem, STYLES["compact"])
     )
@@ -115,7 +115,7 @@ def test_only_the_first_position_of_a_count_from_elsewhere_is_unsupervised(probl
     assert CODEC.unsupervised(written) == expected
 
 
-def test_the_position_behind_a_jump_is_unsupervised():
+def test_the_position_after_a_jump_is_unsupervised():
     lines = ["# Thought 1: a", "# Thought 2: b", "# Thought 40: c", "# Thought 41: d"]
     assert CODEC.unsupervised("\n".join(lines)) == [re.escape("<|40|>")]
 

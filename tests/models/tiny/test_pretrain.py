@@ -10,14 +10,14 @@ SMALL = {"hidden": 32, "layers": 1, "rate": 1e-3, "tokens": 512, "seed": 0}
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """A model that was built when the words had other ids."""
-    with monkeypatch.context() as before:
-        before.setattr(vocabulary, "COMMON_WORDS", vocabulary.COMMON_WORDS[::-1])
+    """A model whose tokenizer gave the words other ids."""
+    with monkeypatch.context() as patch:
+        patch.setattr(vocabulary, "COMMON_WORDS", vocabulary.COMMON_WORDS[::-1])
         pretrain.pretrain(tmp_path / "start", start=None, steps=1, **SMALL)
     return tmp_path / "start"
 
 
-def test_what_is_built_loads_like_any_model(start):
+def test_a_pretrained_base_loads_like_any_model(start):
     loaded = load(str(start))
     assert isinstance(loaded.model, LlamaForCausalLM)
     assert loaded.model.config.vocab_size == len(loaded.tokenizer)
@@ -25,26 +25,27 @@ def test_what_is_built_loads_like_any_model(start):
     assert loaded.model.generation_config.eos_token_id == loaded.tokenizer.eos_token_id
 
 
-def test_going_on_keeps_what_each_token_means_though_its_id_changed(start):
-    before, now = load(str(start)).tokenizer.get_vocab(), vocabulary.build_tokenizer()
-    old = LlamaForCausalLM.from_pretrained(start).model.embed_tokens.weight
-    model = pretrain._gone_on_from(start, now)
-    moved = [token for token, i in before.items() if now.get_vocab()[token] != i]
+def test_each_token_keeps_its_embedding_when_its_id_changes(start):
+    old_ids, tokenizer = load(str(start)).tokenizer.get_vocab(), vocabulary.build_tokenizer()
+    new_ids = tokenizer.get_vocab()
+    old_VH = LlamaForCausalLM.from_pretrained(start).model.embed_tokens.weight
+    model = pretrain._load_start(start, tokenizer)
+    moved = [token for token, i in old_ids.items() if new_ids[token] != i]
     assert len(moved) > 100
     for token in moved:
-        assert torch.equal(model.model.embed_tokens.weight[now.get_vocab()[token]], old[before[token]])
+        assert torch.equal(model.model.embed_tokens.weight[new_ids[token]], old_VH[old_ids[token]])
     assert model.lm_head.weight is model.model.embed_tokens.weight
-    assert model.config.eos_token_id == model.generation_config.eos_token_id == now.eos_token_id
+    assert model.config.eos_token_id == model.generation_config.eos_token_id == tokenizer.eos_token_id
 
 
-def test_averaged_weights_lie_half_way_between_start_and_end(start, tmp_path):
+def test_averaged_weights_are_the_mean_of_start_and_end(start, tmp_path):
     for name, averaged in (("end", False), ("mean", True)):
         pretrain.pretrain(tmp_path / name, start=start, steps=2, averaged=averaged, **SMALL)
-    began = pretrain._gone_on_from(start, vocabulary.build_tokenizer()).state_dict()
+    first = pretrain._load_start(start, vocabulary.build_tokenizer()).state_dict()
     end, mean = (LlamaForCausalLM.from_pretrained(tmp_path / name).state_dict() for name in ("end", "mean"))
-    assert not torch.equal(began["lm_head.weight"], end["lm_head.weight"])
+    assert not torch.equal(first["lm_head.weight"], end["lm_head.weight"])
     for name, weight in mean.items():
-        assert torch.allclose(weight, (began[name] + end[name]) / 2, atol=1e-7)
+        assert torch.allclose(weight, (first[name] + end[name]) / 2, atol=1e-7)
 
 
 def test_averaging_without_a_start_is_refused(monkeypatch, capsys, tmp_path):

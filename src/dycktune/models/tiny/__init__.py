@@ -1,1 +1,1 @@
-"""The embedded default base, `builtin:tiny`: its tokenizer, the text it was pretrained on, its weights."""
+"""The built-in base model, `builtin:tiny`: tokenizer, text codec, pretraining text, weights."""

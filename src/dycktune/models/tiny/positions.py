@@ -1,11 +1,12 @@
 """The text codec of the built-in base: position tokens that number the steps and the brackets of the final answer.
 
-The brackets of the answer carry no numbers, and a small model copies reliably only behind a key. So the built-in
-tokenizer has one special token for each position. The model writes it before each step and each bracket that the step
-adds, before the answer marker, before each bracket of the answer, and at the end. Decoding without special tokens drops
-it. A position token names a place in the full sequence; before the marker and at the end it names the place behind the
-last. In the answer it stands before the space between two brackets, so that one look-up decides whether another
-bracket follows.
+A small model copies reliably only after a key, and the brackets of the answer carry no numbers. So the built-in
+tokenizer has one special token for each position in the full sequence. The model writes it before each step and before
+the bracket that the step adds, before the answer marker, before each bracket of the answer, and at the end. Before the
+marker and at the end it is the position after the last bracket. Decoding without special tokens drops all of them.
+
+In the answer, the token comes before the space between two brackets. So one lookup decides whether another bracket
+follows.
 """
 
 import re
@@ -22,8 +23,8 @@ _THOUGHT = re.compile(r"^# Thought ([0-9]+):", re.MULTILINE)
 
 def has_positions(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether `tokenizer` has position tokens."""
-    known = tokenizer.convert_tokens_to_ids(position_token(1))
-    return known is not None and known != tokenizer.unk_token_id
+    first = tokenizer.convert_tokens_to_ids(position_token(1))
+    return first is not None and first != tokenizer.unk_token_id
 
 
 class PositionCodec:
@@ -32,9 +33,9 @@ class PositionCodec:
     def encode(self, text: str, *, marker: str) -> str:
         """`text` with position tokens; a text without `marker` is returned unchanged.
 
-        The items of the answer are separated by single spaces. The steps add the last items, one each; where there are
-        more steps than items, the steps count from the first item on. The items are numbered like the thoughts of the
-        trace; behind the last thought, or without thoughts, the count continues by one.
+        Single spaces separate the items of the answer. Item i gets the number of thought i. After the last thought, or
+        without thoughts, the numbers continue by one. The steps add the last items, one item a step; if there are more
+        steps than items, the steps are numbered from the first item on.
         """
         start = text.rfind(marker)
         if start < 0:
@@ -62,10 +63,11 @@ def _thought_numbers(reasoning: str) -> list[int]:
 
 
 def _numbers(reasoning: str, size: int) -> list[int]:
-    """The numbers of the first `size` thoughts of `reasoning`; where they are fewer, the count continues by one."""
-    named = _thought_numbers(reasoning)
-    return list(islice(chain(named, count(named[-1] + 1 if named else 1)), size))
+    """The numbers of the first `size` thoughts of `reasoning`; after the last thought the numbers continue by one."""
+    stated = _thought_numbers(reasoning)
+    return list(islice(chain(stated, count(stated[-1] + 1 if stated else 1)), size))
 
 
 def _token(position: int) -> str:
+    """The position token; no text for a position that has none."""
     return position_token(position) if 1 <= position <= MAX_NUMBER else ""

@@ -1,10 +1,9 @@
 """The tokenizer of the built-in base: every bracket, number and common word is one token.
 
-A bracket is the same token wherever it stands; a space before it is a token of its own. Numbers and words take
-the space before them along. What a trace says in the same words each time is one token as well: once begun, nothing
-in it can go wrong. A byte-level BPE without merges (`ignore_merges`, as Llama 3 has it): a piece that
-stands in the vocabulary is one token, any other text falls back to its bytes, so all text can be encoded and
-decoded exactly.
+A bracket is the same token at every place, and a space before it is a separate token. Numbers and words include the
+space before them. Fixed phrases of a trace are one token each, so that a model cannot err within them. The tokenizer
+is a byte-level BPE without merges, with Llama 3's `ignore_merges`: a piece of the vocabulary is one token, and any
+other text falls back to its bytes. So all text can be encoded and decoded exactly.
 """
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -16,7 +15,7 @@ from dycktune.tasks.dyck.prompt import build_prompt
 from dycktune.tasks.dyck.trace import ADD_MARKER, ANSWER_MARKER, CLOSING_MARKER, STYLES, render
 
 MAX_NUMBER = 820
-"""The largest number that is one token: positions of a 400-bracket tower and its closing, and some room."""
+"""The largest number that is one token: 400 nested brackets with their closing have 800 positions."""
 
 PAD, TURN, END = "<|pad|>", "<|im_start|>", "<|im_end|>"
 
@@ -25,7 +24,7 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
-# Not the closing line's colon: on the base's pages it is behind a colon that a walk along links begins.
+# Without the colon of the closing line: on the pages of the pretraining, a walk begins with a colon of its own.
 _PHRASES = (CLOSING_MARKER.removesuffix(": "), ANSWER_MARKER, ADD_MARKER)
 _PIECES = rf"# (?:Thought|Step)|{'|'.join(_PHRASES)}|: (?![A-Za-z0-9])| ?[A-Za-z]+| ?[0-9]+|[^\sA-Za-z0-9]|\s"
 
@@ -45,11 +44,12 @@ COMMON_WORDS = tuple(
 
 
 def position_token(position: int) -> str:
-    """The special token that carries a bracket's position and decodes to nothing."""
+    """The special token of a bracket's position; decoding without special tokens drops it."""
     return f"<|{position}|>"
 
 
 def _task_pieces() -> list[str]:
+    """The pieces of prompts and traces, repeated ones included."""
     problem = Problem("([{<⟨⟦⦃⦅" + "⦆")
     texts = [f(problem, style) for style in STYLES.values() for f in (build_prompt, render)]
     return [piece for text in texts for piece, _ in _splitter().pre_tokenize_str(text)]
@@ -60,15 +60,15 @@ def _splitter() -> pre_tokenizers.PreTokenizer:
 
 
 def pieces() -> list[str]:
-    """Every piece that is one token, but for numbers, single bytes and special tokens."""
-    found = [bracket for pair in PAIRS for bracket in pair]
-    found += _task_pieces()
-    found += [form for word in COMMON_WORDS for form in (word, f" {word}", word.capitalize())]
-    return [piece for piece in dict.fromkeys(found) if not piece.strip().isdigit()]
+    """Every piece that is one token, except numbers, single bytes and special tokens."""
+    brackets = [bracket for pair in PAIRS for bracket in pair]
+    words = [form for word in COMMON_WORDS for form in (word, f" {word}", word.capitalize())]
+    distinct = dict.fromkeys([*brackets, *_task_pieces(), *words])
+    return [piece for piece in distinct if not piece.strip().isdigit()]
 
 
 def number_piece(number: int) -> str:
-    """The token of a number within a line."""
+    """The piece of a number within a line."""
     return f" {number}"
 
 
@@ -81,7 +81,7 @@ def _vocabulary() -> dict[str, int]:
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """The tokenizer, the same at every build."""
+    """The tokenizer, the same at every call."""
     tokenizer = Tokenizer(models.BPE(vocab=_vocabulary(), merges=[], ignore_merges=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [_splitter(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
