@@ -1,20 +1,20 @@
-"""Every error a user can cause, in one tree.
+"""Every error that a user can cause, in one tree.
 
-Each class is also a child of the built-in a caller of the Python API would expect. The message is one line:
-what is wrong, where, and what to do. The command line prints that line and exits with status 2.
+Each class is also a child of the built-in error that a caller of the Python API expects. The message is one line: the
+fault, its place, and the remedy. The command line prints that line and exits with status 2.
 """
 
 
 class DycktuneError(Exception):
-    """What the user gave cannot be used; the message says why and what to do."""
+    """The user's input cannot be used; the message says why and what to do."""
 
 
-class SequenceError(DycktuneError, ValueError):
-    """A bracket sequence that is not a completable prefix."""
+class ItemError(DycktuneError, ValueError):
+    """A question that is none of its task's, such as brackets without a completion, or too long for a model."""
 
 
 class CorpusError(DycktuneError, ValueError):
-    """A corpus specification that cannot be met, such as more problems than exist."""
+    """A corpus that does not exist, such as more items than a split holds."""
 
 
 class DataError(DycktuneError, ValueError):

@@ -79,7 +79,7 @@ def test_half_precision_is_measured_and_float32_stays_exact(tmp_path):
 
 
 def test_the_json_keeps_its_keys(adapter, tmp_path):
-    row = json.loads(json.dumps(proved(adapter, merge(adapter, tmp_path / "merged")).to_json()))
+    row = json.loads(json.dumps(proved(adapter, merge(adapter, tmp_path / "merged")).to_record()))
     assert {"n", "same_text", "largest_logit_difference", "base_logit_difference"} <= row.keys()
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dycktune.errors import ConfigError, DycktuneError, SequenceError
+from dycktune.errors import ConfigError, DycktuneError, ItemError
 from dycktune.tasks.arithmetic import Arithmetic
 from dycktune.tasks.base import Demonstration, make_task
 from dycktune.tasks.expressions import MAX_CHARACTERS, MAX_OPERATIONS, Expression, Operation, parse, steps_of
@@ -149,7 +149,7 @@ def test_a_slip_of_format_is_named_as_the_reason() -> None:
     ],
 )
 def test_a_text_that_is_no_expression_is_refused_in_one_line(text: str, complaint: str) -> None:
-    with pytest.raises(SequenceError, match=re.escape(complaint)) as caught:
+    with pytest.raises(ItemError, match=re.escape(complaint)) as caught:
         TASK.from_text(text)
     assert len(str(caught.value)) < 250
 

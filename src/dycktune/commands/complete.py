@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 
 from cyclopts import Parameter
 
-from dycktune.errors import DycktuneError, ModelError, SequenceError
+from dycktune.errors import DycktuneError, ItemError, ModelError
 from dycktune.runs import RUNS, newest_selected_run
 from dycktune.tasks.base import Item, Task
 
@@ -53,7 +53,7 @@ def complete(
         Print one JSON object a sequence.
     """
     if not sequences:
-        raise SequenceError("no sequence given; try: dycktune complete '([{<' (or - for standard input)")
+        raise ItemError("no sequence given; try: dycktune complete '([{<' (or - for standard input)")
     from_stdin = sequences == ("-",)
     lines = (line.rstrip("\n") for line in sys.stdin) if from_stdin else iter(sequences)
     from dycktune.inference.completion import task_of
@@ -107,7 +107,7 @@ def _prompted(build: "PromptBuilder", row: "Item | Unusable") -> "tuple[Item, Pr
         return row
     try:
         return row, build(row)
-    except SequenceError as error:
+    except ItemError as error:
         return Unusable(row.key, error)
 
 

@@ -56,7 +56,7 @@ class Agreement:
         effect = (
             ""
             if self.base_logit_difference is None
-            else f" (of the adapter: {self.base_logit_difference:.2g})"
+            else f" (the adapter itself: {self.base_logit_difference:.2g})"
         )
         difference = f"largest logit difference {self.largest_logit_difference:.2g}{effect}"
         if self.dtype == EXACT:

@@ -110,7 +110,7 @@ def evaluate(
 
     Raises:
         DecodingError: a sampled reply, decoded again with plain `generate`, came out otherwise.
-        SequenceError: an item does not fit the model's context.
+        ItemError: an item does not fit the model's context.
     """
     completions = complete(loaded, items, task=task, on_reply=on_reply)
     _check_again(loaded, completions, min(sample, len(completions)))

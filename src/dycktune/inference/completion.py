@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-from dycktune.errors import SequenceError
+from dycktune.errors import ItemError
 from dycktune.inference.drafts import TokenDraft
 from dycktune.inference.reference import Prompt, Reply
 from dycktune.inference.speculative import decode
@@ -66,7 +66,7 @@ def complete(
         A completion for each item, in order.
 
     Raises:
-        SequenceError: a question is none of the task's, or does not fit the model's context with its reply.
+        ItemError: a question is none of the task's, or does not fit the model's context with its reply.
     """
     task = task or task_of(loaded)
     known = [task.from_text(item) if isinstance(item, str) else item for item in items]
@@ -105,14 +105,14 @@ class PromptBuilder:
         The limit is a quarter more than the correct solution, so that a wrong reply has room to end.
 
         Raises:
-            SequenceError: prompt and solution exceed the model's context.
+            ItemError: prompt and solution exceed the model's context.
         """
         ids = prompt_ids(self._loaded.tokenizer, self._task.messages(item))
         solution = self._solution_ids(item)
         length = len(solution) if solution else UNKNOWN_LENGTH
         context = getattr(self._loaded.model.config, "max_position_embeddings", None)
         if context is not None and len(ids) + length > context:
-            raise SequenceError(
+            raise ItemError(
                 f"{item.key[:80]!r} is too long for {self._loaded.reference}: prompt and reply take "
                 f"{len(ids) + length} tokens, and the model reads {context}; shorten it or use another model"
             )

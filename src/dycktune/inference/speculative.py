@@ -29,7 +29,7 @@ MARGIN = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.5}
 round logits near 20 to 1/64 (float16) and 1/8 (bfloat16), and a few such steps add up."""
 
 MAX_FIRST_TOKENS = {"cpu": 4_096, "other": 32_768}
-"""Prompt and reply tokens of the rows in a first pass, by kind of device. Where drafts are right, it is the only pass."""
+"""Prompt and reply tokens of a first pass, by kind of device. Where drafts are right, it is the only pass."""
 
 MAX_LOGITS = {"cpu": 80_000_000, "other": 1_000_000_000}
 """Drafted tokens times vocabulary of one pass, by kind of device: 320 MB in float32, 2 GB in bfloat16. Longer drafts

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from dycktune import schema
-from dycktune.errors import ConfigError, CorpusError, SequenceError
+from dycktune.errors import ConfigError, CorpusError, ItemError
 from dycktune.tasks.splits import MAX_MISSES, DrawnStream, Stream
 
 ANSWER_MARKER = "FINAL ANSWER: "
@@ -255,7 +255,7 @@ class Task(ABC, Generic[I]):
         problem = row.get("problem")
         names = [field.name for field in fields(self.item_type)]
         if not isinstance(problem, Mapping) or set(names) - problem.keys():
-            raise SequenceError(
+            raise ItemError(
                 f"problem: task {self.name} needs an object with {', '.join(names)} here; for rows of your own, "
                 "train with task.name = 'marked_answer'"
             )

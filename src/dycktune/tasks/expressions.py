@@ -11,7 +11,7 @@ from functools import cached_property
 from operator import add, mul, sub
 from typing import NamedTuple, TypeAlias
 
-from dycktune.errors import SequenceError
+from dycktune.errors import ItemError
 from dycktune.tasks.base import Item
 
 MAX_CHARACTERS, MAX_DIGITS, MAX_OPERATIONS = 1000, 12, 64
@@ -75,11 +75,11 @@ def parse(text: str) -> Operation:
     """Read an expression that a person typed, with or without spaces; × and − are read as * and -.
 
     Raises:
-        SequenceError: the text is no expression, or over a limit; the message names the position, from 1.
+        ItemError: the text is no expression, or over a limit; the message names the position, from 1.
     """
     line = " ".join(text.translate(_TYPED).split())
     if len(line) > MAX_CHARACTERS or sum(map(line.count, _COMPUTE)) > MAX_OPERATIONS:
-        raise SequenceError(
+        raise ItemError(
             f"an expression has at most {MAX_CHARACTERS} characters and {MAX_OPERATIONS} operators"
         )
     if found := _UNREADABLE.search(line):
@@ -89,7 +89,7 @@ def parse(text: str) -> Operation:
     except SyntaxError as error:
         raise _unreadable(line, error.offset - 1 if error.offset else len(line)) from error
     if not isinstance(tree, Operation):
-        raise SequenceError(f"{line!r} has no operation; give an expression such as 12 + 3 * (4 - 1)")
+        raise ItemError(f"{line!r} has no operation; give an expression such as 12 + 3 * (4 - 1)")
     return tree
 
 
@@ -104,9 +104,9 @@ def _tree(node: ast.expr, line: str) -> Tree:
     raise _unreadable(line, node.col_offset)
 
 
-def _unreadable(line: str, at: int) -> SequenceError:
+def _unreadable(line: str, at: int) -> ItemError:
     fault = f"position {at + 1}, {line[at : at + 12]!r}, cannot be read" if line[at:] else "it ends too early"
-    return SequenceError(
+    return ItemError(
         f"{line[:_SHOWN]!r} is no expression: {fault}; give integers of at most {MAX_DIGITS} digits with +, -, * and "
         "parentheses, such as 12 + 3 * (4 - 1)"
     )

@@ -191,7 +191,8 @@ def _fit(
     if guard is not None and guard.stopped_training:
         raise RunError(
             f"{run.path}: the guard stopped the run at step {trainer.state.global_step}, because it diverged again "
-            f"after {config.guard.max_rollbacks} rollbacks; lower optim.learning_rate, and see `dycktune diagnose {run.path}`"
+            f"after {config.guard.max_rollbacks} rollbacks; lower optim.learning_rate, and see: "
+            f"dycktune diagnose {run.path}"
         )
 
 

@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given
 
-from dycktune.errors import SequenceError
+from dycktune.errors import ItemError
 from dycktune.tasks.dyck.brackets import ASCII, PAIRS, Alphabet, read, without_spaces
 from strategies import problems
 
@@ -12,7 +12,7 @@ def test_every_bracket_of_the_known_pairs_is_another_one():
 
 @pytest.mark.parametrize("count", [0, 9])
 def test_an_alphabet_outside_one_to_eight_pairs_is_refused(count):
-    with pytest.raises(SequenceError, match="1 to 8"):
+    with pytest.raises(ItemError, match="1 to 8"):
         Alphabet.of(count)
 
 
@@ -27,7 +27,7 @@ def test_reading_keeps_the_positions_of_what_is_open():
     ("sequence", "position"), [("(a", 2), ("([)", 3), (")", 1), ("()]", 3), ("((\u27e8", 3)]
 )
 def test_an_unreadable_sequence_is_refused_at_its_position(sequence, position):
-    with pytest.raises(SequenceError, match=f"position {position}"):
+    with pytest.raises(ItemError, match=f"position {position}"):
         read(sequence, ASCII)
 
 

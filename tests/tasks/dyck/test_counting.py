@@ -2,7 +2,7 @@ from itertools import product
 
 import pytest
 
-from dycktune.errors import SequenceError
+from dycktune.errors import ItemError
 from dycktune.tasks.dyck.brackets import Alphabet
 from dycktune.tasks.dyck.counting import count_prefixes, every_prefix
 from dycktune.tasks.dyck.problem import Problem
@@ -14,7 +14,7 @@ def prefixes_by_trial(length: int, alphabet: Alphabet, max_depth: int) -> set[st
     for symbols in product(sorted(alphabet.symbols), repeat=length):
         try:
             problem = Problem.parse("".join(symbols))
-        except SequenceError:
+        except ItemError:
             continue
         if problem.depth <= max_depth:
             found.add(problem.prefix)

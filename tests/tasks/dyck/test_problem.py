@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given
 
-from dycktune.errors import SequenceError
+from dycktune.errors import ItemError
 from dycktune.tasks.dyck.brackets import read
 from dycktune.tasks.dyck.problem import Problem
 from strategies import problems
@@ -34,5 +34,5 @@ def test_the_alphabet_holds_every_symbol_of_the_prefix(problem):
     ("text", "why"), [("", "empty"), (" ", "empty"), ("()", "balanced"), ("([)", "position 3"), ("(x", "'x'")]
 )
 def test_what_cannot_be_completed_is_refused_with_the_reason(text, why):
-    with pytest.raises(SequenceError, match=why):
+    with pytest.raises(ItemError, match=why):
         Problem.parse(text)

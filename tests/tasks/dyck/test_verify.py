@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from dycktune.errors import SequenceError
+from dycktune.errors import ItemError
 from dycktune.tasks.base import ANSWER_MARKER
 from dycktune.tasks.dyck.brackets import EVERY, PAIRS
 from dycktune.tasks.dyck.problem import Problem
@@ -234,7 +234,7 @@ def test_what_follows_the_answer_is_extra():
 
 
 def test_only_the_problem_can_be_refused():
-    with pytest.raises(SequenceError):
+    with pytest.raises(ItemError):
         verify("([)", "FINAL ANSWER: ()")
 
 

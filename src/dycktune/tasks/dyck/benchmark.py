@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from dycktune.errors import DataError, SequenceError
+from dycktune.errors import DataError, ItemError
 from dycktune.tasks.dyck.brackets import without_spaces
 from dycktune.tasks.dyck.problem import Problem
 
@@ -33,7 +33,7 @@ def _problem(path: Path, index: int, text: str, target: str) -> Problem:
     _, found, brackets = text.rpartition(_INPUT)
     try:
         problem = Problem.parse(brackets if found else text)
-    except SequenceError as error:
+    except ItemError as error:
         raise DataError(f"{path}, examples[{index}].input: {error}") from error
     if without_spaces(target) != problem.closing:
         raise DataError(

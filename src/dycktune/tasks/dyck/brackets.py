@@ -5,7 +5,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import NamedTuple
 
-from dycktune.errors import SequenceError
+from dycktune.errors import ItemError
 
 PAIRS = ("()", "[]", "{}", "<>", "⟨⟩", "⟦⟧", "⦃⦄", "⦅⦆")
 """Every known pair, in the order in which `--pairs K` takes them; the first four are ASCII."""
@@ -20,9 +20,9 @@ class Alphabet:
 
     @classmethod
     def of(cls, count: int) -> "Alphabet":
-        """The first `count` pairs, 1 to 8. Raises SequenceError outside that range."""
+        """The first `count` pairs, 1 to 8. Raises ItemError outside that range."""
         if not 1 <= count <= len(PAIRS):
-            raise SequenceError(f"{count} bracket pairs asked for; give 1 to {len(PAIRS)}")
+            raise ItemError(f"{count} bracket pairs asked for; give 1 to {len(PAIRS)}")
         return cls(PAIRS[:count])
 
     @cached_property
@@ -65,7 +65,7 @@ def read(sequence: str, alphabet: Alphabet = EVERY) -> Reading:
     """Read `sequence` symbol by symbol, in time linear in its length.
 
     Raises:
-        SequenceError: the sequence has a foreign character, or a closer that does not match the last open bracket.
+        ItemError: the sequence has a foreign character, or a closer that does not match the last open bracket.
     """
     closer_of = alphabet.closer_of
     tops, below, top = [], {}, 0
@@ -76,7 +76,7 @@ def read(sequence: str, alphabet: Alphabet = EVERY) -> Reading:
         elif top and symbol == closer_of[sequence[top - 1]]:
             top = below[top]
         else:
-            raise SequenceError(_refusal(sequence, position, top, alphabet))
+            raise ItemError(_refusal(sequence, position, top, alphabet))
         tops.append(top)
     left_open = []
     while top:

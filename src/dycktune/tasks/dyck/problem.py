@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from dycktune.errors import SequenceError
+from dycktune.errors import ItemError
 from dycktune.tasks.base import Item
 from dycktune.tasks.dyck.brackets import (
     ASCII,
@@ -30,14 +30,14 @@ class Problem(Item):
         """Read a typed prefix, with or without spaces between brackets.
 
         Raises:
-            SequenceError: the text is empty, has a foreign character or a closer that does not match, or leaves
+            ItemError: the text is empty, has a foreign character or a closer that does not match, or leaves
                 nothing open.
         """
         prefix = without_spaces(text)
         if not prefix:
-            raise SequenceError("the sequence is empty; give at least one opening bracket, such as '(['")
+            raise ItemError("the sequence is empty; give at least one opening bracket, such as '(['")
         if not read(prefix, alphabet).tops[-1]:
-            raise SequenceError(
+            raise ItemError(
                 f"{prefix!r} is already balanced at position {len(prefix)}: nothing is open, "
                 "so there is nothing to complete"
             )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
-from dycktune.errors import ConfigError, DataError, SequenceError
+from dycktune.errors import ConfigError, DataError, ItemError
 from dycktune.tasks.base import ANSWER_MARKER, Demonstration, Draft, Message, Task, Verdict
 from dycktune.tasks.dyck.benchmark import read_benchmark
 from dycktune.tasks.dyck.brackets import PAIRS, Alphabet
@@ -128,8 +128,8 @@ class Dyck(Task[Problem]):
             raise DataError(f"problem.prefix: {problem.prefix!r} is no string; give a string of brackets")
         try:
             return Problem.parse(problem.prefix)
-        except SequenceError as error:
-            raise SequenceError(f"problem.prefix: {error}") from error
+        except ItemError as error:
+            raise ItemError(f"problem.prefix: {error}") from error
 
     def from_text(self, text: str, *, answer: str | None = None) -> Problem:
         """The typed prefix, with or without spaces."""

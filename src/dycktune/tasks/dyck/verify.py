@@ -52,7 +52,7 @@ def verify(problem: Problem | str, reply: str) -> DyckVerdict:
     """Judge a reply in time linear in its length, whatever it holds.
 
     Raises:
-        SequenceError: `problem` is a string that cannot be completed. No reply raises.
+        ItemError: `problem` is a string that cannot be completed. No reply raises.
     """
     problem = Problem.parse(problem) if isinstance(problem, str) else problem
     text, slip = read_answer(reply)
