@@ -28,7 +28,7 @@ def test_a_sequence_that_cannot_be_completed_is_one_line_and_status_2(capsys, se
     assert err.count("\n") == 1
 
 
-def test_an_untuned_model_answers_wrong_and_its_own_text_is_shown(capsys):
+def test_the_wrong_answer_of_an_untuned_model_is_printed_as_it_is(capsys):
     assert main(["complete", "([", *MODEL, "--json"]) == 1
     row = json.loads(capsys.readouterr().out)
     keys = ["sequence", "text", "closing", "full", "correct", "format_ok", "first_wrong_step", "reason"]
@@ -38,7 +38,9 @@ def test_an_untuned_model_answers_wrong_and_its_own_text_is_shown(capsys):
     assert row["closing"] is None
 
 
-def test_an_unusable_line_of_standard_input_gives_a_row_and_the_rest_is_completed(capsys, monkeypatch):
+def test_an_unusable_line_of_standard_input_gives_an_error_row_and_the_other_lines_are_completed(
+    capsys, monkeypatch
+):
     monkeypatch.setattr("sys.stdin", io.StringIO("([\n([)\n\n{\n"))
     assert main(["complete", "-", *MODEL, "--json"]) == 2
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -46,7 +48,7 @@ def test_an_unusable_line_of_standard_input_gives_a_row_and_the_rest_is_complete
     assert ["error" in row for row in rows] == [False, True, True, False]
 
 
-def test_without_a_model_and_a_run_it_says_how_to_get_one(capsys, monkeypatch, tmp_path):
+def test_without_a_model_or_a_run_the_error_says_how_to_get_one(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert main(["complete", "(["]) == 2
     assert "dycktune quickstart" in capsys.readouterr().err

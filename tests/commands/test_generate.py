@@ -15,7 +15,7 @@ def manifest_of(path):
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
-def test_the_file_holds_the_corpus_and_the_manifest_its_spec_and_digest(ending, tmp_path, capsys):
+def test_the_file_has_the_corpus_and_the_manifest_has_its_specification_and_digest(ending, tmp_path, capsys):
     out = tmp_path / f"rows.{ending}"
     assert (
         main(["generate", str(out), "--count", "60", "--split", "test", "--seed", "4", "--pairs", "8"]) == 0
@@ -34,7 +34,7 @@ def test_the_file_holds_the_corpus_and_the_manifest_its_spec_and_digest(ending, 
     assert not printed.err
 
 
-def test_workers_and_runs_write_the_same_bytes(tmp_path):
+def test_the_bytes_are_the_same_for_any_number_of_workers(tmp_path):
     outs = [tmp_path / f"{name}.jsonl" for name in "abc"]
     for out, workers in zip(outs, "112", strict=True):
         main(["generate", str(out), "--count", "700", "--max-length", "8", "--workers", workers])
@@ -56,7 +56,7 @@ def test_the_bytes_of_a_file_never_change_within_a_version_of_stream_and_prompt(
     assert manifest_of(out)["sha256"] == digest
 
 
-def test_shards_hold_the_whole_between_them(tmp_path):
+def test_the_shards_of_a_file_together_equal_the_file(tmp_path):
     common = ["--count", "90", "--style", "stack"]
     main(["generate", str(tmp_path / "whole.jsonl"), *common])
     for index in (1, 2, 3):
@@ -69,7 +69,7 @@ def test_shards_hold_the_whole_between_them(tmp_path):
     assert manifest_of(tmp_path / "2.jsonl")["shard"] == "2/3"
 
 
-def test_lengths_that_are_used_up_are_named(tmp_path, capsys):
+def test_lengths_without_more_items_are_named(tmp_path, capsys):
     out = tmp_path / "rows.jsonl"
     main(["generate", str(out), "--count", "200", "--max-length", "12", "--pairs", "1"])
     spilled = manifest_of(out)["spill_over"]

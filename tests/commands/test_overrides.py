@@ -32,7 +32,7 @@ def test_every_field_is_an_option_with_its_docstring_choices_and_default(capsys)
     assert "--task.OPTION VALUE" in shown
 
 
-def test_only_the_options_that_a_user_gave_are_collected():
+def test_only_options_on_the_command_line_are_collected():
     assert texts() == {}
     assert texts("--loss.answer-weight", "3", "--lora.target-modules", '["q"]', "--task.max-length", "7") == {
         "loss.answer_weight": "3",

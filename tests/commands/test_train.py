@@ -23,7 +23,7 @@ def test_all_faults_of_recipe_and_options_are_one_line_and_status_2(recipe, caps
     assert not (tmp_path / "run").exists()
 
 
-def test_an_unknown_option_is_refused_with_the_one_that_was_meant(recipe, capsys):
+def test_an_unknown_option_is_refused_with_the_nearest_name(recipe, capsys):
     assert main(["train", str(recipe), "--loss.answer-wait", "3"]) == 2
     assert "--loss.answer-weight" in capsys.readouterr().err
 
@@ -33,7 +33,7 @@ def test_a_missing_recipe_is_named(capsys, tmp_path):
     assert "none.toml cannot be read" in capsys.readouterr().err
 
 
-def test_a_logged_row_is_shown_as_one_line(capsys):
+def test_a_logged_row_is_printed_as_one_line(capsys):
     row = {
         "step": 5,
         "max_steps": 100,

@@ -61,7 +61,7 @@ def test_json_names_the_first_wrong_step(response, capsys):
     ("sequence", "file", "why"),
     [("([)", None, "position 3"), ("()", None, "balanced"), ("(", "nowhere", "cannot be read")],
 )
-def test_what_cannot_be_judged_is_said_in_one_line(sequence, file, why, response, capsys):
+def test_a_response_that_cannot_be_verified_is_one_line_and_status_2(sequence, file, why, response, capsys):
     assert main(["verify", sequence, "--response", file or response(RIGHT)]) == 2
     printed = capsys.readouterr()
     assert why in printed.err

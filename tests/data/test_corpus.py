@@ -23,7 +23,7 @@ lengths = st.tuples(st.integers(2, 24), st.integers(0, 12)).map(lambda pair: (pa
 
 @st.composite
 def specs(draw: st.DrawFn, **fixed: object) -> dict:
-    """Small corpora that surely exist."""
+    """Options of small corpora that exist."""
     low, high = draw(lengths)
     options = {
         "count": draw(st.integers(1, 60)),
@@ -47,7 +47,7 @@ def prefixes(spec: dict, **options: object) -> list[str]:
 
 @given(specs())
 @settings(max_examples=30)
-def test_a_corpus_holds_the_requested_number_of_distinct_problems_all_within_its_options(spec):
+def test_a_corpus_has_the_requested_number_of_distinct_problems_within_its_options(spec):
     found = list(corpus(**spec))
     assert len({problem.prefix for problem in found}) == len(found) == spec["count"] == len(corpus(**spec))
     for problem in found:
@@ -66,7 +66,7 @@ def test_a_smaller_corpus_is_the_beginning_of_a_larger_one(spec, count):
 
 @given(specs(), st.integers(1, 5))
 @settings(max_examples=30)
-def test_the_shards_together_are_the_whole_and_share_nothing(spec, of):
+def test_the_shards_partition_the_corpus(spec, of):
     shards = [prefixes(spec, shard=Shard(index, of)) for index in range(1, of + 1)]
     whole = prefixes(spec)
     assert sorted(prefix for shard in shards for prefix in shard) == sorted(whole)
@@ -76,19 +76,19 @@ def test_the_shards_together_are_the_whole_and_share_nothing(spec, of):
 
 @given(st.data())
 @settings(max_examples=20)
-def test_train_eval_and_test_share_no_prefix_whatever_seeds_and_counts(data):
+def test_train_eval_and_test_share_no_prefix_for_any_seeds_and_counts(data):
     sets = [set(prefixes(data.draw(specs(split=split, pairs=2, min_length=2)))) for split in SPLITS]
     assert not any(first & second for first, second in combinations(sets, 2))
 
 
 @given(specs(), st.sampled_from(["stack", "compact"]))
 @settings(max_examples=20)
-def test_a_row_holds_the_prompt_the_correct_trace_and_the_prefix(spec, style):
+def test_a_row_has_the_prompt_the_correct_trace_and_the_prefix(spec, style):
     task = dyck(style=style)
     for problem in corpus(**spec):
         row = row_of(task, problem)
-        *asked, answer = row["messages"]
-        assert asked == task.messages(problem)
+        *prompt, answer = row["messages"]
+        assert prompt == task.messages(problem)
         assert answer == {"role": "assistant", "content": task.solution(problem)}
         assert task.verify(problem, answer["content"]).trace_valid
         assert row["problem"] == {"prefix": problem.prefix}
@@ -101,14 +101,14 @@ def test_the_rows_are_the_same_for_any_number_of_workers():
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_batches_hold_the_rows_as_they_are_encoded_where_they_are_made(workers):
+def test_batches_are_the_encoded_rows_in_order(workers):
     small = corpus(count=1200, max_length=12)
     batches = list(small.batches(tuple, workers=workers))
     assert {type(batch) for batch in batches} == {tuple}
     assert [row for batch in batches for row in batch] == list(small.rows())
 
 
-def test_an_iteration_that_is_given_up_leaves_no_worker_waiting():
+def test_an_iteration_can_be_closed_early_with_workers():
     rows = corpus(count=5000).rows(workers=2)
     assert next(rows)["problem"]["prefix"]
     rows.close()
@@ -132,7 +132,7 @@ def test_the_rows_do_not_depend_on_python_s_hash_seed():
     assert done.stdout.decode().strip() == here
 
 
-def test_all_prefixes_of_a_split_can_be_asked_for_and_not_one_more():
+def test_a_corpus_can_have_all_prefixes_of_a_split_and_not_one_more():
     options: dict = {"max_length": 6, "pairs": 2, "split": "train"}
     space = corpus(count=1, **options)._stream.space
     exist = sum(held(space, length, "train") for length in space.lengths)
@@ -146,7 +146,7 @@ def test_more_problems_than_exist_are_refused_before_any_is_drawn():
         corpus(count=17, min_length=2, max_length=2)
 
 
-def test_a_large_space_is_counted_not_tried():
+def test_a_large_space_is_counted_without_drawing():
     assert len(corpus(count=10**9, max_length=400)) == 10**9
 
 
@@ -190,16 +190,16 @@ def test_an_impossible_corpus_is_refused(options, error, why):
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "", "1/2/3", "-1/2"])
-def test_a_shard_that_is_none_is_refused(text):
+def test_a_text_that_is_no_shard_is_refused(text):
     with pytest.raises(ConfigError, match="I/N"):
         Shard.parse(text)
 
 
-def test_a_shard_reads_as_it_is_written():
+def test_a_shard_is_parsed_and_printed_alike():
     assert Shard.parse("2/8") == Shard(2, 8)
     assert str(Shard(2, 8)) == "2/8"
 
 
-def test_no_workers_at_all_are_refused():
+def test_zero_workers_are_refused():
     with pytest.raises(ConfigError, match="workers is 0"):
         list(corpus(count=1).rows(workers=0))

@@ -28,7 +28,7 @@ rows = st.lists(
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @given(rows=rows)
-def test_rows_are_read_as_they_were_written_with_their_numbers(ending, rows, tmp_path_factory):
+def test_rows_are_read_back_as_written_with_their_numbers(ending, rows, tmp_path_factory):
     path = tmp_path_factory.mktemp("rows") / f"rows.{ending}"
     write_rows(path, rows)
     read = list(read_rows(path))
@@ -37,7 +37,7 @@ def test_rows_are_read_as_they_were_written_with_their_numbers(ending, rows, tmp
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_the_same_rows_are_the_same_bytes_whose_digest_is_returned(ending, tmp_path):
+def test_the_same_rows_give_the_same_bytes_and_the_digest_of_the_file(ending, tmp_path):
     made = [{"prompt": "(" * i, "completion": ")" * i} for i in range(2500)]
     digests = {write_rows(tmp_path / f"{name}.{ending}", made) for name in "ab"}
     assert digests == {hashlib.sha256((tmp_path / f"a.{ending}").read_bytes()).hexdigest()}
@@ -46,14 +46,14 @@ def test_the_same_rows_are_the_same_bytes_whose_digest_is_returned(ending, tmp_p
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @given(rows=rows)
-def test_batches_encoded_elsewhere_make_the_same_file(ending, rows, tmp_path_factory):
+def test_rows_encoded_in_batches_give_the_same_file(ending, rows, tmp_path_factory):
     whole, parts = (tmp_path_factory.mktemp("rows") / f"{name}.{ending}" for name in ("whole", "parts"))
     encode = encoder(parts)
     assert write_rows(whole, rows) == write_batches(parts, [encode(rows[:1]), encode(rows[1:])])
 
 
 @given(rows=rows)
-def test_a_jsonl_line_is_the_standard_library_s(rows, tmp_path_factory):
+def test_a_jsonl_line_is_that_of_the_standard_library(rows, tmp_path_factory):
     path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
     write_rows(path, rows)
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
@@ -61,7 +61,7 @@ def test_a_jsonl_line_is_the_standard_library_s(rows, tmp_path_factory):
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_write_that_fails_leaves_the_file_as_it_was(ending, tmp_path):
+def test_a_failed_write_leaves_the_old_file_unchanged(ending, tmp_path):
     path = tmp_path / f"rows.{ending}"
     write_rows(path, [{"prompt": "a"}])
     before = path.read_bytes()
@@ -76,7 +76,7 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(ending, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-def test_the_folder_is_made(tmp_path):
+def test_missing_folders_are_created(tmp_path):
     write_rows(tmp_path / "a" / "b" / "rows.jsonl", [{}])
     assert (tmp_path / "a" / "b" / "rows.jsonl").read_text(encoding="utf-8") == "{}\n"
 
@@ -111,7 +111,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path):
     assert [row.content["a"] for row in read_rows(path)] == [1, 2]
 
 
-def test_columns_that_a_parquet_row_leaves_empty_are_not_its_fields(tmp_path):
+def test_empty_columns_of_a_parquet_row_are_not_fields(tmp_path):
     path = tmp_path / "rows.parquet"
     write_rows(path, [{"prompt": "a", "completion": None}, {"prompt": None, "completion": "b"}])
     assert [row.content for row in read_rows(path)] == [{"prompt": "a"}, {"completion": "b"}]
@@ -126,13 +126,13 @@ def test_a_damaged_parquet_file_is_refused_in_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_file_that_is_not_there_is_refused(ending):
+def test_a_missing_file_is_refused(ending):
     with pytest.raises(DataError, match="cannot be read"):
         list(read_rows(Path(f"nowhere/rows.{ending}")))
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_place_that_cannot_be_written_is_refused(ending, tmp_path):
+def test_a_path_that_cannot_be_written_is_refused(ending, tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(DataError, match="cannot be written"):
         write_rows(tmp_path / "file" / f"rows.{ending}", [{"a": 1}])
@@ -145,7 +145,7 @@ def test_other_endings_are_refused_before_any_row_is_made(tmp_path):
     assert next(made) == {"a": 1}
 
 
-def test_without_pyarrow_parquet_is_refused_with_the_remedy(tmp_path, monkeypatch):
+def test_without_pyarrow_the_error_says_how_to_install_it(tmp_path, monkeypatch):
     for module in ("pyarrow", "pyarrow.parquet"):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(DataError, match=r"dycktune\[parquet\]"):

@@ -82,7 +82,7 @@ def test_reasoning_is_read_from_each_key_that_data_sets_use(key, tmp_path):
     assert example.reasoning == "2, then 2 more"
 
 
-def test_null_fields_are_absent_fields(tmp_path):
+def test_null_fields_count_as_absent(tmp_path):
     answer = ASSISTANT | {"reasoning_content": None, "tool_calls": None}
     row = {"messages": [USER | {"name": None}, answer], "prompt": None, "completion": None}
     (example,) = read_examples(write_lines(tmp_path / "rows.jsonl", row))
@@ -104,7 +104,7 @@ def test_a_row_without_an_item_of_the_task_is_refused_with_file_line_and_field(p
         list(read_examples(path, make_task()))
 
 
-def test_the_task_of_a_file_is_brackets_where_its_rows_name_a_prefix_else_marked_answers(tmp_path):
+def test_a_file_with_prefixes_is_of_task_dyck_and_any_other_of_marked_answer(tmp_path):
     brackets = write_lines(tmp_path / "a.jsonl", {"messages": [USER, ASSISTANT], "problem": {"prefix": "("}})
     others = write_lines(tmp_path / "b.jsonl", {"messages": [USER, ASSISTANT], "problem": "What?"})
     assert (task_name_for(brackets), task_name_for(others)) == ("dyck", "marked_answer")
@@ -149,7 +149,7 @@ def test_a_completion_without_an_answer_marker_is_an_example(tmp_path):
         ),
     ],
 )
-def test_a_row_of_no_known_shape_is_refused_with_file_line_and_field(row, why, tmp_path):
+def test_a_row_of_unknown_shape_is_refused_with_file_line_and_field(row, why, tmp_path):
     path = write_lines(tmp_path / "rows.jsonl", [USER, ASSISTANT], row)
     with pytest.raises(DataError, match=rf"rows\.jsonl:2: .*{why}") as caught:
         list(read_examples(path))

@@ -26,9 +26,9 @@ answers = st.text(st.sampled_from("([{<>}]) "), min_size=1, max_size=12).filter(
 
 
 def example(completion: str, **changes: object) -> Example:
-    asked = [{"role": "user", "content": "Write FINAL ANSWER: and the sequence ( ["}]
+    prompt = [{"role": "user", "content": "Write FINAL ANSWER: and the sequence ( ["}]
     fields = {
-        "prompt": asked,
+        "prompt": prompt,
         "completion": completion,
         "reasoning": None,
         "item": None,
@@ -43,7 +43,7 @@ def tokenize_one(completion: str, family: str = "qwen2.5", weights: LossWeights 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("style", ["stack", "compact"])
-def test_a_problem_s_ids_are_prompt_then_trace_then_end_of_turn(family, style):
+def test_the_ids_of_a_problem_are_prompt_then_trace_then_end_of_turn(family, style):
     tokenizer, problem, task = tokenizer_of(family), Problem("([{}<"), dyck(style=style)
     row = tokenize_one(task.solution(problem), family, prompt=task.messages(problem))
     end = end_of_turn(tokenizer)
@@ -65,7 +65,7 @@ def test_unmasked_labels_decode_to_the_assistant_s_text_and_end_of_turn(reasonin
 
 @settings(max_examples=60, deadline=None)
 @given(reasoning=reasonings, answer=answers, family=st.sampled_from(["qwen2.5", "r1-distill", "merged"]))
-def test_the_answer_s_weight_begins_at_the_last_marker_and_not_a_token_earlier(reasoning, answer, family):
+def test_the_answer_weight_begins_exactly_at_the_last_marker(reasoning, answer, family):
     tokenizer = tokenizer_of(family)
     row = tokenize_one(reasoning + ANSWER_MARKER + answer, family)
     heavy = tokenizer.decode(row.input_ids[row.label_weights == WEIGHTS.answer][:-1])
@@ -115,13 +115,13 @@ def test_a_token_that_straddles_the_marker_belongs_to_the_answer():
     assert tokens[row.answer_start] == "(("
 
 
-def test_the_text_is_tokenized_whole_so_that_weights_do_not_change_the_ids():
+def test_weights_do_not_change_the_ids_because_the_text_is_tokenized_whole():
     tokenizer, text = tokenizer_of("merged"), "so FINAL ANSWER: (( [["
     row = tokenize_one(text, "merged")
     assert row.input_ids[row.prompt_length : -1].tolist() == tokenizer(text)["input_ids"]
 
 
-def test_the_end_of_turn_is_supervised_where_it_is_the_pad_token_too():
+def test_the_end_of_turn_is_supervised_even_if_it_is_also_the_pad_token():
     tokenizer = tokenizer_of("r1-distill")
     assert tokenizer.pad_token_id == tokenizer.eos_token_id
     row = tokenize_one("a\nFINAL ANSWER: ( )", "r1-distill")
@@ -138,7 +138,7 @@ def test_where_the_prompt_opens_a_think_block_the_reasoning_closes_it_before_the
     assert close in row.input_ids[row.prompt_length : row.answer_start]
 
 
-def test_a_completion_without_the_marker_is_refused_with_its_line():
+def test_a_completion_without_the_marker_is_refused_with_its_line_number():
     with pytest.raises(
         DataError, match=r"d\.jsonl:3: the completion holds no answer marker 'FINAL ANSWER: '"
     ):
@@ -146,23 +146,23 @@ def test_a_completion_without_the_marker_is_refused_with_its_line():
 
 
 @pytest.mark.parametrize("tail", ["FINAL ANSWER: ", "FINAL ANSWER:", "FINAL ANSWER: \n"])
-def test_a_marker_with_nothing_behind_it_is_refused(tail):
+def test_a_marker_with_nothing_after_it_is_refused(tail):
     with pytest.raises(DataError, match=r"d\.jsonl:3: nothing follows the answer marker"):
         tokenize_one("# Thought 1\n" + tail)
 
 
-def test_a_no_break_space_behind_the_marker_is_named():
+def test_a_no_break_space_after_the_marker_is_named():
     with pytest.raises(DataError, match=r"followed by '\\xa0', which is not the marker's own white space"):
         tokenize_one("FINAL ANSWER:\xa084")
 
 
-def test_another_marker_trains_another_task():
+def test_the_answer_weight_follows_another_marker():
     row = tokenize_one("17 + 25 = 42\n#### 42", weights=LossWeights(marker="#### "))
     heavy = row.input_ids[row.label_weights == 5.0][:-1]
     assert tokenizer_of("qwen2.5").decode(heavy) == "#### 42"
 
 
-def test_examples_over_the_limit_are_one_error_that_says_how_many_and_how_long():
+def test_examples_over_the_limit_are_one_error_with_their_number_and_length():
     rows = [example("a FINAL ANSWER: " + "( " * n, source=f"d.jsonl:{n}") for n in (1, 40, 60)]
     tokenizer = tokenizer_of("qwen2.5")
     lengths = [len(row) for row in tokenize(rows, tokenizer, weights=WEIGHTS)]
@@ -178,7 +178,7 @@ def test_an_example_of_exactly_the_limit_is_kept_whole():
     assert np.array_equal(kept[0].input_ids, row.input_ids)
 
 
-def test_characters_the_tokenizer_does_not_know_are_refused():
+def test_characters_that_the_tokenizer_does_not_know_are_refused():
     tokenizer = make_tokenizer()
     tokenizer.add_special_tokens({"unk_token": "<unk>"})
     with pytest.raises(DataError, match="cannot write part of the completion"):

@@ -20,7 +20,7 @@ def loaded() -> LoadedModel:
 
 @pytest.fixture
 def on_three_ranks(monkeypatch):
-    """Each rank's work is done here, one after another."""
+    """This process does the work of three ranks, one after another."""
     monkeypatch.setenv("WORLD_SIZE", "3")
 
     def all_gather(work):
@@ -33,8 +33,8 @@ def on_three_ranks(monkeypatch):
     monkeypatch.setattr(ranks, "all_gather", all_gather)
 
 
-def test_three_ranks_evaluate_as_one_does_in_the_same_order(loaded, request):
-    """Two problems leave one rank without any."""
+def test_three_ranks_give_the_evaluation_of_one_rank_in_the_same_order(loaded, request):
+    """There are two problems, so one rank gets none."""
     problems = [Problem(prefix) for prefix in PREFIXES[:2]]
     alone = evaluate_distributed(lambda: loaded, STACK, problems)
     request.getfixturevalue("on_three_ranks")

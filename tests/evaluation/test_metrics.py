@@ -12,14 +12,14 @@ def test_wilson_interval_of_published_examples():
 
 
 @given(st.integers(0, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_the_interval_holds_the_value_and_stays_within_0_and_1(counted):
+def test_the_interval_contains_the_value_and_stays_within_0_and_1(counted):
     share = Proportion(*counted)
     low, high = share.ci95
     assert 0 <= low <= share.value + 1e-12
     assert share.value - 1e-12 <= high <= 1
 
 
-def test_the_sign_test_counts_only_the_problems_that_differ():
+def test_the_sign_test_uses_only_the_items_that_differ():
     better = [True] * 6 + [True] * 90
     worse = [False] * 6 + [True] * 90
     assert sign_test(better, worse) == pytest.approx(2 / 2**6)

@@ -26,7 +26,7 @@ def builders():
 
 @given(problems(max_length=12, pairs=4), st.data())
 @settings(max_examples=30)
-def test_from_any_line_of_a_correct_reply_the_draft_is_its_rest(builders, problem, data):
+def test_at_any_place_of_a_correct_reply_the_draft_is_the_rest_of_it(builders, problem, data):
     draft = data.draw(st.sampled_from(builders))(problem).draft
     cut = data.draw(st.integers(0, len(draft.solution)))
     room = data.draw(st.integers(1, 400))
@@ -34,7 +34,7 @@ def test_from_any_line_of_a_correct_reply_the_draft_is_its_rest(builders, proble
 
 
 def test_a_draft_continues_from_the_wrong_stack_in_the_reply(builders):
-    """A model that reads `[` as `<` gets a draft that closes `<`, behind the prefix of the real prompt."""
+    """A model that reads `[` as `<` gets a draft that closes `<`, after the prefix of the real prompt."""
     tokenizer = load_tokenizer(BUILTIN)
     prompt, wrong = builders[0](Problem("([")), builders[0](Problem("(<"))
     written = wrong.draft.solution[: len(wrong.draft.solution) // 2]
@@ -47,7 +47,7 @@ def test_a_draft_continues_from_the_wrong_stack_in_the_reply(builders):
 @given(problems(max_length=6, pairs=4), st.data())
 @settings(max_examples=30)
 def test_a_draft_resumed_from_any_wrong_reply_equals_a_new_one(builders, problem, data):
-    """Drafted and wrong tokens by turns, as a model writes them that accepts drafts and errs."""
+    """Drafted and wrong tokens alternate, like the reply of a model that accepts drafts and errs."""
     build = data.draw(st.sampled_from(builders))
     draft, written = build(problem).draft, []
     for kept, wrong in data.draw(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 400)), max_size=6)):
@@ -56,20 +56,20 @@ def test_a_draft_resumed_from_any_wrong_reply_equals_a_new_one(builders, problem
         written += [*drafted[:kept], draft.solution[wrong % len(draft.solution)]]
 
 
-def test_a_used_draft_starts_again_with_a_new_reply(builders):
+def test_a_draft_restarts_with_a_new_reply(builders):
     draft = builders[0](Problem("([")).draft
     wrong = builders[0](Problem("(<")).draft.solution[:20]
     assert draft(wrong, 10) != draft.solution[20:30]
     assert draft([], 500) == draft.solution
 
 
-def test_there_is_no_draft_for_a_reply_that_is_no_trace(builders):
+def test_a_reply_that_is_no_trace_has_no_draft(builders):
     prompt = builders[0](Problem("(["))
     assert not prompt.draft(prompt.ids, 100)
 
 
 @given(st.lists(st.integers(0, 3), max_size=12), st.lists(st.integers(0, 3), max_size=30), st.data())
-def test_prompt_look_up_repeats_the_tokens_behind_the_last_earlier_place_of_the_last_three(
+def test_prompt_lookup_repeats_the_tokens_after_the_last_earlier_place_of_the_last_three_tokens(
     prompt, reply, data
 ):
     lookup, room = PromptLookup(prompt), data.draw(st.integers(1, 8))

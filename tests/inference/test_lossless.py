@@ -1,4 +1,4 @@
-"""Speculative decoding gives the model's own text: on thousands of problems, and wherever the model errs."""
+"""Speculative decoding gives the model's own text: on thousands of problems, and at every kind of error."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def builtin() -> LoadedModel:
 
 
 def plant(loaded: LoadedModel, prompt: list[int], reply: list[int]) -> None:
-    """Make the model write `reply` to `prompt`: each position's token gets far the highest logit."""
+    """Make the model write `reply` to `prompt`: the token of each position gets by far the highest logit."""
     following = torch.tensor([*prompt, *reply, *[0] * 200])[1:]
     forward = loaded.model.forward
 
@@ -49,7 +49,7 @@ def plant(loaded: LoadedModel, prompt: list[int], reply: list[int]) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_an_error_at_any_kind_of_place_comes_through(builtin, place):
+def test_an_error_of_the_model_at_any_kind_of_place_stays_in_its_text(builtin, place):
     prompt = PromptBuilder(builtin, dyck())(PROBLEM)
     right = builtin.tokenizer.decode(prompt.draft.solution)
     assert right.count(PLACES[place][0]) == 1
@@ -95,7 +95,7 @@ def stages(tmp_path_factory) -> dict[str, LoadedModel]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("stage", "count"), [("good", 1500), ("early", 500), ("random", 100)])
-def test_on_thousands_of_problems_every_token_is_that_of_plain_generate(stages, stage, count):
+def test_on_thousands_of_problems_every_token_is_that_of_reference_decoding(stages, stage, count):
     loaded = stages[stage]
     problems = Corpus(dyck(max_length=7), count=count, split="test")
     prompts = list(map(PromptBuilder(loaded, dyck()), problems))
@@ -106,7 +106,7 @@ def test_on_thousands_of_problems_every_token_is_that_of_plain_generate(stages, 
 
 
 @pytest.mark.slow
-def test_the_stages_deserve_their_names(stages):
+def test_the_good_model_is_better_than_the_early_one_and_the_random_one_scores_zero(stages):
     problems = list(Corpus(dyck(max_length=5), count=100, split="test"))
     right = {name: sum(c.verdict.correct for c in complete(stages[name], problems)) for name in stages}
     assert right["good"] > 60 > right["early"] >= right["random"] == 0

@@ -23,7 +23,7 @@ ids = st.lists(st.integers(10, 250), min_size=1, max_size=12)
 
 @dataclass(frozen=True)
 class FixedDraft:
-    """A draft of the same ids, whatever has been written."""
+    """A draft of fixed ids, independent of the reply."""
 
     ids: tuple[int, ...]
 
@@ -41,7 +41,7 @@ prompts = st.lists(
 
 
 def half_right(loaded, prompt: Prompt, wrong_at: list[int]) -> Prompt:
-    """The row with its true reply as a draft, except for a token here and there."""
+    """The row with its true reply as the draft, except for the tokens at `wrong_at`."""
     (reply,) = generate(loaded, [prompt])
     return replace(
         prompt, draft=FixedDraft(tuple(token ^ (i in wrong_at) for i, token in enumerate(reply.ids)))
@@ -50,12 +50,12 @@ def half_right(loaded, prompt: Prompt, wrong_at: list[int]) -> Prompt:
 
 @given(prompts, st.lists(st.integers(0, 11)), st.randoms())
 @settings(max_examples=20)
-def test_whatever_the_draft_and_the_batch_the_reply_is_that_of_plain_generate(loaded, rows, wrong_at, rng):
+def test_for_any_draft_and_batch_the_reply_is_that_of_reference_decoding(loaded, rows, wrong_at, rng):
     alone = [generate(loaded, [row])[0].ids for row in rows]
     drafted = [half_right(loaded, row, wrong_at) if rng.random() < 0.5 else row for row in rows]
     order = rng.sample(range(len(rows)), len(rows))
-    together = decode(loaded, [drafted[i] for i in order])
-    assert [reply.ids for reply in together] == [alone[i] for i in order]
+    batched = decode(loaded, [drafted[i] for i in order])
+    assert [reply.ids for reply in batched] == [alone[i] for i in order]
 
 
 @given(prompts)
@@ -73,27 +73,27 @@ def passes(loaded, monkeypatch) -> list[int]:
     """The model writes 21, 22, 20 over and over; a list that grows with each of its forward passes."""
     counted, forward = [], loaded.model.forward
 
-    def circling(*args, position_ids, **inputs):
+    def write_circle(*args, position_ids, **inputs):
         counted.append(1)
         output = forward(*args, position_ids=position_ids, **inputs)
         following_BQ1 = 20 + (position_ids[:, -output.logits.shape[1] :, None] % 3)
         output.logits = torch.zeros_like(output.logits).scatter_(-1, following_BQ1, 9.0)
         return output
 
-    monkeypatch.setattr(loaded.model, "forward", circling)
+    monkeypatch.setattr(loaded.model, "forward", write_circle)
     return counted
 
 
 CIRCLE = tuple(20 + (i % 3) for i in range(1, 301))
 
 
-def test_a_right_draft_takes_one_forward_pass_however_long(loaded, passes):
+def test_a_right_draft_of_any_length_takes_one_forward_pass(loaded, passes):
     (reply,) = decode(loaded, [Prompt(ids=[11, 12], limit=300, draft=FixedDraft(CIRCLE))])
     assert (tuple(reply.ids), len(passes)) == (CIRCLE, 1)
 
 
 def test_a_row_that_repeats_itself_takes_few_passes_without_a_draft(loaded, passes):
-    """Prompt look-up drafts longer and longer stretches."""
+    """Prompt lookup drafts longer and longer spans."""
     (reply,) = decode(loaded, [Prompt(ids=[11, 12], limit=300)])
     assert tuple(reply.ids) == CIRCLE
     assert len(passes) < 20
@@ -121,8 +121,8 @@ def test_a_near_tie_is_decoded_again_alone_and_counted(loaded, monkeypatch):
     assert all(reply.alone for reply in decode(loaded, rows))
 
 
-def test_a_near_tie_that_decides_otherwise_alone_gives_the_reply_decoded_alone(loaded, monkeypatch):
-    """The tie lies at the third token, where decoding in a batch took another one."""
+def test_a_near_tie_that_is_decided_differently_alone_gives_the_reply_decoded_alone(loaded, monkeypatch):
+    """The tie is at the third token, where decoding in a batch chose another token."""
     row = Prompt(ids=[11, 12], limit=8)
     (alone,) = generate(loaded, [row])
     other = speculative._Row(
@@ -131,7 +131,7 @@ def test_a_near_tie_that_decides_otherwise_alone_gives_the_reply_decoded_alone(l
     assert speculative._certain_reply(loaded, other) == replace(alone, alone=True)
 
 
-def test_tokens_behind_the_last_near_tie_are_not_decoded_again(loaded, monkeypatch):
+def test_tokens_after_the_last_near_tie_are_not_decoded_again(loaded, monkeypatch):
     row = Prompt(ids=[11, 12], limit=8)
     (reply,) = generate(loaded, [row])
     limits = []
@@ -144,7 +144,7 @@ def test_tokens_behind_the_last_near_tie_are_not_decoded_again(loaded, monkeypat
     assert (found.ids, found.alone, limits) == (reply.ids, True, [3])
 
 
-def test_a_model_with_a_sliding_window_is_left_to_generate_and_progress_is_reported(loaded):
+def test_a_model_with_a_sliding_window_uses_reference_decoding_and_reports_progress(loaded):
     windowed = replace(
         loaded,
         model=make_model(
@@ -159,7 +159,7 @@ def test_a_model_with_a_sliding_window_is_left_to_generate_and_progress_is_repor
     assert not speculative._keeps_all_tokens(windowed)
 
 
-def test_progress_is_reported_once_for_each_count_and_ends_with_all(loaded, monkeypatch):
+def test_each_count_of_finished_rows_is_reported_once_and_the_last_is_all(loaded, monkeypatch):
     monkeypatch.setitem(speculative.MAX_FIRST_TOKENS, "cpu", 1)
     counts = []
     decode(loaded, [Prompt(ids=[11 + i], limit=1 + i) for i in range(4)], on_reply=counts.append)

@@ -36,7 +36,7 @@ def run(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_every_file_of_the_contract_is_there(run):
+def test_a_run_folder_has_every_documented_file(run):
     names = {path.name for path in run.path.iterdir()}
     assert names >= {
         "config.toml",
@@ -92,7 +92,7 @@ def test_evaluate_counts_items_of_the_training_data(run, capsys):
 
 
 @pytest.mark.slow
-def test_nothing_pickled_is_left_where_a_model_is_loaded_from(run):
+def test_folders_of_models_contain_no_pickled_file(run):
     for folder in (run.adapter, run.merged):
         assert not list(folder.glob("*.bin")) + list(folder.glob("*.pt")) + list(folder.glob("*.pkl"))
     assert not list(run.path.rglob("training_args.bin"))

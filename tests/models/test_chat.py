@@ -33,13 +33,13 @@ def test_bos_is_not_doubled_where_template_and_tokenizer_both_add_it(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_end_of_turn_is_the_template_s_own_without_the_next_turn_s_newline(family):
+def test_end_of_turn_is_that_of_the_template_without_the_newline_of_the_next_turn(family):
     tokenizer = make_tokenizer(family)
     assert tokenizer.convert_ids_to_tokens(end_of_turn(tokenizer)) == [ENDS[family]]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_prompt_reply_and_end_of_turn_are_what_the_template_renders_for_a_whole_conversation(family):
+def test_prompt_reply_and_end_of_turn_equal_the_rendered_conversation(family):
     """The template may show an empty think block or drop one; what stands around the reply is the same."""
     tokenizer = make_tokenizer(family)
     whole = tokenizer.apply_chat_template([*ASK, {"role": "assistant", "content": "Reply."}], tokenize=False)
@@ -71,14 +71,14 @@ def test_a_tokenizer_without_a_template_is_refused():
         prompt_ids(tokenizer, ASK)
 
 
-def test_a_conversation_the_template_refuses_is_a_model_error():
+def test_a_conversation_that_the_template_refuses_is_a_model_error():
     tokenizer = make_tokenizer()
     tokenizer.chat_template = "{{ raise_exception('system role not supported') }}"
     with pytest.raises(ModelError, match="system role not supported"):
         prompt_ids(tokenizer, ASK)
 
 
-def test_stop_ids_hold_the_template_s_end_the_eos_and_the_generation_config_s():
+def test_stop_ids_include_those_of_template_tokenizer_and_generation_config():
     from transformers import GenerationConfig
 
     tokenizer = make_tokenizer("llama3")
@@ -89,7 +89,7 @@ def test_stop_ids_hold_the_template_s_end_the_eos_and_the_generation_config_s():
     assert stop_ids(tokenizer, GenerationConfig(eos_token_id=[other, end])) == sorted([end, other])
 
 
-def test_stop_ids_hold_the_template_s_end_where_the_tokenizer_s_eos_is_another_token():
+def test_stop_ids_include_the_template_s_end_if_the_eos_is_another_token():
     tokenizer = make_tokenizer("qwen2.5")
     tokenizer.eos_token = "<|endoftext|>"  # noqa: S105 - a token's name
     assert stop_ids(tokenizer) == sorted(tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_end|>"]))
@@ -100,7 +100,7 @@ def test_only_r1_distill_opens_a_think_block(family):
     assert opens_think(make_tokenizer(family), ASK) == family.startswith("r1-distill")
 
 
-def test_a_think_tag_in_the_question_opens_nothing():
+def test_a_think_tag_in_the_question_opens_no_think_block():
     assert not opens_think(make_tokenizer("qwen2.5"), [{"role": "user", "content": "<think>"}])
 
 

@@ -16,7 +16,7 @@ from small_runs import fit_small, small_config
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> RunFolder:
-    """A run of three checkpoints on a base that lies on disk, with no answers yet."""
+    """A run of three checkpoints on a base on disk, without answers."""
     root = tmp_path_factory.mktemp("selection")
     tokenizer = make_tokenizer()
     make_model(tokenizer).save_pretrained(root / "base")
@@ -37,17 +37,17 @@ def run(trained, tmp_path, monkeypatch) -> RunFolder:
 
 
 @pytest.fixture
-def asked(monkeypatch) -> list[tuple[str, int]]:
-    """Which checkpoint was asked how many items; all are answered right."""
-    seen = []
+def evaluated(monkeypatch) -> list[tuple[str, int]]:
+    """The evaluated checkpoints, each with its number of items; all answers are right."""
+    calls = []
 
     def all_right(load, task, items):
-        seen.append((load().reference.rpartition("/")[2], len(items)))
+        calls.append((load().reference.rpartition("/")[2], len(items)))
         right = (True,) * len(items)
         return SimpleNamespace(answers=Answers(right, right))
 
     monkeypatch.setattr(choose, "evaluate_distributed", all_right)
-    return seen
+    return calls
 
 
 def score(step: int, n: int, wrong: list[int], invalid: list[int]) -> dict:
@@ -62,11 +62,11 @@ def score(step: int, n: int, wrong: list[int], invalid: list[int]) -> dict:
     }
 
 
-def test_only_items_that_training_did_not_ask_are_asked(run, asked):
+def test_only_items_without_an_answer_from_training_are_evaluated(run, evaluated):
     run.append_score(score(2, 6, [1, 2, 3], [1, 2, 3]))
     run.append_score(score(4, 4, [0], [0, 3]))
     selection = select(run.path)
-    assert asked == [("checkpoint-6", 6), ("checkpoint-4", 2)]
+    assert evaluated == [("checkpoint-6", 6), ("checkpoint-4", 2)]
     assert {s.step: s.exact_match.hits for s in selection.ranked} == {2: 3, 4: 5, 6: 6}
     kept = run.read_scores()
     assert kept[4]["wrong"] == [0]
@@ -74,12 +74,12 @@ def test_only_items_that_training_did_not_ask_are_asked(run, asked):
     assert kept[4]["n"] == 6
 
 
-def test_a_checkpoint_that_has_lost_is_asked_no_further(run, asked, monkeypatch):
+def test_a_checkpoint_that_has_lost_is_not_evaluated_further(run, evaluated, monkeypatch):
     monkeypatch.setattr(rank, "SIGNIFICANT", 0.6)
     run.append_score(score(2, 2, [0, 1], [0, 1]))
     run.append_score(score(4, 2, [0], [0]))
     selection = select(run.path)
-    assert asked == [("checkpoint-6", 6), ("checkpoint-4", 4)]
+    assert evaluated == [("checkpoint-6", 6), ("checkpoint-4", 4)]
     assert {s.step: (s.exact_match.hits, s.exact_match.n) for s in selection.ranked} == {
         6: (6, 6),
         4: (5, 6),
@@ -88,25 +88,25 @@ def test_a_checkpoint_that_has_lost_is_asked_no_further(run, asked, monkeypatch)
     assert run.read_scores()[2]["n"] == 2
 
 
-def test_scores_of_steps_without_a_checkpoint_are_kept(run, asked):
+def test_scores_of_steps_without_a_checkpoint_are_kept(run, evaluated):
     run.append_score(score(3, 6, [5], []))
     select(run.path)
     assert sorted(run.read_scores()) == [2, 3, 4, 6]
     assert run.read_scores()[3]["wrong"] == [5]
 
 
-def test_the_best_is_deployed_with_the_same_texts_merged_and_unmerged(run, asked):
+def test_the_best_checkpoint_is_deployed_and_its_merged_model_agrees(run, evaluated):
     for step, wrong in ((2, [1]), (4, []), (6, [1, 2])):
         run.append_score(score(step, 6, wrong, wrong))
     selection = select(run.path)
     assert selection.chosen.step == 4
-    assert not asked
+    assert not evaluated
     assert selection.merged_agrees.same_text == selection.merged_agrees.n == 2
     assert load(str(run.merged)).card == load(str(run.adapter)).card is not None
     assert json.loads(run.selection.read_text())["step"] == 4
 
 
-def test_a_merged_model_that_differs_replaces_nothing(run, asked, monkeypatch):
+def test_a_merged_model_that_differs_replaces_nothing(run, evaluated, monkeypatch):
     run.adapter.mkdir()
     (run.adapter / "old").touch()
     monkeypatch.setattr(choose, "prove", lambda *_: Agreement(6, 5, 0.1))
@@ -118,7 +118,7 @@ def test_a_merged_model_that_differs_replaces_nothing(run, asked, monkeypatch):
     assert not list(run.path.glob(".selecting-*"))
 
 
-def test_a_run_without_a_checkpoint_cannot_be_selected_from(run):
+def test_a_run_without_a_checkpoint_is_refused(run):
     shutil.rmtree(run.checkpoints_folder)
     run.checkpoints_folder.mkdir()
     with pytest.raises(RunError, match="no whole checkpoint"):

@@ -30,11 +30,11 @@ def test_by_loss_alone_the_answers_only_break_ties():
 
 
 @given(st.permutations([score(1, 5), score(2, 5), score(3, 8), score(4, 8, loss=None)]))
-def test_the_order_does_not_depend_on_the_order_given(scores):
+def test_the_ranking_does_not_depend_on_the_order_of_the_scores(scores):
     assert steps(rank(scores, "exact_match")) == [3, 4, 1, 2]
 
 
-def test_a_difference_within_chance_is_named_and_a_clear_one_is_not():
+def test_only_steps_without_a_significant_difference_are_indistinguishable():
     best = score(3, 20)
     assert indistinguishable(best, [best, score(2, 18), score(1, 10)]) == [2]
 
@@ -42,22 +42,22 @@ def test_a_difference_within_chance_is_named_and_a_clear_one_is_not():
 ANSWERS = st.lists(st.booleans(), min_size=1, max_size=60)
 
 
-@given(asked=ANSWERS, rest=ANSWERS, data=st.data())
-def test_one_that_has_lost_stays_behind_whatever_the_rest_is(asked, rest, data):
-    n = len(asked) + len(rest)
-    whole = data.draw(st.lists(st.sampled_from((True, True, True, False)), min_size=n, max_size=n))
-    if has_lost(asked, whole):
-        assert sum(asked + rest) < sum(whole)
-        assert indistinguishable(_of(whole), [_of(asked, step=2)]) == []
+@given(partial=ANSWERS, rest=ANSWERS, data=st.data())
+def test_a_checkpoint_that_has_lost_is_worse_with_any_remaining_answers(partial, rest, data):
+    n = len(partial) + len(rest)
+    complete = data.draw(st.lists(st.sampled_from((True, True, True, False)), min_size=n, max_size=n))
+    if has_lost(partial, complete):
+        assert sum(partial + rest) < sum(complete)
+        assert indistinguishable(_of(complete), [_of(partial, step=2)]) == []
 
 
 def _of(correct: list[bool], *, step: int = 1) -> Score:
     return Score(step=step, path=Path(f"checkpoint-{step}"), correct=tuple(correct), eval_loss=None)
 
 
-def test_a_clear_loser_has_lost_and_one_that_could_catch_up_or_differs_by_chance_has_not():
-    whole = [True] * 120
-    assert has_lost([False] * 6, whole)
-    assert not has_lost([False] * 5, whole)
-    assert not has_lost([True] * 39 + [False], whole)
+def test_a_checkpoint_that_could_catch_up_or_differs_by_chance_has_not_lost():
+    complete = [True] * 120
+    assert has_lost([False] * 6, complete)
+    assert not has_lost([False] * 5, complete)
+    assert not has_lost([True] * 39 + [False], complete)
     assert not has_lost([False] * 40, [True] * 50 + [False] * 70)

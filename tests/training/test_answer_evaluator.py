@@ -22,7 +22,7 @@ def test_every_evaluation_logs_exact_match_and_trace_validity(evaluated_run):
     assert all(0 <= row["eval_trace_valid"] <= row["eval_exact_match"] <= 1 for row in rows)
 
 
-def test_the_answers_of_each_evaluation_are_kept_item_by_item(evaluated_run):
+def test_every_evaluation_records_the_answers_of_all_items(evaluated_run):
     evaluated = [row["step"] for row in evaluated_run.read_metrics() if "eval_loss" in row]
     scores = evaluated_run.read_scores()
     assert sorted(scores) == sorted(set(evaluated))
@@ -46,7 +46,7 @@ def test_scores_are_lines_of_json(evaluated_run):
 
 def test_an_evaluation_that_cannot_be_trusted_stops_the_run(tmp_path, monkeypatch):
     def differ(*_: object, **__: object):
-        raise DecodingError("plain generate wrote another text")
+        raise DecodingError("reference decoding gave another text")
 
     monkeypatch.setattr("dycktune.evaluation.distributed.evaluate", differ)
     with pytest.raises(DecodingError, match="another text"):

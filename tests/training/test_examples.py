@@ -35,7 +35,7 @@ def files(tmp_path):
     return {name: str(tmp_path / f"{name}.jsonl") for name in ("train", "eval")}
 
 
-def test_files_of_bracket_problems_are_read_as_such_where_no_task_is_named(files):
+def test_files_of_bracket_problems_need_no_task_name(files):
     named = with_task(config(data=files))
     assert named.task.name == "dyck"
     train, evaluation = load_examples(named)

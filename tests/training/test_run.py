@@ -58,7 +58,7 @@ def test_another_seed_gives_other_weights(uninterrupted, tmp_path):
 @pytest.mark.parametrize(
     "step", [1, 3, 5, 7], ids=["before any", "mid-epoch", "epoch border", "second epoch"]
 )
-def test_a_killed_run_resumes_to_the_weights_and_log_of_the_run_that_was_not(uninterrupted, tmp_path, step):
+def test_a_killed_run_resumes_to_the_weights_and_log_of_an_uninterrupted_run(uninterrupted, tmp_path, step):
     """Four steps are an epoch, every second step is a checkpoint, and dropout is on."""
     with pytest.raises(Killed):
         fit_small(tmp_path / "run", config=LONG, on_log=kill_at(step))
@@ -75,7 +75,7 @@ def test_a_killed_run_resumes_to_the_weights_and_log_of_the_run_that_was_not(uni
     assert not half_written.exists()
 
 
-def test_muon_steps_as_far_in_each_direction_and_resumes_too(tmp_path):
+def test_muon_makes_equal_steps_in_all_directions_and_can_be_resumed(tmp_path):
     config = small_config(optim__max_steps=4, optim__optimizer="muon", optim__learning_rate=1e-2)
     fit_small(tmp_path / "whole", config=config)
     with pytest.raises(Killed):
@@ -88,7 +88,7 @@ def test_muon_steps_as_far_in_each_direction_and_resumes_too(tmp_path):
     assert all(values.min() > 0.1 * values.max() for values in spectra)
 
 
-def test_the_run_folder_tells_what_was_run(uninterrupted):
+def test_the_run_folder_records_recipe_seed_versions_and_data(uninterrupted):
     run = RunFolder(uninterrupted)
     assert recipe.load(run.config) == LONG
     manifest = json.loads(run.manifest.read_text())
@@ -101,7 +101,7 @@ def test_the_run_folder_tells_what_was_run(uninterrupted):
     assert state["global_step"] == state["max_steps"] == 8
 
 
-def test_the_log_parts_reasoning_from_answers_in_training_and_evaluation(uninterrupted):
+def test_the_log_separates_reasoning_from_answers_in_training_and_evaluation(uninterrupted):
     rows = list(RunFolder(uninterrupted).read_metrics())
     parts = {"loss", "loss_reasoning", "loss_answer", "accuracy_reasoning", "accuracy_answer", "answer_share"}
     trained = [row for row in rows if "loss" in row]
@@ -133,12 +133,12 @@ def test_resuming_with_another_recipe_is_refused_by_the_field(tmp_path):
         fit_small(tmp_path / "run", config=other, resume=True)
 
 
-def test_examples_over_the_limit_stop_the_run_before_it_trains(tmp_path):
+def test_examples_over_the_limit_stop_a_run_before_training(tmp_path):
     with pytest.raises(DataError, match="16 of 16 examples are over the limit of 10 tokens"):
         fit_small(tmp_path / "run", config=small_config(data__max_tokens=10))
 
 
-def test_a_run_that_diverges_says_nan_in_its_log(tmp_path):
+def test_the_log_of_a_diverged_run_contains_nan(tmp_path):
     tokenizer = make_tokenizer()
     model = make_model(tokenizer)
     with torch.no_grad():
@@ -149,7 +149,7 @@ def test_a_run_that_diverges_says_nan_in_its_log(tmp_path):
     assert any(math.isnan(row["eval_loss"]) for row in rows if "eval_loss" in row)
 
 
-def test_load_best_ends_on_the_checkpoint_of_lowest_evaluation_loss(tmp_path):
+def test_load_best_ends_with_the_checkpoint_of_lowest_evaluation_loss(tmp_path):
     out = fit_small(tmp_path / "run", config=small_config(save__load_best=True, save__keep=2))
     state = json.loads(RunFolder(out).trainer_state.read_text())
     lowest = min(
@@ -198,7 +198,7 @@ def test_target_modules_that_no_layer_has_are_refused():
         with_adapter(make_model(make_tokenizer()), LoraSection(target_modules=("nothing",)))
 
 
-def test_each_logged_row_is_reported_as_it_comes(tmp_path):
+def test_on_log_gets_each_logged_row_in_order(tmp_path):
     rows = []
     fit_small(tmp_path / "run", on_log=rows.append)
     logged = list(RunFolder(tmp_path / "run").read_metrics())

@@ -44,13 +44,13 @@ def complete(
     Parameters
     ----------
     sequences
-        Prefixes such as "([{<", quoted; - reads one a line from standard input.
+        Prefixes such as "([{<", quoted; - reads one per line from standard input.
     model
         A run, checkpoint, adapter or merged folder, a Hub id, or builtin:tiny; the newest selected run if left out.
     answer_only
         Print only the final answer.
     json
-        Print one JSON object a sequence.
+        Print one JSON object per sequence.
     """
     if not sequences:
         raise ItemError("no sequence given; try: dycktune complete '([{<' (or - for standard input)")
@@ -88,7 +88,7 @@ def _refuse_unusable(rows: "Iterable[_Row | Unusable]") -> "list[_Row | Unusable
 def _answers(
     loaded: "LoadedModel", task: Task, rows: "Iterable[Item | Unusable]", *, strict: bool
 ) -> "Iterator[Completion | Unusable]":
-    """Each row's completion, in order; one too long for the model is unusable, and refused when `strict`."""
+    """Each row's completion, in order. A row too long for the model is unusable; with `strict` it raises its error."""
     from dycktune.inference.completion import PromptBuilder, complete_prompts
 
     build, waiting = PromptBuilder(loaded, task), iter(rows)

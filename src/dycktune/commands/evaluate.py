@@ -42,13 +42,13 @@ def evaluate(
     benchmark
         A BIG-Bench Hard dyck_languages JSON file, as published.
     trained_on
-        The training data file, to say which items it holds; for a run folder its own data is known.
+        The training data file, to count the items that it holds; a run folder knows its own.
     count
         Test items to generate.
     task
         The task; the one the model was trained on if left out.
     seed
-        Of the generated items.
+        Seed of the generated items.
     json
         Print one JSON object.
     """
@@ -88,12 +88,12 @@ def evaluation_report(evaluation: "Evaluation") -> str:
         kinds = ", ".join(f"{kind} {count}" for kind, count in evaluation.first_errors.items())
         lines.append(f"first wrong step: {kinds}")
     if evaluation.near_ties:
-        lines.append(f"{evaluation.near_ties} replies came near a tie and were decoded again alone")
+        lines.append(f"{evaluation.near_ties} replies had a near tie and were decoded again alone")
     return "\n".join(lines)
 
 
 def overlap_report(evaluation: "Evaluation", seen: set[str]) -> str:
-    """How many of the items were trained on, and the score on the others."""
+    """How many of the items are training data, and the score on the others."""
     from dycktune.evaluation.metrics import Proportion
 
     rows = zip(evaluation.completions, evaluation.answers.correct, strict=True)
@@ -135,7 +135,7 @@ def _items_of(task: Task, data: Path) -> list[Item]:
 
 
 def _seen(model: str, task: Task, trained_on: Path | None) -> set[str] | None:
-    """Keys of the items the model was trained on, where that can be known."""
+    """Keys of the items that the model was trained on; None if they are not known."""
     if trained_on is not None:
         return {item.key for item in _items_of(task, trained_on)}
     from dycktune.runs import RunFolder

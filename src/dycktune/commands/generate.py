@@ -44,11 +44,11 @@ def generate(
     seed
         Another seed draws other items of the same split.
     split
-        No item is ever in two splits, whatever the seeds and counts.
+        No item is in two splits, for any seeds and counts.
     workers
         Processes to use; the file is the same for any number.
     shard
-        Write only part I of N, as I/N; all parts together are the whole.
+        Write only part I of N, as I/N; the N parts together are the complete file.
     """
     from dycktune.data.corpus import Corpus, Shard
     from dycktune.data.files import encoder, write_batches

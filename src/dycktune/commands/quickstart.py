@@ -18,33 +18,33 @@ if TYPE_CHECKING:
     from dycktune.training.config import Config
 
 TEST_PROBLEMS = 1000
-"""Of up to `SHORT` brackets, the ones the headline figure is of."""
+"""Test problems of up to `SHORT` brackets, for the headline figure."""
 SHORT, LONG = 40, 100
 LONG_PROBLEMS = 60
-"""Of more than `SHORT` and up to `LONG` brackets."""
+"""Test problems of more than `SHORT` and up to `LONG` brackets."""
 BASE_PROBLEMS = 30
-"""On which the untuned base is asked, of up to 16 brackets."""
+"""Test problems of up to 16 brackets, for the untuned base."""
 
 SHOWN = "([]{<()"
-"""The sequence completed in full at the end."""
+"""The sequence that is completed in full at the end."""
 SHOWN_LENGTH = 5
-"""Brackets of the training problem shown, some of them closing."""
+"""Brackets of the training problem that is printed, some of them closing."""
 
 
 def quickstart(*, out: Path | None = None, benchmark: Path | None = None) -> int:
-    """Do the whole run on a small built-in model: data, training, diagnosis, selection, evaluation.
+    """Run every stage on a small built-in model: data, training, diagnosis, selection, evaluation.
 
     Parameters
     ----------
     out
-        The run folder, a new one; runs/quickstart if left out, or runs/quickstart-2 where that is taken.
+        A new run folder; runs/quickstart if left out, or runs/quickstart-2 if that exists.
     benchmark
         A BIG-Bench Hard dyck_languages JSON file to score the tuned model on.
     """
     from dycktune.training import recipe
 
     if benchmark is not None and not benchmark.is_file():
-        raise ConfigError(f"--benchmark {benchmark} is no file; leave it out or name the published JSON")
+        raise ConfigError(f"--benchmark {benchmark} is not a file; leave it out or name the published JSON")
     started = time.monotonic()
     config, run = recipe.load(_recipe()), out or _free_folder()
     trained_on = _data(config)
@@ -87,7 +87,7 @@ def _data(config: "Config") -> set[str]:
         shared = problems.keys() & {_problem(example).prefix for example in evaluation}
         lengths = list(map(len, problems))
         print(f"{len(train)} training problems of {min(lengths)} to {max(lengths)} brackets,")
-        print(f"{len(evaluation)} for evaluation, {len(shared)} prefixes in both. One of them:\n")
+        print(f"{len(evaluation)} for evaluation, {len(shared)} prefixes in both. A training problem:\n")
         shown = next(filter(_is_shown, train))
         print(_indented(f"{shown.prompt[-1]['content']}\n\n{shown.completion}"))
     return set(problems)
@@ -115,7 +115,7 @@ def _base(config: "Config") -> None:
             f"{config.model.base}: {type(loaded.model).__name__}, {parameters:,} parameters. It was pretrained to"
         )
         print(
-            "index, copy and follow links over arbitrary symbols; it has met no traces and no matching brackets."
+            "index, copy and follow links over arbitrary symbols; it has seen no traces and no matching brackets."
         )
         untuned = evaluate(loaded, task, _test_problems(BASE_PROBLEMS, 2, 16))
         print(f"exact match before tuning: {untuned.exact_match} (95 % interval, n = {BASE_PROBLEMS})")
@@ -153,12 +153,14 @@ def _evaluate(out: Path, trained_on: set[str], benchmark: Path | None) -> None:
     from dycktune.tasks.dyck.shapes import SHAPES, held_out
 
     loaded, task = load(str(out)), _dyck()
-    with _stage("Evaluation of the tuned model on test problems it has never met"):
+    with _stage("Evaluation of the tuned model on unseen test problems"):
         print(evaluation_report(evaluate(loaded, task, _test_problems(TEST_PROBLEMS, 2, SHORT))))
     longest = max(map(len, trained_on))
-    with _stage(f"Test problems of {SHORT + 1} to {LONG} brackets; the longest trained on has {longest}"):
+    with _stage(
+        f"Test problems of {SHORT + 1} to {LONG} brackets; the longest training problem has {longest}"
+    ):
         print(evaluation_report(evaluate(loaded, task, _test_problems(LONG_PROBLEMS, SHORT + 1, LONG))))
-    with _stage(f"Regular shapes of up to {SHORT} brackets, none of them trained on"):
+    with _stage(f"Regular shapes of up to {SHORT} brackets, none of them in the training data"):
         for shape in SHAPES:
             found = evaluate(loaded, task, held_out(shape, 2, SHORT))
             n = len(found.completions)

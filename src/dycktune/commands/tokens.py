@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dycktune.data.tokens import LossWeights
 
 GENERATED = 500
-"""Items that are counted where no data file is named."""
+"""Items that are generated without a data file."""
 
 
 def tokens(
@@ -39,7 +39,7 @@ def tokens(
     task
         The task of the generated items.
     answer_weight
-        Loss weight from the answer marker on, where the reasoning has 1.
+        Loss weight of the answer, from its marker on; the reasoning has 1.
     marker
         The text that begins the answer.
     """
@@ -64,7 +64,7 @@ def tokens(
 def _statistics_text(counted: "TokenStatistics", weights: "LossWeights") -> str:
     lengths = ", ".join(f"{at} % up to {tokens}" for at, tokens in counted.percentiles.items())
     rows = [
-        f"tokens an example: {lengths}",
+        f"tokens per example: {lengths}",
         f"{'part':<12}{'tokens':>9}{'loss weight':>13}{'of the loss':>13}",
     ]
     each = {"prompt": 0.0, "reasoning": weights.reasoning, "answer": weights.answer}

@@ -23,7 +23,7 @@ def train(
 ) -> int:
     """Fine-tune a base with LoRA as a recipe says, then diagnose, select and merge.
 
-    Every field of the recipe is an option as well; `--loss.answer-weight 3` wins over the file. Exit status 0
+    Every field of the recipe is an option as well; `--loss.answer-weight 3` overrides the file. Exit status 0
     for a healthy run, 1 for any other. For many devices: torchrun -m dycktune train ...
 
     Parameters
@@ -35,13 +35,13 @@ def train(
     no_select
         Stop after the diagnosis, without scoring the checkpoints and merging the best.
     resume
-        Go on with a run that was stopped; the result is that of a run that was not.
+        Continue a stopped run; the result is that of an uninterrupted run.
     """
     from dycktune.training import recipe
 
     run = out or RUNS / config.stem
     chosen = recipe.load(config, override_texts(overrides) if overrides else {})
-    # Only now: loading torch takes seconds, and a faulty recipe should be told at once.
+    # Imported late: loading torch takes seconds, and errors of the recipe should come at once.
     from dycktune.training.run import train as run_training
 
     run_training(chosen, run, resume=resume, on_log=show_metrics)
@@ -66,16 +66,16 @@ def show_metrics(row: Mapping[str, Any]) -> None:
     if "loss" in row:
         print(f"{step}  loss {_parts(row, '')}  lr {row['learning_rate']:.1e}", flush=True)
     if "eval_loss" in row:
-        judged = f"  exact match {row['eval_exact_match']:.3f}" if "eval_exact_match" in row else ""
-        print(f"{step}  eval {_parts(row, 'eval_')}{judged}", flush=True)
+        exact_match = f"  exact match {row['eval_exact_match']:.3f}" if "eval_exact_match" in row else ""
+        print(f"{step}  eval {_parts(row, 'eval_')}{exact_match}", flush=True)
 
 
 def _parts(row: Mapping[str, Any], prefix: str) -> str:
-    # A loss falls over five orders of magnitude, so it has its digits wherever it stands; a share does not.
+    # A loss falls over five orders of magnitude, so it needs significant digits; a share does not.
     names = (
         ("reasoning", "loss_reasoning", "#.3g"),
         ("answer", "loss_answer", "#.3g"),
         ("answer tokens right", "accuracy_answer", ".4f"),
     )
-    told = [f"{name} {row[prefix + key]:{digits}}" for name, key, digits in names if prefix + key in row]
-    return f"{row[prefix + 'loss']:#.3g}" + (f" ({', '.join(told)})" if told else "")
+    shown = [f"{name} {row[prefix + key]:{digits}}" for name, key, digits in names if prefix + key in row]
+    return f"{row[prefix + 'loss']:#.3g}" + (f" ({', '.join(shown)})" if shown else "")

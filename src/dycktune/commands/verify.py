@@ -22,9 +22,9 @@ def verify(
     json: bool = False,
     **options: Annotated[str, Parameter(help=TASK_OPTIONS)],
 ) -> int:
-    """Judge a response: format, each step, final answer.
+    """Check a response: format, each step, final answer.
 
-    Exit status 0 where the answer is right and no step is wrong, else 1.
+    Exit status 0 if the answer is right and no step is wrong, else 1.
     Example: dycktune verify "([" --response answer.txt
 
     Parameters
@@ -34,7 +34,7 @@ def verify(
     response
         The file with the response; - reads standard input.
     task
-        The task whose rules judge the response.
+        The task whose verifier checks the response.
     answer
         The right answer, for a task whose questions do not determine it (marked_answer).
     json
@@ -49,7 +49,7 @@ def verify(
 
 
 def _read(response: str) -> str:
-    """The text. Bytes that are not UTF-8 become replacement characters: they are wrong, but no reason to stop."""
+    """The text of the response. Bytes that are not UTF-8 become replacement characters, which the verifier rejects."""
     try:
         content = sys.stdin.buffer.read() if response == "-" else Path(response).read_bytes()
     except OSError as error:

@@ -21,14 +21,14 @@ _CHUNK = 512
 
 @dataclass(frozen=True)
 class Shard:
-    """Part `index`, from 1, of `of` parts of a corpus."""
+    """Part `index`, counted from 1, of `of` parts of a corpus."""
 
     index: int
     of: int
 
     @classmethod
     def parse(cls, text: str) -> "Shard":
-        """Read `I/N`. Raises ConfigError where it is not that."""
+        """Read `I/N`. Raises ConfigError for any other text."""
         index, _, of = text.partition("/")
         if not (index.isdecimal() and of.isdecimal() and 1 <= int(index) <= int(of)):
             raise ConfigError(f"shard is {text!r}; give I/N with I from 1 to N, such as 2/8")
@@ -70,7 +70,7 @@ class Corpus:
 
     @property
     def version(self) -> int:
-        """Raised with every change of what the stream of the task's items holds."""
+        """The version of the task's stream; every change of its content raises it."""
         return self._stream.version
 
     def tally(self) -> Tally:
@@ -102,9 +102,9 @@ class Corpus:
         shard: Shard | None = None,
         tally: Tally | None = None,
     ) -> Iterator[Batch]:
-        """The rows, some hundreds at a time, as `encode`, a function that can be pickled, makes of them.
+        """The rows in batches of some hundreds, each batch encoded by `encode`.
 
-        It runs where the rows are made: text passes between processes faster than rows do.
+        `encode` can be pickled and runs in the workers: encoded text passes between processes faster than rows.
         """
         encoded = partial(_encoded, encode, self.task)
         with ordered_map(_checked(workers)) as spread:

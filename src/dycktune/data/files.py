@@ -18,15 +18,15 @@ _JSON = json.JSONEncoder(ensure_ascii=False, check_circular=False)
 
 
 class LocatedRow(NamedTuple):
-    """A row as it stands in its file."""
+    """A row and its place in a file."""
 
     source: str
-    """`file:line`, from 1; for Parquet the row's number."""
+    """`file:line`, counted from 1; for Parquet `file:row`."""
     content: Any
 
 
 def read_rows(path: Path) -> Iterator[LocatedRow]:
-    """The rows of a file, one at a time; blank lines are passed over.
+    """The rows of a file, one at a time; blank lines are skipped.
 
     Raises:
         DataError: the file cannot be read, or a line is not JSON.
@@ -39,14 +39,14 @@ def read_rows(path: Path) -> Iterator[LocatedRow]:
 
 
 def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> str:
-    """Write rows as `write_batches` does; encodes them too."""
+    """Encode rows and write them as `write_batches` does."""
     encode, rows = encoder(path), iter(rows)
     chunks = iter(lambda: list(islice(rows, _BATCH)), [])
     return write_batches(path, map(encode, chunks))
 
 
 def encoder(path: Path) -> Callable[[Iterable[dict[str, Any]]], Any]:
-    """What makes a batch for `write_batches` out of rows, in any process.
+    """The function that encodes rows as a batch for `write_batches`; it runs in any process.
 
     Raises:
         DataError: no format has this file's ending.
@@ -55,7 +55,7 @@ def encoder(path: Path) -> Callable[[Iterable[dict[str, Any]]], Any]:
 
 
 def write_batches(path: Path, batches: Iterable[Any]) -> str:
-    """Write encoded rows beside `path`, then rename; its folder is made. Returns the file's SHA-256, in hex.
+    """Write a whole file of encoded rows, and make its folder. Returns the file's SHA-256, in hex.
 
     Raises:
         DataError: the file cannot be written.
@@ -85,7 +85,7 @@ def _parsed(line: bytes, source: str) -> Any:
     except UnicodeDecodeError as error:
         raise DataError(f"{source}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{source}: not JSON ({error}); write one JSON row a line") from error
+        raise DataError(f"{source}: not JSON ({error}); write one JSON row per line") from error
 
 
 def _encode_jsonl(rows: Iterable[dict[str, Any]]) -> bytes:
@@ -112,7 +112,7 @@ def _read_parquet(path: Path) -> Iterator[LocatedRow]:
 
 
 def _without_nulls(row: dict[str, Any]) -> dict[str, Any]:
-    """A Parquet row has every column of its file; what it leaves empty it does not have."""
+    """The fields of a row: Parquet gives it every column of the file, empty ones as None."""
     return {name: value for name, value in row.items() if value is not None}
 
 

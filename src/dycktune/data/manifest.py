@@ -1,4 +1,4 @@
-"""The manifest beside a generated file: its content, and what it was made from."""
+"""The manifest beside a generated file: specification, counts, digest."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from dycktune.tasks.splits import Tally
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What is known of one data file."""
+    """The specification, counts and digest of one data file."""
 
     corpus: Corpus
     shard: Shard | None

@@ -182,8 +182,8 @@ def _message(message: Any, field: str, row: LocatedRow) -> _Message:
     return _Message(present["role"], present["content"], reasoning)
 
 
-def _wrong(row: LocatedRow, field: str, what: str) -> DataError:
-    return DataError(f"{row.source}: {field}: {what}")
+def _wrong(row: LocatedRow, field: str, fault: str) -> DataError:
+    return DataError(f"{row.source}: {field}: {fault}")
 
 
 def _kind(value: Any) -> str:

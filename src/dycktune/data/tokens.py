@@ -32,7 +32,7 @@ class LossWeights:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TokenizedExample:
-    """One example as ids: prompt, reasoning, answer, end of turn, in this order and nothing left out."""
+    """One example as ids: prompt, reasoning, answer, end of turn, in this order, nothing left out."""
 
     input_ids: np.ndarray
     """(T,) int32."""
@@ -96,10 +96,10 @@ def tokenize(
     """Turn examples into ids. Nothing is truncated.
 
     Args:
-        examples: What to train or evaluate on.
+        examples: The examples to train or evaluate on.
         tokenizer: A fast tokenizer with a chat template.
         weights: The loss weights and the answer marker.
-        max_tokens: The most tokens an example may have, prompt included; None for no limit.
+        max_tokens: Maximum tokens of an example, prompt included; None for no limit.
 
     Raises:
         ModelError: the tokenizer gives no character offsets, or its template cannot be used.
@@ -180,7 +180,7 @@ def _refuse_unmarked(text: str, marker: str, example: Example) -> None:
     _, near, after = text.rpartition(marker.strip() or marker)
     if near and not after.strip():
         raise DataError(
-            f"{example.source}: nothing follows the answer marker {marker!r}; write the answer behind it"
+            f"{example.source}: nothing follows the answer marker {marker!r}; write the answer after it"
         )
     hint = (
         f"it holds {near!r} followed by {after[0]!r}, which is not the marker's own white space"
@@ -195,7 +195,7 @@ def _refuse_unmarked(text: str, marker: str, example: Example) -> None:
 
 def _refuse_unknown(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, example: Example) -> None:
     unknown = tokenizer.unk_token_id
-    # Some tokenizers name their end token as the unknown one too; there only a real byte gap would show.
+    # Some tokenizers use their end or pad token as the unknown token too, so finding it proves nothing.
     if unknown is None or unknown in (tokenizer.eos_token_id, tokenizer.pad_token_id) or unknown not in ids:
         return
     raise DataError(

@@ -22,7 +22,7 @@ _PENDING = 4
 def ordered_map(workers: int) -> Iterator[OrderedMap]:
     """A `map` that runs in `workers` processes, or in this one if `workers` is 1.
 
-    Processes are spawned, not forked: the fork of a process with threads, such as a progress bar's, may hang.
+    Processes are spawned, not forked: a fork of a process that has threads, for example for a progress bar, may hang.
     """
     if workers == 1:
         yield map

@@ -1,4 +1,4 @@
-"""Evaluation by all ranks of a launch: each asks for its share of the items, and every rank has all the replies."""
+"""Evaluation on all ranks of a launch: each rank evaluates its share of the items, and all ranks get all replies."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,11 +21,11 @@ def evaluate_distributed(
     """As `evaluate`, in the order of `items`; `on_reply` counts within this rank's share.
 
     Args:
-        load: Gives this rank's model.
+        load: Loads this rank's model.
         task: The task.
         items: All items, the same on every rank.
         sample: Replies to decode again, over all ranks.
-        on_reply: Called with the number of this rank's replies so far.
+        on_reply: Called with the number of this rank's finished replies.
 
     Raises:
         RunError: another rank failed.
@@ -40,5 +40,5 @@ def evaluate_distributed(
 
 
 def _without_draft(completion: Completion) -> Completion:
-    """Without its draft, which holds a tokenizer and is too large to send."""
+    """The completion without its draft, which holds a tokenizer and is too large to send."""
     return replace(completion, prompt=replace(completion.prompt, draft=None))

@@ -1,4 +1,4 @@
-"""How often a model is right: exact match under greedy decoding, judged by the task's verifier."""
+"""How often a model is right: exact match under greedy decoding, decided by the task's verifier."""
 
 import random
 import re
@@ -15,10 +15,10 @@ from dycktune.models.loading import LoadedModel
 from dycktune.tasks.base import Item, Task
 
 SAMPLE = 32
-"""Replies of every evaluation of which a stretch is decoded again with plain `generate` and must come out the same."""
+"""Replies of every evaluation that are checked: reference decoding must give the same tokens in a span of each."""
 
-STRETCH = 64
-"""Tokens of a stretch; more where there are fewer replies, so that short replies are decoded again whole."""
+SPAN = 64
+"""Tokens of a span; more where there are fewer replies, so that short replies are checked completely."""
 
 
 class DecodingError(DycktuneError, RuntimeError):
@@ -103,13 +103,13 @@ def evaluate(
     sample: int = SAMPLE,
     on_reply: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Ask a model for every item with greedy decoding, and judge each reply.
+    """Decode a model's reply to every item greedily, and verify it.
 
-    A stretch of `sample` replies, from a random place of each, is decoded again with plain `generate`. The time of that
-    depends on the longest stretch, so stretches check more replies than a few whole ones with as many tokens.
+    A span of `sample` replies, at a random place of each, is decoded again by the reference. The time depends on the
+    longest span, so short spans of many replies cost less than a few complete replies with as many tokens.
 
     Raises:
-        DecodingError: a sampled reply, decoded again with plain `generate`, came out otherwise.
+        DecodingError: reference decoding gives another text than this evaluation.
         ItemError: an item does not fit the model's context.
     """
     completions = complete(loaded, items, task=task, on_reply=on_reply)
@@ -118,28 +118,28 @@ def evaluate(
 
 
 def _check_again(loaded: LoadedModel, completions: Sequence[Completion], count: int) -> None:
-    """Decode a stretch of `count` replies again in one plain batch; one that differs is decoded once more, alone."""
+    """Decode a span of `count` replies again by the reference; a reply that differs is decoded once more, alone."""
     rng = random.Random(len(completions))
     sample = rng.sample(completions, count)
-    length = STRETCH * max(1, SAMPLE // max(1, count))
-    starts = [rng.randint(0, max(0, len(first.reply.ids) + 1 - length)) for first in sample]
-    again = generate(loaded, [_from(first, at, length) for first, at in zip(sample, starts, strict=True)])
-    for first, at, plain in zip(sample, starts, again, strict=True):
-        if plain.ids == first.reply.ids[at : at + length]:
+    length = SPAN * max(1, SAMPLE // max(1, count))
+    starts = [rng.randint(0, max(0, len(checked.reply.ids) + 1 - length)) for checked in sample]
+    prompts = [_span(checked, start, length) for checked, start in zip(sample, starts, strict=True)]
+    for checked, start, reference in zip(sample, starts, generate(loaded, prompts), strict=True):
+        if reference.ids == checked.reply.ids[start : start + length]:
             continue
-        (alone,) = generate(loaded, [first.prompt])
-        if alone.ids == first.reply.ids:
+        (alone,) = generate(loaded, [checked.prompt])
+        if alone.ids == checked.reply.ids:
             continue
         raise DecodingError(
-            f"{first.item.key[:80]!r}: plain generate wrote another text than this evaluation (margin "
+            f"{checked.item.key[:80]!r}: reference decoding gave another text than this evaluation (margin "
             f"{alone.margin:.2g}); the figures cannot be trusted, please report this with the model"
         )
 
 
-def _from(first: Completion, start: int, length: int) -> Prompt:
-    """The prompt with the first `start` tokens of its reply, for the next `length` of them."""
-    prompt = first.prompt
-    return Prompt(ids=prompt.ids + first.reply.ids[:start], limit=min(length, prompt.limit - start))
+def _span(checked: Completion, start: int, length: int) -> Prompt:
+    """The prompt with the first `start` tokens of its reply, to decode the next `length` tokens."""
+    prompt = checked.prompt
+    return Prompt(ids=prompt.ids + checked.reply.ids[:start], limit=min(length, prompt.limit - start))
 
 
 def _natural(value: str) -> tuple[int, str]:

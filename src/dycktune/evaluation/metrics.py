@@ -45,9 +45,9 @@ class Proportion(NamedTuple):
 
 
 def sign_test(first: Sequence[bool], second: Sequence[bool]) -> float:
-    """Two-sided exact p-value that two models are equally good on the same problems.
+    """Two-sided exact p-value of the hypothesis that two models are equally good on the same items.
 
-    Only the problems on which they differ count (McNemar 1947, in its exact binomial form).
+    Only the items on which they differ count (McNemar 1947, in its exact binomial form).
     """
     wins = sum(a and not b for a, b in zip(first, second, strict=True))
     losses = sum(b and not a for a, b in zip(first, second, strict=True))
@@ -65,7 +65,7 @@ class Answers(NamedTuple):
     """Whether every step is right too; empty for a task without verified steps."""
 
     def followed_by(self, more: "Answers") -> "Answers":
-        """These answers and then `more`; traces are known only where both parts know them."""
+        """These answers and then `more`; trace validity is kept only if both parts have it."""
         whole = all(len(part.trace_valid) == len(part.correct) for part in (self, more))
         return Answers(self.correct + more.correct, self.trace_valid + more.trace_valid if whole else ())
 

@@ -1,1 +1,1 @@
-"""Greedy decoding, and the replies read."""
+"""Greedy decoding: the reference, speculative decoding with drafts, verified replies."""

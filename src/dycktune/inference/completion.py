@@ -1,4 +1,4 @@
-"""Ask a model for the items of a task, and read its replies."""
+"""A model's replies to the items of a task, verified."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from dycktune.models.loading import LoadedModel
 from dycktune.tasks.base import Demonstration, Item, Task, Verdict, make_task
 
 UNKNOWN_LENGTH = 1024
-"""Tokens a reply may have where the task knows no solution to judge its length by."""
+"""Maximum tokens of a reply where the task has no solution that shows the length."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,19 +54,19 @@ def complete(
     task: Task | None = None,
     on_reply: Callable[[int], None] | None = None,
 ) -> list[Completion]:
-    """Ask a model for items, with greedy decoding.
+    """Decode a model's reply to each item greedily, and verify it.
 
     Args:
         loaded: The model.
-        items: Items of the task, or questions as a person types them, such as "([{<".
+        items: Items of the task, or typed questions such as "([{<".
         task: The task; the one the model was trained on when None.
-        on_reply: Called with the number of replies so far.
+        on_reply: Called with the number of finished replies.
 
     Returns:
         A completion for each item, in order.
 
     Raises:
-        ItemError: a question is none of the task's, or does not fit the model's context with its reply.
+        ItemError: a typed question is not valid, or an item and its reply exceed the model's context.
     """
     task = task or task_of(loaded)
     known = [task.from_text(item) if isinstance(item, str) else item for item in items]
@@ -81,7 +81,7 @@ def complete_prompts(
     *,
     on_reply: Callable[[int], None] | None = None,
 ) -> list[Completion]:
-    """As `complete`, for items whose prompts are built."""
+    """As `complete`, for items with their prompts."""
     replies = decode(loaded, [prompt for _, prompt in rows], on_reply=on_reply)
     return [
         _completion(loaded, task, item, prompt, reply)
@@ -90,7 +90,7 @@ def complete_prompts(
 
 
 class PromptBuilder:
-    """Builds the prompts of one model and task; what all of them share is found once."""
+    """Builds prompts for one model and task; their common parts are computed once."""
 
     def __init__(self, loaded: LoadedModel, task: Task) -> None:
         """Prepare the prompts. Raises ModelError for a chat template without an end of turn."""
@@ -100,7 +100,7 @@ class PromptBuilder:
         self._inside_think = opens_think(loaded.tokenizer, [{"role": "user", "content": "Hello"}])
 
     def __call__(self, item: Item) -> Prompt:
-        """The prompt's ids, the most tokens of the reply, and a draft.
+        """The prompt's ids, the limit of the reply, and a draft.
 
         The limit is a quarter more than the correct solution, so that a wrong reply has room to end.
 
@@ -121,7 +121,7 @@ class PromptBuilder:
         return Prompt(ids=ids, limit=room, draft=self._draft(item, solution) if solution else None)
 
     def _solution_ids(self, item: Item) -> list[int] | None:
-        """The correct reply, end of turn included; None where the task knows none."""
+        """The correct reply, end of turn included; None if the task has none."""
         if self._task.solution(item) is None:
             return None
         text = self._codec.encode(self._reply_text(self._task.demonstration(item)), marker=self._task.marker)

@@ -14,13 +14,13 @@ from dycktune.models.codec import TextCodec
 from dycktune.tasks.base import Draft
 
 MAX_CONTINUATION = 100_000
-"""Characters of a task's continuation at most: one that follows a circular link would never end."""
+"""Maximum characters of a task's continuation: a continuation that follows circular links would never end."""
 
 MAX_TOKEN_LENGTH = 40
-"""Characters of the longest tokens: no more text is tokenized than the draft has room for."""
+"""Characters of the longest tokens; text that the draft has no room for is not tokenized."""
 
 LOOKUP_LENGTH = 3
-"""The number of last tokens that must occur earlier in the row, so that their old continuation becomes the draft."""
+"""The number of last tokens that must match an earlier place of the row; the tokens after that place are the draft."""
 
 
 class TokenDraft:
@@ -62,12 +62,12 @@ class TokenDraft:
         self._lines = ""
         """These lines."""
         self._overhang = ""
-        """Text of the last of these ids behind the end of a line."""
+        """Decoded text of these ids after the last newline."""
         self._expected = self.solution
         """The reply at the last continuation, and the continuation."""
 
     def __call__(self, written: Sequence[int], room: int) -> Sequence[int]:
-        """At most `room` ids likely to follow `written`; where that does not begin as before, a new reply begins."""
+        """At most `room` ids that are likely to follow `written`; the draft restarts if `written` is a new reply."""
         known, written = len(written), list(written)
         if not written or written[: len(self._line_ids)] != self._line_ids:
             self._restart()
@@ -87,12 +87,12 @@ class TokenDraft:
         unfinished = encoded.split("\n", self._lines.count("\n"))[-1]
         own = len(written) - len(self._line_ids)
         new = unfinished[len(self._overhang) :][: MAX_TOKEN_LENGTH * (own + room)]
-        # The model may tokenize the same text differently, or have written wrong position tokens. Then this is only
-        # about the right place in the continuation, which is good enough for a draft.
+        # The model may tokenize the same text differently, or have written wrong position tokens. Then the place in the
+        # continuation is only approximate, which is enough for a draft.
         return self._ids(new)[own : own + room]
 
     def _advance(self, draft: Draft, written: list[int]) -> str:
-        """Let the task's draft take in the lines that are complete; returns the text behind them."""
+        """Let the task's draft take in the lines that are complete; returns the text after them."""
         new = written[len(self._line_ids) :]
         text = self._text(new)
         taken = draft.advance(text)
@@ -113,7 +113,7 @@ class TokenDraft:
 
 
 class PromptLookup:
-    """Drafts by prompt look-up: the text that followed the last tokens where they occurred before, repeated.
+    """Prompt lookup: the draft is the text that followed an earlier place with the same last tokens, repeated.
 
     See https://github.com/apoorvumang/prompt-lookup-decoding.
     """
@@ -132,5 +132,5 @@ class PromptLookup:
             self._end_of[tuple(row[end - LOOKUP_LENGTH : end])] = end
         self._indexed = max(self._indexed, len(row))
         place = self._end_of.get(tuple(row[-LOOKUP_LENGTH:]))
-        # A row that repeats itself has only one round of the repetition behind the place.
+        # In a row that repeats itself, only one repetition follows the place.
         return () if place is None else list(islice(cycle(row[place:]), room))

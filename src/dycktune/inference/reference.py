@@ -20,9 +20,9 @@ class Drafter(Protocol):
     """Guesses how a reply continues, in tokens."""
 
     def __call__(self, written: Sequence[int], room: int, /) -> Sequence[int]:
-        """At most `room` likely ids behind the ones written so far, stop token included; none for no guess.
+        """At most `room` ids that are likely to follow `written`, stop token included; none for no guess.
 
-        In the first call of a reply nothing is written; from call to call `written` only grows.
+        `written` is empty in the first call of a reply, and only grows from call to call.
         """
         ...
 
@@ -33,7 +33,7 @@ class Prompt:
 
     ids: list[int]
     limit: int
-    """The most tokens the reply may have."""
+    """Maximum number of tokens of the reply."""
     draft: Drafter | None = None
     """Decides how fast the reply is decoded, never its text."""
 
@@ -72,7 +72,7 @@ def generate(
     Args:
         loaded: The model.
         prompts: Rows of any lengths; their drafts are not used.
-        on_reply: Called with the number of rows finished so far.
+        on_reply: Called with the number of finished rows.
 
     Returns:
         A reply for each prompt, in order.
@@ -107,7 +107,7 @@ def _generate_batch(loaded: LoadedModel, prompts: list[Prompt]) -> list[Reply]:
     stops = stop_ids(loaded.tokenizer, loaded.model.generation_config)
     pad = loaded.tokenizer.pad_token_id if loaded.tokenizer.pad_token_id is not None else stops[0]
     longest = max(len(prompt.ids) for prompt in prompts)
-    # Left padding: every row's next token then stands in the last column.
+    # Left padding puts the next token of every row into the last column.
     ids_BT = torch.tensor([[pad] * (longest - len(p.ids)) + p.ids for p in prompts])
     mask_BT = torch.tensor([[0] * (longest - len(p.ids)) + [1] * len(p.ids) for p in prompts])
     margins = _Margins()

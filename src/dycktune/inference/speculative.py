@@ -1,9 +1,9 @@
-"""Speculative decoding: the same greedy text as plain decoding, most of it in one forward pass.
+"""Speculative decoding: the same greedy text as reference decoding, most of it in one forward pass.
 
 The drafts come from the task and from the row itself, not from a second model. A forward pass over a draft gives the
 greedy token at each of its positions. The draft is accepted up to the first difference, where the model's own token
 takes its place, and the next pass continues from there with a new draft. Where drafts are right, one pass decodes the
-whole reply; where they never are, a pass is one step of plain decoding. The text is the model's in every case.
+whole reply; where they are always wrong, a pass is one step of reference decoding. The text is always the model's.
 
 Floating-point sums depend on the shapes they are computed in, so two logits that nearly tie can change places. The
 smallest margin between the top two logits is kept for each row. Rows with a margin below `MARGIN` are decoded again
@@ -36,7 +36,7 @@ MAX_LOGITS = {"cpu": 80_000_000, "other": 1_000_000_000}
 are verified in several passes."""
 
 MAX_DRAFT = 2048
-"""The most tokens of a row's draft that one pass verifies."""
+"""Maximum number of drafted tokens of a row that one pass verifies."""
 
 PROBE, PROBE_EVERY = 4, 4
 """Rows whose drafts are never accepted still try this many tokens, once in this many passes."""
@@ -53,7 +53,7 @@ class _Row:
     written: list[int] = field(default_factory=list)
     margin: float = float("inf")
     uncertain: int = 0
-    """Tokens up to the last near tie, which only decoding alone can decide."""
+    """Number of tokens up to the last near tie; only decoding the row alone can confirm them."""
     finished: bool = False
     max_draft: int = MAX_DRAFT
     """Grows while drafts are accepted, and shrinks when they are not."""
@@ -62,7 +62,7 @@ class _Row:
         self._lookup = PromptLookup(self.prompt.ids)
 
     def draft(self, most: int, *, least: int) -> list[int]:
-        """At most `most` likely tokens; up to `least` also where earlier drafts were not accepted."""
+        """At most `most` likely tokens. Rejected drafts shorten the next ones, but not below `least` tokens."""
         room = min(most, max(self.max_draft, least), self.prompt.limit - len(self.written) - 1)
         if room <= 0:
             return []
@@ -75,7 +75,7 @@ class _Row:
         return self.written[-1:] or self.prompt.ids
 
     def accept(self, draft: list[int], top: "_Top", stops: list[int]) -> int:
-        """Take the draft as far as it is greedy, and the model's own token behind it. Returns the accepted length."""
+        """Take the greedy part of the draft and the model's own next token. Returns the accepted length."""
         accepted = next((i for i, token in enumerate(draft) if top.ids[i] != token), len(draft))
         gained = top.ids[: accepted + 1]
         end = next((i for i, token in enumerate(gained) if token in stops), None)
@@ -117,10 +117,10 @@ def decode(
     Args:
         loaded: The model.
         prompts: Rows of any lengths, in any order, with or without drafts.
-        on_reply: Called with the number of rows finished so far.
+        on_reply: Called with the number of finished rows.
 
     Returns:
-        A reply for each prompt, in order; each is what `generate` gives for its row alone.
+        A reply for each prompt, in order; each equals the reply of `generate` for its row alone.
     """
     if not _keeps_all_tokens(loaded):
         return generate(loaded, prompts, on_reply=on_reply)
@@ -199,9 +199,9 @@ class _Batch:
             self.cache.keep(gained, unfinished)
 
     def _forward(self, inputs: list[list[int]], unread: list[int]) -> list[_Top]:
-        """The greedy tokens behind each row's inputs, from the last of its first `unread` inputs on."""
+        """The greedy token after each input of a row, starting with the last of its first `unread` inputs."""
         model, longest, first = self._loaded.model, max(map(len, inputs)), min(unread) - 1
-        # Padding stands on the right, where causal attention never looks back from.
+        # Padding is on the right, where causal attention hides it from the other tokens.
         ids_BQ = torch.tensor([ids + [self._stops[0]] * (longest - len(ids)) for ids in inputs])
         positions_BQ = torch.tensor(self.cache.lengths)[:, None] + torch.arange(longest)
         logits_BQV = model(
@@ -242,9 +242,9 @@ def _top(logits_BQV: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _certain_reply(loaded: LoadedModel, row: _Row) -> Reply:
-    """The row's reply. One with a near tie is decoded again alone, at first only as far as its last near tie.
+    """The row's reply. A row with a near tie is decoded again alone, at first only up to its last near tie.
 
-    Where that gives the same tokens, the tokens behind them are certain.
+    If that gives the same tokens, the tokens after them are certain.
     """
     if not row.uncertain:
         return row.reply()

@@ -1,6 +1,6 @@
 """Chat templates: how a prompt ends, how a reply ends, whether the prompt opens a think block.
 
-Training and inference both build their ids here, so a model is asked exactly as it was trained.
+Training and inference both build their ids here, so that a model gets the same prompts in both.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from dycktune.errors import ModelError
+from dycktune.tasks.base import Message
 
-Message = dict[str, str]
 THINK_OPEN = "<think>"
 THINK_CLOSE = "</think>"
 
@@ -30,7 +30,7 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The ids with which the template ends an assistant's turn; the last one stops decoding.
 
-    They are found by rendering a sentinel reply: they end with the first special token after it. Text behind that
+    They are found by rendering a sentinel reply: they end with the first special token after it. Text after that
     token (Qwen's newline) belongs to the next turn and is not trained.
 
     Raises:

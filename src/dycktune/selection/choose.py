@@ -1,4 +1,4 @@
-"""Choose the checkpoint of a run to deploy, copy its adapter, merge it, and prove the two agree."""
+"""Choose the checkpoint of a run to deploy, copy its adapter, merge it, and prove that the two agree."""
 
 import math
 import shutil
@@ -43,7 +43,7 @@ class Selection:
 
     @property
     def chosen(self) -> Score:
-        """The deployed one."""
+        """The score of the deployed checkpoint."""
         return self.ranked[0]
 
     @property
@@ -57,7 +57,7 @@ class Selection:
         if not self.indistinguishable:
             return reason
         steps = ", ".join(map(str, sorted(self.indistinguishable)))
-        return f"{reason} Steps {steps} are as good, as far as these items can show."
+        return f"{reason} Steps {steps} are not significantly different on these items."
 
     def to_record(self) -> SelectionRecord:
         """The content of selection.json."""
@@ -81,7 +81,7 @@ def select(
     """Score a run's checkpoints on its eval items and deploy the best.
 
     Writes scores.jsonl, selection.json, adapter/ and merged/ into the run folder. The ranks of a launch share the
-    items; the main rank does the rest.
+    items; rank 0 does the rest.
 
     Args:
         path: The run folder.
@@ -131,7 +131,7 @@ def _known(run: RunFolder) -> _Known:
 
 
 def _write_scores(run: RunFolder, ranked: Sequence[Score], known: _Known) -> None:
-    """Write all scores; steps whose checkpoint is gone keep the scores of the training."""
+    """Write all scores; steps without a checkpoint keep their scores from training."""
     rows = known.scores | {score.step: score.to_row() for score in ranked}
     run.write_scores(rows[step] for step in sorted(rows))
 
@@ -139,7 +139,7 @@ def _write_scores(run: RunFolder, ranked: Sequence[Score], known: _Known) -> Non
 def _write_models(
     run: RunFolder, chosen: Score, dtype: Dtype, task: Task, items: Sequence[Item]
 ) -> Agreement:
-    """Write adapter/ and merged/; neither is touched where the two do not agree."""
+    """Write adapter/ and merged/; neither changes if the two do not agree."""
     with replacing(run.adapter) as adapter, replacing(run.merged) as merged:
         _copy_adapter(chosen.path, adapter)
         merge(adapter, merged, dtype=dtype)
@@ -147,14 +147,14 @@ def _write_models(
 
 
 def _scores(known: _Known, task: Task, items: Sequence[Item], on_progress: OnProgress) -> list[Score]:
-    """Every checkpoint's score, the most promising first; one that is surely worse than another is asked no more."""
+    """Every checkpoint's score, the most promising first. A checkpoint that has lost gets no more items."""
     found = {c.step: _stored(known.scores.get(c.step), len(items)) for c in known.checkpoints}
     scores: list[Score] = []
     for checkpoint in sorted(known.checkpoints, key=lambda c: _wrong(found[c.step])):
         answers = found[checkpoint.step]
         missing = items[len(answers.correct) :]
-        whole = [score.correct for score in scores if len(score.correct) == len(items)]
-        if missing and not any(has_lost(answers.correct, other) for other in whole):
+        complete = [score.correct for score in scores if len(score.correct) == len(items)]
+        if missing and not any(has_lost(answers.correct, other) for other in complete):
             new = evaluate_distributed(lambda c=checkpoint: load(str(c.path)), task, missing)
             answers = answers.followed_by(new.answers)
         scores.append(
@@ -171,12 +171,12 @@ def _scores(known: _Known, task: Task, items: Sequence[Item], on_progress: OnPro
 
 
 def _wrong(answers: Answers) -> float:
-    """Share of wrong answers; 0 for a checkpoint that was not asked yet."""
+    """Share of wrong answers; 0 for a checkpoint without answers."""
     return answers.correct.count(False) / max(1, len(answers.correct))
 
 
 def _stored(row: ScoreRow | None, count: int) -> Answers:
-    """The answers to the first `count` items, as far as a line of scores.jsonl holds them."""
+    """The answers to the first `count` items that a line of scores.jsonl holds."""
     if row is None:
         return Answers()
     known = min(row["n"], count)
@@ -186,13 +186,13 @@ def _stored(row: ScoreRow | None, count: int) -> Answers:
 
 
 def _true_except(listed: Sequence[int], count: int) -> tuple[bool, ...]:
-    """`count` times True, except at the listed places."""
+    """`count` times True, except at the listed indices."""
     excepted = set(listed)
     return tuple(i not in excepted for i in range(count))
 
 
 def _eval_losses(run: RunFolder) -> dict[int, float]:
-    """Finite eval losses by step. Of two at one step the first counts: a later one may be of a reloaded model."""
+    """Finite eval losses by step. The first of two at one step counts: the second may be of a reloaded model."""
     losses: dict[int, float] = {}
     for row in read_json(run.trainer_state).get("log_history", []):
         loss = row.get("eval_loss")

@@ -1,4 +1,4 @@
-"""Scores of checkpoints, their order, and which cannot be told apart."""
+"""Scores of checkpoints, their order, and which of them do not differ significantly."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Score:
     step: int
     path: Path
     correct: tuple[bool, ...]
-    """For each item it was asked, whether the answer is right; all checkpoints are asked in the same order."""
+    """For each evaluated item, whether the answer is right; the items have the same order for all checkpoints."""
     trace_valid: tuple[bool, ...] = ()
     """Likewise, whether every step is right; empty for a task without verified steps."""
     eval_loss: float | None
@@ -69,16 +69,16 @@ def indistinguishable(best: Score, others: Sequence[Score]) -> list[int]:
     ]
 
 
-def has_lost(asked: Sequence[bool], whole: Sequence[bool]) -> bool:
-    """Whether a checkpoint that was asked only the first items is surely worse than one that was asked all of them.
+def has_lost(partial: Sequence[bool], complete: Sequence[bool]) -> bool:
+    """Whether a checkpoint with answers to the first items only is certainly worse than one with answers to all items.
 
-    That holds where it is worse by more than chance, and would stay behind with all the remaining answers right.
+    It is, if it differs significantly and would be worse even with all remaining answers right.
     """
-    most = sum(asked) + len(whole) - len(asked)
-    return most < sum(whole) and _differ(asked, whole)
+    best_possible = sum(partial) + len(complete) - len(partial)
+    return best_possible < sum(complete) and _differ(partial, complete)
 
 
 def _differ(first: Sequence[bool], second: Sequence[bool]) -> bool:
-    """By the paired test, on the items that both were asked."""
+    """Whether the paired test finds a difference on the items that both have answered."""
     both = min(len(first), len(second))
     return sign_test(first[:both], second[:both]) < SIGNIFICANT

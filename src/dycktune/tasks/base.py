@@ -1,4 +1,4 @@
-"""What a task is: items, the messages a model is asked with, the solution it learns, the verdict on a reply.
+"""The task protocol: items, messages that ask a model, the solution that it learns, the verdict on a reply.
 
 A task is a subclass of `Task`, found by name: the built-in ones, those that `register` names, and those of installed
 packages (entry points of the group `dycktune.tasks`). Everything above this module knows a task only by this class.
@@ -60,29 +60,29 @@ class Demonstration:
 
 @dataclass(frozen=True)
 class WrongStep:
-    """The first line of a reply that differs from what the correct solution has there."""
+    """The first line of a reply that differs from the correct solution."""
 
     name: str
     """The step that belongs there, such as `Thought 3`, or `line 12` past the end of the correct solution."""
     kind: str
     """The kind of step; `prose` for a line of no known kind, `missing` where the reply ends before the step,
-    `extra` where it goes on after the last."""
+    `extra` for a line after the last step."""
     line: int
     """In the reply, from 1."""
     reason: str
-    """One sentence: what the line says and what it should say."""
+    """One sentence: the line's content and the correct content."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What a verifier says of a reply."""
+    """A verifier's result for a reply."""
 
     correct: bool | None
     """Whether the final answer is right; None where the right answer is not known."""
     answer: str | None
     """The final answer as it was read; None where there is none."""
     reason: str | None = None
-    """Why the answer is not right, in one sentence; a slip of format is named as such."""
+    """Why the answer is not right, in one sentence; an error of format is named."""
     format_ok: bool
     """Whether the reply has the form that the task asks for."""
     trace_valid: bool | None = None
@@ -127,7 +127,7 @@ class Draft(Protocol):
     """Guesses how a reply continues. It makes decoding faster and never decides what is decoded."""
 
     failed: bool
-    """Whether the reply left the form that can be guessed; it stays so."""
+    """Whether the reply has left the form that can be guessed; it never becomes False again."""
 
     def advance(self, text: str) -> int:
         """Take in the complete lines at the beginning of `text`; returns how many characters they are."""
@@ -156,10 +156,10 @@ class Task(ABC, Generic[I]):
     Options: ClassVar[type] = NoOptions
     """A frozen dataclass: the fields of `[task]` in a recipe, each with a docstring."""
     version: ClassVar[int] = 1
-    """Raised with every change of the messages or of the form of a solution. Models record theirs."""
+    """The prompt version: every change of the messages or of a solution's form raises it. Model cards record it."""
     min_reply_tokens: int = 0
-    """Tokens a reply may have at least, where a quarter more than the solution is too few: a model may reason although
-    the solutions show no reasoning."""
+    """Smallest token limit of a reply, for tasks where a quarter more than the solution is too few: a model may reason
+    although the solutions show no reasoning."""
 
     def __init__(self, options: Any = None, *, marker: str = ANSWER_MARKER) -> None:
         """Make the task.
@@ -186,7 +186,7 @@ class Task(ABC, Generic[I]):
 
     @abstractmethod
     def verify(self, item: I, reply: str) -> Verdict:
-        """Judge a reply. Never raises, whatever the reply holds."""
+        """Check a reply. Never raises, for any text."""
 
     def draw(self, rng: random.Random) -> I:
         """One random item, of any split.
@@ -227,14 +227,14 @@ class Task(ABC, Generic[I]):
         """A guess of how a reply continues after a wrong step; None for no guess.
 
         Args:
-            item: What was asked.
+            item: The item.
             before_answer: Text that the chat template puts before the answer marker.
         """
         del item, before_answer
         return None
 
     def demonstration(self, item: I, *, seed: int | None = None) -> Demonstration:
-        """What a model learns of `item`; with a seed, as training data, which a task may augment.
+        """The demonstration of `item` for a model; with a seed it is training data, which a task may augment.
 
         Raises:
             ConfigError: the task has no solution to this item.
@@ -308,10 +308,10 @@ class Task(ABC, Generic[I]):
 
 
 def distinct(items: Iterator[I], count: int, *, where: str) -> Iterator[I]:
-    """The first `count` distinct ones of an endless sequence.
+    """The first `count` distinct items of an endless sequence.
 
     Raises:
-        CorpusError: the last `MAX_MISSES` were all repeated, so no new one is to be expected.
+        CorpusError: the last `MAX_MISSES` items were all repeated, so the sequence counts as used up.
     """
     if count <= 0:
         return

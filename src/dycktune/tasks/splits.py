@@ -87,7 +87,7 @@ class Stream(Protocol[I]):
 
     @property
     def version(self) -> int:
-        """Raised with every change of what the stream holds."""
+        """The version of the stream; every change of its content raises it."""
         ...
 
     def take(self, indices: Iterable[int]) -> list[I]:
@@ -105,7 +105,7 @@ class Stream(Protocol[I]):
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnStream(Generic[I]):
-    """The stream of a task that draws each item by itself: item i follows from name, version, split, seed and i."""
+    """The stream of a task that draws each item independently: item i follows from name, version, split, seed and i."""
 
     name: str
     version: int
@@ -123,7 +123,7 @@ class DrawnStream(Generic[I]):
         return [self._item(index) for index in indices]
 
     def require(self, count: int) -> None:
-        """Nothing is known before drawing; `Corpus` notices a split that is used up."""
+        """Do nothing: the size of the split is not known. `distinct` notices a split that is used up."""
 
     def tally(self) -> Tally[I]:
         """Counts by group."""

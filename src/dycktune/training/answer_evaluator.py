@@ -14,12 +14,12 @@ from dycktune.runs import RunFolder
 from dycktune.tasks.base import Item, Task
 
 SAMPLE = 1
-"""Replies that are decoded again at each evaluation: `generate` is slow beside a training step."""
+"""Replies that are checked at each evaluation: reference decoding is slow compared to a training step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerEvaluator:
-    """Asks the model in training for the run's evaluation items; each rank takes its share of them."""
+    """Evaluates the model on the run's evaluation items during training; each rank takes its share of them."""
 
     run: RunFolder
     tokenizer: PreTrainedTokenizerBase
@@ -27,7 +27,7 @@ class AnswerEvaluator:
     items: Sequence[Item]
 
     def evaluate(self, model: PreTrainedModel, step: int, accelerator: Accelerator) -> dict[str, float]:
-        """`exact_match` and, where the task verifies steps, `trace_valid`; kept item by item in scores.jsonl.
+        """`exact_match` and, if the task verifies steps, `trace_valid`. The answers of all items go to scores.jsonl.
 
         `model` is in evaluation mode; no random state is touched.
 
@@ -45,6 +45,6 @@ class AnswerEvaluator:
 
     def _evaluation(self, loaded: LoadedModel, *, sharded: bool) -> Evaluation:
         if sharded:
-            # Each pass of a sharded model needs all ranks, so shares of unequal length would never end.
+            # Each forward pass of a sharded model needs all ranks, so shares of unequal length would deadlock.
             return evaluate(loaded, self.task, self.items, sample=SAMPLE)
         return evaluate_distributed(lambda: loaded, self.task, self.items, sample=SAMPLE)

@@ -13,7 +13,7 @@ from dycktune.training.recipe import task_of
 
 
 class Examples(NamedTuple):
-    """What a run is trained and evaluated on."""
+    """The training and evaluation examples of a run."""
 
     train: Sequence[Example]
     eval: Sequence[Example]
@@ -22,7 +22,7 @@ class Examples(NamedTuple):
 def with_task(config: Config) -> Config:
     """The recipe with its task and all its options written out.
 
-    Where it names no task, that is brackets, or marked answers for data files of other rows.
+    A recipe without a task means `dyck`, or `marked_answer` if its training file holds other rows.
 
     Raises:
         DataError: the training file cannot be read.
@@ -41,13 +41,13 @@ def load_examples(config: Config) -> Examples:
 
     Raises:
         DataError: a file cannot be read, or holds no rows of the task.
-        CorpusError: the corpus does not exist.
+        CorpusError: a split holds fewer items.
     """
     return Examples(train_examples(config), eval_examples(config))
 
 
 def train_examples(config: Config) -> list[Example]:
-    """The examples a run learns from."""
+    """The training examples of a run."""
     data, task = config.data, task_of(config)
     if data.train is not None:
         return list(read_examples(Path(data.train), task))

@@ -43,11 +43,11 @@ def train(config: Config, out: Path | str, *, resume: bool = False, on_log: OnLo
     Args:
         config: The recipe.
         out: The run folder; new, or an unfinished run's with `resume`.
-        resume: Go on from the newest whole checkpoint, to the weights of a run that was not killed.
+        resume: Continue from the newest whole checkpoint; the final weights are those of an uninterrupted run.
         on_log: Called with each logged row.
 
     Raises:
-        DycktuneError: the recipe names something unusable; nothing has been trained then.
+        DycktuneError: the recipe cannot be used; nothing has been trained.
     """
     config, out = with_task(config), Path(out)
     run = _begin(out, config, resume=resume)
@@ -111,7 +111,7 @@ def training_arguments(config: Config, run: RunFolder) -> TrainingArguments:
         report_to="none",
         # Without it, ranks without an accelerator would each train alone, into the same folder.
         use_cpu=not torch.accelerator.is_available(),
-        # Every rank's loss depends on all trained weights, also where its batch holds nothing to learn.
+        # Every rank's loss depends on all trained weights, even if its batch has no labels.
         ddp_find_unused_parameters=False,
         disable_tqdm=True,
         dataloader_pin_memory=torch.accelerator.is_available(),
@@ -145,7 +145,7 @@ class Rows(Dataset):
 
 
 def _begin(out: Path, config: Config, *, resume: bool) -> RunFolder:
-    """The run folder, made by the first rank alone."""
+    """The run folder, made by rank 0."""
     ranks.initialize()
     defaults = recipe.to_toml(Config())
     return ranks.on_main(lambda: open_run(out, recipe.to_toml(config), resume=resume, defaults_toml=defaults))
