@@ -33,7 +33,7 @@ def test_an_adapter_that_changes_nothing_is_merged_and_called_so(adapter, tmp_pa
 
 @pytest.mark.parametrize("command", [["merge"], ["complete", "([", "--model"], ["evaluate"]])
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (
             lambda folder: change_weights(folder, lambda name, w: (name.replace("self_attn", "attn"), w)),
@@ -58,13 +58,13 @@ def test_an_adapter_that_changes_nothing_is_merged_and_called_so(adapter, tmp_pa
     ids=["names", "nan", "size", "base", "4-bit"],
 )
 def test_an_unusable_adapter_is_one_line_and_status_2_wherever_it_is_loaded(
-    adapter, tmp_path, capsys, command, spoil, said
+    adapter, tmp_path, capsys, command, spoil, message
 ):
     spoil(adapter)
     out = ["--out", str(tmp_path / "merged")] if command == ["merge"] else []
     assert main([*command, str(adapter), *out]) == 2
     printed = capsys.readouterr()
-    assert said in printed.err
+    assert message in printed.err
     assert printed.err.count("\n") == 1
     assert not printed.out
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]

@@ -22,7 +22,7 @@ def texts(*arguments: str) -> dict[str, str]:
 
 def test_every_field_is_an_option_with_its_docstring_choices_and_default(capsys):
     texts("--help")
-    # Lines break where the terminal ends, wherever that is.
+    # The width of the terminal decides where lines break.
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     names = [name for name in every_field(Config) if name != "task.options"]
     names += [f"task.{entry.name}" for entry in described_fields(DyckOptions)]

@@ -244,7 +244,7 @@ def _chain_from(facts: Facts, number: int) -> list[int]:
 def _quotes(page: Page, facts: Facts, rng: random.Random) -> None:
     """A line for each symbol that the walk added, counted from 1; its position token begins the line and the quote.
 
-    The position token of the end mark stands alone in the last line.
+    The last line has only the position token of the end mark.
     """
     line_start, colon = rng.choice(_LINE_STARTS), rng.choice(_COLONS)
     words = rng.choices(_WORDS, k=rng.randint(0, 2))
