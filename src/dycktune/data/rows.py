@@ -69,7 +69,7 @@ def read_examples(path: Path, task: Task | None = None) -> Iterator[Example]:
 
 
 def task_name_for(path: Path) -> str:
-    """The task to read a data file with where none is named: brackets where the first row names a bracket problem.
+    """The task of a data file, if none is named: `dyck` if the first row has a prefix, else `marked_answer`.
 
     Raises:
         DataError: the file cannot be read.
