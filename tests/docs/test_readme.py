@@ -38,7 +38,9 @@ count = 2
 
 @pytest.mark.slow
 def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (example,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     assert len(example.strip().splitlines()) <= 9
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "quickstart.toml").write_text(RECIPE)
