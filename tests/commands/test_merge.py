@@ -8,6 +8,11 @@ from dycktune.models.loading import BUILTIN, load_base, load_tokenizer
 from small_adapters import change_config, change_weights, save_adapter_of
 
 
+@pytest.fixture(autouse=True)
+def few_items(monkeypatch):
+    monkeypatch.setattr("dycktune.commands.merge.ITEMS", 1)
+
+
 @pytest.fixture
 def adapter(tmp_path):
     """Noise on the built-in base."""
@@ -18,7 +23,7 @@ def adapter(tmp_path):
 def test_merging_prints_the_proof_and_the_adapter_s_own_effect(adapter, tmp_path, capsys):
     assert main(["merge", str(adapter), "--out", str(tmp_path / "merged")]) == 0
     out = capsys.readouterr().out
-    assert "16 of 16 greedy texts the same, largest logit difference" in out
+    assert "1 of 1 greedy texts the same, largest logit difference" in out
     assert re.search(r"\(the adapter itself: \d", out)
 
 
@@ -52,7 +57,7 @@ def test_an_adapter_that_changes_nothing_is_merged_and_called_so(adapter, tmp_pa
         ),
         (
             lambda folder: change_config(folder, base_model_name_or_path="unsloth/some-bnb-4bit"),
-            "is a 4-bit copy; take the 16-bit original",
+            "is a 4-bit copy; the 16-bit original is needed",
         ),
     ],
     ids=["names", "nan", "size", "base", "4-bit"],
@@ -94,5 +99,5 @@ def test_float32_is_kept_where_it_is_asked_for(adapter, tmp_path, capsys):
     assert main(arguments) == 0
     assert "bfloat16 rounds the merged weights: " in capsys.readouterr().out
     assert main([*arguments, "--dtype", "float32"]) == 0
-    assert "16 of 16 greedy texts the same" in capsys.readouterr().out
+    assert "1 of 1 greedy texts the same" in capsys.readouterr().out
     assert load_base(str(tmp_path / "merged"))[0].dtype == torch.float32

@@ -4,8 +4,9 @@ import shutil
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import IA3Config, LoHaConfig, LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
+from transformers import MixtralConfig, MixtralForCausalLM
 
 from dycktune.errors import ModelError
 from dycktune.models.adapters import NotFiniteError, read_adapter
@@ -72,7 +73,59 @@ def test_an_adapter_gives_the_logits_that_peft_gives(base, sound):
 def test_names_that_a_wrapper_changed_are_mended_and_it_is_logged(adapter, sound, caplog, pattern, by):
     change_weights(adapter, renamed(pattern, by))
     assert torch.equal(logits(adapter), logits(sound))
-    assert re.search(r"\d+ of 28 keys are renamed to fit .*, such as \S+ to base_model\.model\.", caplog.text)
+    assert re.search(
+        r"\d+ of 28 keys are renamed to fit the base, such as \S+ to base_model\.model\.", caplog.text
+    )
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        LoraConfig(r=4, target_modules="all-linear", use_dora=True),
+        LoraConfig(
+            r=4, target_modules=["q_proj"], bias="lora_only", rank_pattern={"layers.1": 2}, use_rslora=True
+        ),
+        LoraConfig(r=4, target_modules=["q_proj", "embed_tokens", "lm_head"]),
+        LoraConfig(r=4, target_modules=["v_proj"], trainable_token_indices=[3, 5], layers_to_transform=[1]),
+        IA3Config(target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"]),
+        LoHaConfig(r=4, target_modules=["up_proj"]),
+    ],
+    ids=["dora", "patterns", "embedding", "tokens", "ia3", "loha"],
+)
+def test_every_kind_that_peft_merges_is_loaded_as_peft_loads_it(base, tmp_path, config, caplog):
+    tuned = get_peft_model(load_base(str(base))[0], config)
+    for parameter in tuned.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.1 * torch.randn(parameter.shape)
+    tuned.save_pretrained(tmp_path / "adapter")
+    expected = (
+        PeftModel.from_pretrained(load_base(str(base))[0], str(tmp_path / "adapter")).eval()(IDS).logits
+    )
+    assert not torch.equal(expected, logits(base))
+    assert torch.equal(logits(tmp_path / "adapter"), expected)
+    merged = merge(tmp_path / "adapter", tmp_path / "merged")
+    torch.testing.assert_close(logits(merged), expected, rtol=1e-3, atol=1e-3)
+    assert not caplog.records
+
+
+def test_an_adapter_whose_experts_transformers_has_fused_since_is_converted(tmp_path):
+    save_mixtral(tmp_path / "base")
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    save_file(dict(weights_of_single_experts()), folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": 4, "target_modules": ["q_proj", "w1", "w2", "w3"]}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    model, _ = load_base(str(tmp_path / "base"))
+    expected = PeftModel.from_pretrained(model, str(folder)).eval()(IDS).logits
+    assert torch.equal(logits(folder, base=str(tmp_path / "base")), expected)
+
+
+def test_a_tokenizer_larger_than_the_embedding_that_the_adapter_holds_is_refused(base, tmp_path):
+    folder, _ = save_grown(base, tmp_path / "adapter", rows=314)
+    with pytest.raises(
+        ModelError, match=r"an embedding of 314 rows and a tokenizer of 316 tokens, the base 314 rows"
+    ):
+        load(str(folder))
 
 
 def test_a_sound_adapter_is_loaded_without_a_word(sound, caplog):
@@ -233,7 +286,7 @@ def test_a_base_that_is_not_recorded_must_be_named(adapter, recorded):
 def test_a_4_bit_base_is_refused_for_its_16_bit_original(adapter, base, tmp_path):
     change_config(adapter, base_model_name_or_path="unsloth/llama-3-8b-bnb-4bit")
     with pytest.raises(
-        ModelError, match=r"'unsloth/llama-3-8b-bnb-4bit' is a 4-bit copy; take the 16-bit original"
+        ModelError, match=r"'unsloth/llama-3-8b-bnb-4bit' is a 4-bit copy; the 16-bit original is needed"
     ):
         load(str(adapter))
     copied = tmp_path / "copy"
@@ -370,3 +423,21 @@ def save_grown(base, folder, *, rows=None, **changes):
     tokenizer.save_pretrained(folder)
     with torch.inference_mode():
         return folder, tuned.eval()(IDS).logits
+
+
+def save_mixtral(folder):
+    tokenizer = make_tokenizer()
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_local_experts": 2}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    MixtralForCausalLM(MixtralConfig(vocab_size=len(tokenizer), **sizes, **heads)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def weights_of_single_experts():
+    """A matrix for each expert, by the names of transformers 4."""
+    layer = "base_model.model.model.layers.0"
+    experts = [f"block_sparse_moe.experts.{i}.w{j}" for i in range(2) for j in (1, 2, 3)]
+    for name in ("self_attn.q_proj", *experts):
+        inputs, outputs = (48, 32) if name.endswith("w2") else (32, 32 if "q_proj" in name else 48)
+        yield f"{layer}.{name}.lora_A.weight", 0.1 * torch.randn(4, inputs)
+        yield f"{layer}.{name}.lora_B.weight", 0.1 * torch.randn(outputs, 4)

@@ -3,6 +3,7 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from dycktune.errors import ModelError, RunError
 from dycktune.evaluation.agreement import Agreement
@@ -116,6 +117,15 @@ def test_a_merged_model_that_differs_replaces_nothing(run, evaluated, monkeypatc
     assert not run.merged.exists()
     assert not run.selection.exists()
     assert not list(run.path.glob(".selecting-*"))
+
+
+def test_a_checkpoint_that_is_not_finite_is_left_out(run, evaluated):
+    weights = run.checkpoints()[-1].path / "adapter_model.safetensors"
+    save_file({name: tensor * float("nan") for name, tensor in load_file(weights).items()}, weights)
+    lines = []
+    selection = select(run.path, on_progress=lines.append)
+    assert {score.step for score in selection.ranked} == {2, 4}
+    assert any(line.startswith("checkpoint-6: left out") for line in lines)
 
 
 def test_a_run_without_a_checkpoint_is_refused(run):

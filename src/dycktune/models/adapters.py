@@ -68,7 +68,8 @@ def base_of(adapter: Adapter, base: str | None = None) -> str:
         raise ModelError(f"{adapter.folder / CONFIG_NAME} records no base; {_remedy(adapter)}")
     if _is_4bit(reference):
         raise ModelError(
-            f"{adapter.folder}: the base '{reference}' is a 4-bit copy; take the 16-bit original: {_remedy(adapter)}"
+            f"{adapter.folder}: the base '{reference}' is a 4-bit copy; the 16-bit original is needed, so "
+            f"{_remedy(adapter)}"
         )
     return reference
 
@@ -88,7 +89,7 @@ def _remedy(adapter: Adapter) -> str:
 def _is_4bit(reference: str) -> bool:
     try:
         config = json.loads((Path(reference) / "config.json").read_text(encoding="utf-8"))
-        return bool(config.get("quantization_config", {}).get("load_in_4bit"))
+        return bool((config.get("quantization_config") or {}).get("load_in_4bit"))
     except (OSError, ValueError):
         return "bnb-4bit" in reference.lower()
 

@@ -39,10 +39,13 @@ def attach(model: PreTrainedModel, adapter: Adapter) -> PeftModel:
     required = get_peft_model_state_dict(tuned, save_embedding_layers=False)
     # PEFT stores the embedding whole where the vocabulary has grown.
     allowed = required | get_peft_model_state_dict(tuned, save_embedding_layers=True)
-    weights = _renamed(_converted(tuned, adapter), allowed, adapter, model)
-    _refuse_other_names(weights, required, allowed, adapter, model)
-    _refuse_other_sizes(weights, allowed, adapter, model)
-    set_peft_model_state_dict(tuned, weights)
+    weights = _converted(tuned, adapter)
+    renamed = _renamed(weights, allowed, _OPTIONAL_PARTS | {model.base_model_prefix})
+    misfit = _other_names(renamed, required, allowed) or _other_sizes(renamed, allowed, _hidden_size(model))
+    if misfit:
+        raise _does_not_fit(adapter, model, misfit)
+    _log_renaming(weights, renamed, adapter)
+    set_peft_model_state_dict(tuned, renamed)
     return tuned.eval()
 
 
@@ -53,38 +56,34 @@ def _wrapped(model: PreTrainedModel, adapter: Adapter) -> PeftModel:
     except (ValueError, TypeError, KeyError, IndexError) as error:
         own = next(iter(adapter.weights), "")
         numbered = (name for name, _ in model.named_parameters() if any(map(str.isdigit, name.split("."))))
-        raise ModelError(
-            f"{adapter.folder} does not fit {model.name_or_path}: none of its {len(adapter.weights)} keys finds a "
-            f"place; the adapter has {own!r}, the base {next(numbered, '')!r} ({_first_sentence(error)})"
+        raise _does_not_fit(
+            adapter,
+            model,
+            f"none of its {len(adapter.weights)} keys finds a place; the adapter has {own!r}, the base "
+            f"{next(numbered, '')!r} ({_first_sentence(error)})",
         ) from error
 
 
 def _converted(tuned: PeftModel, adapter: Adapter) -> dict[str, Tensor]:
     """The adapter's weights under today's names of a model whose layers transformers has renamed or fused."""
-    return convert_peft_adapter_state_dict_for_transformers(tuned, adapter.config, adapter.weights)
+    try:
+        return convert_peft_adapter_state_dict_for_transformers(tuned, adapter.config, adapter.weights)
+    except (ValueError, KeyError) as error:
+        raise ModelError(
+            f"{adapter.folder} cannot be converted to the layers of its base: {_first_sentence(error)}"
+        ) from error
 
 
 def _renamed(
-    weights: dict[str, Tensor], allowed: Mapping[str, Tensor], adapter: Adapter, model: PreTrainedModel
+    weights: dict[str, Tensor], allowed: Mapping[str, Tensor], optional: frozenset[str]
 ) -> dict[str, Tensor]:
-    """`weights` by the base's names, where they differ from them in the parts that wrappers add, and only there."""
-    optional = _OPTIONAL_PARTS | {model.base_model_prefix}
+    """`weights` by the base's names, if they differ from these in `optional` parts only; else as they are."""
     places = _by_core(allowed, optional)
-    renamed = {places.get(_core(key, optional), key): tensor for key, tensor in weights.items()}
-    if (
-        weights.keys() <= allowed.keys()
-        or len(renamed) < len(weights)
-        or not renamed.keys() <= allowed.keys()
-    ):
-        return weights
-    pairs = zip(weights, renamed, strict=True)
-    old, new = next((old, new) for old, new in pairs if old != new)
-    changed = len(weights.keys() - allowed.keys())
-    warn_once(
-        f"{adapter.folder}: {changed} of {len(weights)} keys are renamed to fit {model.name_or_path}, "
-        f"such as {old} to {new}"
-    )
-    return renamed
+    renamed = {
+        name if name in allowed else places.get(_core(name, optional), name): tensor
+        for name, tensor in weights.items()
+    }
+    return renamed if len(renamed) == len(weights) and renamed.keys() <= allowed.keys() else weights
 
 
 def _by_core(names: Mapping[str, Tensor], optional: frozenset[str]) -> dict[str, str]:
@@ -94,48 +93,34 @@ def _by_core(names: Mapping[str, Tensor], optional: frozenset[str]) -> dict[str,
     return {core: name for name, core in cores.items() if counts[core] == 1}
 
 
-def _core(key: str, optional: frozenset[str]) -> str:
-    """`key` without the parts that wrappers add, and without all that stands before PEFT's own prefix."""
-    own = key[max(key.find("base_model.model."), 0) :]
+def _core(name: str, optional: frozenset[str]) -> str:
+    """`name` without the parts that wrappers add, and without all that stands before PEFT's own prefix."""
+    own = name[max(name.find("base_model.model."), 0) :]
     return ".".join(part for part in own.split(".") if part not in optional)
 
 
-def _refuse_other_names(
-    weights: Mapping[str, Tensor],
-    required: Mapping[str, Tensor],
-    allowed: Mapping[str, Tensor],
-    adapter: Adapter,
-    model: PreTrainedModel,
-) -> None:
+def _log_renaming(weights: Mapping[str, Tensor], renamed: Mapping[str, Tensor], adapter: Adapter) -> None:
+    changed = [(old, new) for old, new in zip(weights, renamed, strict=True) if old != new]
+    if changed:
+        old, new = changed[0]
+        warn_once(
+            f"{adapter.folder}: {len(changed)} of {len(weights)} keys are renamed to fit the base, "
+            f"such as {old} to {new}"
+        )
+
+
+def _other_names(
+    weights: Mapping[str, Tensor], required: Mapping[str, Tensor], allowed: Mapping[str, Tensor]
+) -> str | None:
+    """Which names of the adapter and the base are not the same; None if all are."""
     unplaced = [name for name in weights if name not in allowed]
     missing = [name for name in required if name not in weights]
     if not unplaced and not missing:
-        return
-    raise ModelError(
-        f"{adapter.folder} does not fit {model.name_or_path}: {len(unplaced)} of the adapter's {len(weights)} "
-        f"keys find no place, and {len(missing)} of the {len(required)} keys that the base would have are missing; "
-        f"the adapter has {next(iter(unplaced or weights), '')!r}, the base {next(iter(missing or allowed))!r}"
-    )
-
-
-def _refuse_other_sizes(
-    weights: Mapping[str, Tensor], allowed: Mapping[str, Tensor], adapter: Adapter, model: PreTrainedModel
-) -> None:
-    sizes = [
-        _Size(name, own, wanted)
-        for name, tensor in weights.items()
-        for own, wanted in zip_longest(tensor.shape, allowed[name].shape, fillvalue=1)
-        if own != wanted
-    ]
-    if not sizes:
-        return
-    # The hidden size, where it differs, says more than the sizes that follow from it.
-    hidden = model.get_input_embeddings().weight.shape[1]  # pyright: ignore
-    name, own, wanted = min(sizes, key=lambda size: size.wanted != hidden)
-    kind = "hidden size" if wanted == hidden else "size"
-    raise ModelError(
-        f"{adapter.folder} does not fit {model.name_or_path}: {kind} {own} against {wanted} of the base, in "
-        f"{len({size.name for size in sizes})} of {len(weights)} tensors, such as {name}"
+        return None
+    return (
+        f"{len(unplaced)} of the adapter's {len(weights)} keys find no place, and {len(missing)} of the "
+        f"{len(required)} keys that the base would have are missing; the adapter has "
+        f"{next(iter(unplaced or weights), '')!r}, the base {next(iter(missing or allowed))!r}"
     )
 
 
@@ -145,6 +130,34 @@ class _Size(NamedTuple):
     name: str
     own: int
     wanted: int
+
+
+def _other_sizes(weights: Mapping[str, Tensor], allowed: Mapping[str, Tensor], hidden: int) -> str | None:
+    """Which tensors of the adapter have another size than the base takes; None if all are the same.
+
+    Of several sizes the hidden size is named, because the others follow from it.
+    """
+    sizes = [
+        _Size(name, own, wanted)
+        for name, tensor in weights.items()
+        for own, wanted in zip_longest(tensor.shape, allowed[name].shape, fillvalue=1)
+        if own != wanted
+    ]
+    if not sizes:
+        return None
+    name, own, wanted = min(sizes, key=lambda size: size.wanted != hidden)
+    return (
+        f"{'hidden size' if wanted == hidden else 'size'} {own} against {wanted} of the base, in "
+        f"{len({size.name for size in sizes})} of {len(weights)} tensors, such as {name}"
+    )
+
+
+def _hidden_size(model: PreTrainedModel) -> int:
+    return model.get_input_embeddings().weight.shape[1]  # pyright: ignore
+
+
+def _does_not_fit(adapter: Adapter, model: PreTrainedModel, why: str) -> ModelError:
+    return ModelError(f"{adapter.folder} does not fit {model.name_or_path}: {why}")
 
 
 def _first_sentence(error: Exception) -> str:

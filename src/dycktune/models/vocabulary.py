@@ -66,8 +66,9 @@ def resize_embedding(
         ModelError: the sizes differ, and the adapter's tokenizer does not explain it.
     """
     held, rows = _rows(model, adapter.weights), len(_embedding(model))
-    wanted = held or (max(rows, len(own)) if own and len(own) > len(base) else rows)
-    if wanted == rows:
+    tokens = len(own) if own is not None and len(own) > len(base) else 0
+    wanted = held or max(rows, tokens)
+    if wanted == rows >= tokens:
         return
     if own is None or len(own) > wanted or not (held or _extends(own, base)):
         beside = f"a tokenizer of {len(own)} tokens" if own else "no tokenizer"

@@ -14,6 +14,7 @@ from dycktune.evaluation.distributed import evaluate_distributed
 from dycktune.evaluation.metrics import Answers
 from dycktune.files import read_json, replacing
 from dycktune.inference.completion import PromptBuilder
+from dycktune.models.adapters import NotFiniteError
 from dycktune.models.loading import Dtype, load
 from dycktune.models.merging import merge
 from dycktune.records import ScoreRow, SelectionRecord
@@ -147,16 +148,19 @@ def _write_models(
 
 
 def _scores(known: _Known, task: Task, items: Sequence[Item], on_progress: OnProgress) -> list[Score]:
-    """Every checkpoint's score, the most promising first. A checkpoint that has lost gets no more items."""
+    """Every checkpoint's score, the most promising first. A checkpoint that has lost gets no more items.
+
+    Raises:
+        RunError: the weights of every checkpoint are not finite.
+    """
     found = {c.step: _stored(known.scores.get(c.step), len(items)) for c in known.checkpoints}
     scores: list[Score] = []
     for checkpoint in sorted(known.checkpoints, key=lambda c: _wrong(found[c.step])):
-        answers = found[checkpoint.step]
-        missing = items[len(answers.correct) :]
-        complete = [score.correct for score in scores if len(score.correct) == len(items)]
-        if missing and not any(has_lost(answers.correct, other) for other in complete):
-            new = evaluate_distributed(lambda c=checkpoint: load(str(c.path)), task, missing)
-            answers = answers.followed_by(new.answers)
+        try:
+            answers = _answers(checkpoint, found[checkpoint.step], task, items, scores)
+        except NotFiniteError as error:
+            on_progress(f"{checkpoint.path.name}: left out ({error})")
+            continue
         scores.append(
             Score(
                 step=checkpoint.step,
@@ -167,7 +171,20 @@ def _scores(known: _Known, task: Task, items: Sequence[Item], on_progress: OnPro
             )
         )
         on_progress(scores[-1].summary())
+    if not scores:
+        raise RunError("no checkpoint has finite weights; train again with a lower optim.learning_rate")
     return scores
+
+
+def _answers(
+    checkpoint: Checkpoint, known: Answers, task: Task, items: Sequence[Item], scores: Sequence[Score]
+) -> Answers:
+    """The known answers of a checkpoint and, unless it has lost already, its answers to the other items."""
+    missing = items[len(known.correct) :]
+    complete = [score.correct for score in scores if len(score.correct) == len(items)]
+    if not missing or any(has_lost(known.correct, other) for other in complete):
+        return known
+    return known.followed_by(evaluate_distributed(lambda: load(checkpoint.path), task, missing).answers)
 
 
 def _wrong(answers: Answers) -> float:

@@ -115,7 +115,9 @@ class Verdict:
 
     def _steps_in_words(self) -> str:
         step = self.first_wrong_step
-        return "every step right" if step is None else f"line {step.line}: {step.reason}"
+        if step is not None:
+            return f"line {step.line}: {step.reason}"
+        return "every step right" if self.format_ok else "none wrong, but not the whole solution"
 
 
 def shortened(text: str, limit: int = 80) -> str:
