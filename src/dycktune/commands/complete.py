@@ -4,7 +4,6 @@ import json as jsonlib
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 
 from cyclopts import Parameter
@@ -123,10 +122,7 @@ def _load(model: str | None) -> "LoadedModel":
 def _newest() -> str:
     run = newest_selected_run()
     if run is None:
-        raise ModelError(
-            f"no --model given and no selected run under {RUNS}{Path('/')}; "
-            "make one with: dycktune quickstart"
-        )
+        raise ModelError(f"no --model, and no selected run under {RUNS}; make one with: dycktune quickstart")
     return str(run.path)
 
 
