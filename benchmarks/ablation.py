@@ -1,11 +1,11 @@
-"""What each choice of the quickstart's recipe is worth: short trainings that differ in one choice.
+"""The effect of each choice in the quickstart's recipe: short trainings that differ in one choice.
 
     python benchmarks/ablation.py OUT.jsonl [--only NAME ...] [--seeds 0 1 2] [--steps 400] [--problems 200]
 
-Every variant sees the same problems (prefixes of 2 to 20 brackets) for the same number of steps and is asked the
-same test problems, of that length and, half as many, of up to twice that length. A line of OUT.jsonl is one training;
-those that stand there are not made again, so the sweep goes on where it was stopped. At the end all lines are
-printed as a table, the seeds of a variant together.
+Every variant is trained on the same problems (prefixes of 2 to 20 brackets) for the same number of steps and evaluated
+on the same test problems: some of these lengths, and half as many of up to twice these lengths. A line of OUT.jsonl is
+one training. A training that is in it is not repeated, so the sweep can be stopped and started again. At the end the
+script prints all lines as a table, with the seeds of a variant together.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import numpy as np
 from torch.utils.data import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
-from dycktune.data.corpus import Corpus, CorpusSpec
+from dycktune.data.corpus import Corpus
 from dycktune.data.rows import Example
 from dycktune.data.tokens import LossWeights, tokenize
 from dycktune.evaluation.evaluate import Evaluation, evaluate
@@ -34,6 +34,7 @@ from dycktune.models.loading import LoadedModel, load_base
 from dycktune.runs import RunFolder
 from dycktune.tasks.dyck.brackets import PAIRS
 from dycktune.tasks.dyck.problem import Problem
+from dycktune.tasks.dyck.task import Dyck, DyckOptions
 from dycktune.tasks.dyck.trace import style_named
 from dycktune.training import recipe
 from dycktune.training.adapter import with_adapter
@@ -49,24 +50,24 @@ LONGEST = 20
 
 @dataclass(frozen=True)
 class Variant:
-    """One choice made otherwise."""
+    """A choice that differs from the recipe's."""
 
     overrides: dict[str, str] = field(default_factory=dict)
-    """Fields of the recipe."""
+    """Fields of the recipe, as texts by dotted name."""
     rate: float = 1.0
     """Learning rate, as a multiple of the recipe's."""
     full: bool = False
-    """Whether all weights are trained, in place of an adapter."""
+    """Whether all weights are trained, without an adapter."""
     pretrained: bool = True
-    """Whether training begins from the built-in base, or from random weights of its shape."""
+    """Whether training starts from the built-in base, or from random weights of its shape."""
     without: tuple[str, ...] = ()
-    """Kinds of lines that no trace of training has."""
+    """Kinds of lines that are left out of the training traces."""
     deciding_weight: float | None = None
-    """Of numbers and brackets, wherever the model writes them, in the place of the answer's weight."""
+    """Weight of numbers and brackets anywhere in the reply; it replaces their other weights."""
 
 
 ADAMW = {"optim.optimizer": "adamw"}
-FROM_1 = {"data.highest_number": "1"}
+NO_RENUMBERING = {"task.highest_number": "1"}
 EVERY_LAYER = {"lora.target_modules": "all-linear"}
 
 VARIANTS = {
@@ -77,7 +78,7 @@ VARIANTS = {
     "no closing line": Variant(without=("closing",)),
     "no steps": Variant(without=("step",)),
     "neither closing line nor steps": Variant(without=("closing", "step")),
-    "all count from 1": Variant(FROM_1),
+    "no renumbering": Variant(NO_RENUMBERING),
     "attention adapted too": Variant(EVERY_LAYER),
     "attention adapted too, learning rate x 0.6": Variant(EVERY_LAYER, rate=0.6),
     "learning rate x 0.1": Variant(rate=0.1),
@@ -93,25 +94,26 @@ VARIANTS = {
     "AdamW, learning rate x 0.3": Variant(ADAMW, rate=0.3),
     "AdamW, embedding trained": Variant(ADAMW | {"lora.train_embeddings": "true"}),
     "AdamW, all weights trained, learning rate x 0.3": Variant(ADAMW, rate=0.3, full=True),
-    "no base, AdamW, all weights trained, learning rate x 0.3": Variant(
+    "no base (random weights), AdamW, all weights trained, learning rate x 0.3": Variant(
         ADAMW, rate=0.3, full=True, pretrained=False
     ),
-    "style stack, all count from 1": Variant({"data.style": "stack"} | FROM_1),
+    "style stack, no renumbering": Variant({"task.style": "stack"} | NO_RENUMBERING),
 }
 
 
-def train_and_ask(variant: Variant, *, seed: int, steps: int, problems: int) -> dict[str, Any]:
-    """Train one variant and return what it answers."""
+def train_and_evaluate(variant: Variant, *, seed: int, steps: int, problems: int) -> dict[str, Any]:
+    """Train one variant and return its scores."""
     config = _config(variant, seed=seed, steps=steps)
     started = time.monotonic()
     loaded = _trained(variant, config)
     seconds = time.monotonic() - started
-    found = evaluate(loaded, _problems(2, LONGEST, problems), sample=1)
-    longer = evaluate(loaded, _problems(LONGEST + 1, 2 * LONGEST, problems // 2), sample=1)
+    task = recipe.task_of(config)
+    found = evaluate(loaded, task, _problems(2, LONGEST, problems), sample=1)
+    longer = evaluate(loaded, task, _problems(LONGEST + 1, 2 * LONGEST, problems // 2), sample=1)
     return {
         "n": problems,
         "exact_match": found.exact_match.hits,
-        "trace_valid": found.trace_valid.hits,
+        "trace_valid": sum(found.answers.trace_valid),
         "longer_n": longer.exact_match.n,
         "longer_exact_match": longer.exact_match.hits,
         "first_errors": dict(Counter(found.first_errors) + Counter(longer.first_errors)),
@@ -121,13 +123,14 @@ def train_and_ask(variant: Variant, *, seed: int, steps: int, problems: int) -> 
 
 
 def _problems(shortest: int, longest: int, count: int) -> list[Problem]:
-    return list(Corpus(CorpusSpec(count=count, split="test", min_length=shortest, max_length=longest)))
+    options = DyckOptions(min_length=shortest, max_length=longest)
+    return list(Corpus(Dyck(options), count=count, split="test"))
 
 
 def _config(variant: Variant, *, seed: int, steps: int) -> Config:
     short = {
         "data.count": 8 * steps,
-        "data.max_length": LONGEST,
+        "task.max_length": LONGEST,
         "optim.max_steps": steps,
         "optim.seed": seed,
         "data.seed": seed,
@@ -157,15 +160,13 @@ def _trained(variant: Variant, config: Config) -> LoadedModel:
             optimizer_cls_and_kwargs=optimizer(config),
         )
         trainer.train()
-    card = ModelCard(
-        base=config.model.base, style=config.data.style, pairs=config.data.pairs, marker=config.loss.marker
-    )
-    answering = model if variant.full else trained.merge_and_unload()  # pyright: ignore[reportCallIssue]
-    return LoadedModel(model=answering.eval(), tokenizer=tokenizer, card=card, reference="the variant")  # pyright: ignore[reportArgumentType]
+    card = ModelCard.of(config.model.base, recipe.task_of(config))
+    final = model if variant.full else trained.merge_and_unload()  # pyright: ignore[reportCallIssue]
+    return LoadedModel(model=final.eval(), tokenizer=tokenizer, card=card, reference="the variant")  # pyright: ignore[reportArgumentType]
 
 
 class Deciding(Dataset):
-    """Rows whose numbers and brackets weigh otherwise than the rest."""
+    """Rows in which numbers and brackets have a weight of their own."""
 
     def __init__(self, rows: Rows, tokenizer: PreTrainedTokenizerBase, weight: float):
         texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
@@ -177,8 +178,8 @@ class Deciding(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = self._rows[index]
-        learnt = row["label_weights"] > 0
-        deciding = learnt & self._deciding[row["input_ids"]]
+        supervised = row["label_weights"] > 0
+        deciding = supervised & self._deciding[row["input_ids"]]
         return row | {"label_weights": np.where(deciding, np.float32(self._weight), row["label_weights"])}
 
 
@@ -186,24 +187,24 @@ _DECIDING = re.compile(rf"[0-9]+|[{re.escape(''.join(PAIRS))}]")
 
 
 def _examples(variant: Variant, config: Config) -> list[Example]:
-    """What the variant learns from: the recipe's examples, without the lines it does not have."""
-    grammar = style_named(config.data.style).grammar
-    left_out = [grammar[kind] for kind in variant.without]
+    """The recipe's training examples, without the lines that the variant leaves out."""
+    forms = style_named(recipe.task_of(config).options.style).forms
+    left_out = [forms[kind].regex for kind in variant.without]
 
     def shortened(trace: str) -> str:
         lines = trace.splitlines()
-        return "\n".join(line for line in lines if not any(kind.fullmatch(line) for kind in left_out))
+        return "\n".join(line for line in lines if not any(regex.fullmatch(line) for regex in left_out))
 
     return [replace(example, completion=shortened(example.completion)) for example in train_examples(config)]
 
 
 def _first_error_lines(found: Evaluation) -> list[int]:
-    """The line of the first wrong step of each wrong trace."""
+    """The line number of the first wrong step of each wrong trace."""
     return [c.verdict.first_wrong_step.line for c in found.completions if c.verdict.first_wrong_step]
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The sweep as Markdown, a line a variant: all its seeds' problems as one sample, and each seed's share."""
+    """The sweep as Markdown: a line per variant, with all its seeds as one sample and the share of each seed."""
     head = (
         f"| variant | seeds | exact match, 2-{LONGEST} | trace valid | {LONGEST + 1}-{2 * LONGEST} "
         "| of each seed | first wrong steps | line | s |\n" + "|---" * 9 + "|"
@@ -219,17 +220,17 @@ def _line(name: str, rows: Sequence[dict[str, Any]]) -> str:
     )
     each = ", ".join(f"{row['longer_exact_match'] / row['longer_n']:.2f}" for row in rows)
     errors = sum((Counter(row["first_errors"]) for row in rows), Counter()).most_common()
-    told = ", ".join(f"{kind} {count}" for kind, count in errors) or "none"
+    kinds = ", ".join(f"{kind} {count}" for kind, count in errors) or "none"
     lines = [line for row in rows for line in row["first_error_lines"]]
     seconds = round(median(row["train_seconds"] for row in rows))
     return (
         f"| {name} | {len(rows)} | {Proportion(exact, n)} | {Proportion(valid, n)} | {Proportion(longer, longer_n)} "
-        f"| {each} | {told} | {_middle(lines)} | {seconds} |"
+        f"| {each} | {kinds} | {_median(lines)} | {seconds} |"
     )
 
 
-def _middle(lines: list[int]) -> str:
-    """The median with its bootstrap interval (percentiles of 2,000 resamples); empty where there are no lines."""
+def _median(lines: list[int]) -> str:
+    """The median with its bootstrap interval (percentiles of 2,000 resamples); empty if there are no lines."""
     if not lines:
         return ""
     resampled = np.median(np.random.default_rng(0).choice(lines, (2000, len(lines))), axis=1)
@@ -238,7 +239,7 @@ def _middle(lines: list[int]) -> str:
 
 
 def main() -> None:
-    """Read the command line, train what is missing, print the table."""
+    """Read the command line, train the missing variants, and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -255,7 +256,9 @@ def main() -> None:
         for name in options.only:
             if (name, seed, options.steps) in done:
                 continue
-            found = train_and_ask(VARIANTS[name], seed=seed, steps=options.steps, problems=options.problems)
+            found = train_and_evaluate(
+                VARIANTS[name], seed=seed, steps=options.steps, problems=options.problems
+            )
             rows.append({"variant": name, "seed": seed, "steps": options.steps, **found})
             with options.out.open("a") as opened:
                 opened.write(json.dumps(rows[-1]) + "\n")

@@ -1,10 +1,10 @@
-"""Rows a second of `dycktune generate`, beside the rejection sampling of public Dyck data sets, in one run.
+"""Rows per second of `dycktune generate`, compared with the rejection sampling of public Dyck data sets in one run.
 
 Usage: generate.py [--rows 50000] [--repeats 5] [--peer DIR]
 
-Every way writes a JSONL file: ours of prompt, full trace and prefix, a peer's of question and answer alone. Rows are
-checked before a time counts. DIR is a checkout of SynLogic (https://github.com/MiniMax-AI/SynLogic), whose own
-`dyck_language` generator then runs too. The peers write a tenth of the rows, being slower. Prints a Markdown table.
+Every method writes a JSONL file: ours with prompt, full trace and prefix, a peer's with question and answer only. Rows
+are checked before anything is timed. DIR is a checkout of SynLogic (https://github.com/MiniMax-AI/SynLogic), whose own
+`dyck_language` generator then runs too. The peers are slower and write a tenth of the rows. Prints a Markdown table.
 """
 
 import argparse
@@ -24,24 +24,23 @@ from itertools import count, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from dycktune.data.corpus import Corpus, CorpusSpec
+from dycktune.data.corpus import Corpus
 from dycktune.data.files import encoder, read_rows, write_batches, write_rows
+from dycktune.tasks.base import Task, make_task
 from dycktune.tasks.dyck.brackets import EVERY, PAIRS
 from dycktune.tasks.dyck.problem import Problem
-from dycktune.tasks.dyck.prompt import build_prompt
-from dycktune.tasks.dyck.trace import STYLES, style_named
-from dycktune.tasks.dyck.verify import verify
+from dycktune.tasks.dyck.trace import STYLES
 
 CHECKED = 500
-"""Rows of each way that are checked."""
+"""Rows of each method that are checked."""
 PEER_PAIRS = 3
-"""SynLogic's default: sequences of 24 to 48 brackets, near the mean of ours at prefixes of 2 to 40."""
+"""SynLogic's default. Its sequences have 24 to 48 brackets, near the mean of ours for prefixes of 2 to 40."""
 
 Writer = Callable[[Path, int], object]
-"""Writes so many rows to a file."""
+"""Writes a number of rows to a file."""
 
 
-class Way(NamedTuple):
+class Method(NamedTuple):
     """One way to make rows."""
 
     name: str
@@ -49,41 +48,40 @@ class Way(NamedTuple):
     write: Writer
     check: Callable[[dict], None]
     slower: int = 1
-    """It is measured on so many times fewer rows."""
+    """The method makes this many times fewer rows than the others."""
 
 
 class Cost(NamedTuple):
-    """What one run took, in seconds."""
+    """The time of one run, in seconds."""
 
     clock: float
     own: float
-    """Of this process, on a processor."""
+    """CPU time of this process."""
     workers: float
-    """Of its worker processes, their start included."""
+    """CPU time of its worker processes, start-up included."""
 
 
-def ours(style: str, workers: int, path: Path, rows: int) -> None:
-    """What `dycktune generate` does, its command line aside."""
-    corpus = Corpus(CorpusSpec(count=rows, style=style))
-    write_batches(path, corpus.batches(encoder(path), workers=workers))
+def ours(task: Task, workers: int, path: Path, rows: int) -> None:
+    """Write rows as `dycktune generate` does, without its command line."""
+    write_batches(path, Corpus(task, count=rows).batches(encoder(path), workers=workers))
 
 
-def check_ours(style: str, row: dict) -> None:
+def check_ours(task: Task, row: dict) -> None:
     """The prompt asks for the prefix, and every step of the trace is right."""
     problem = Problem.parse(row["problem"]["prefix"])
-    asked, answer = (message["content"] for message in row["messages"])
-    assert asked == build_prompt(problem, style_named(style))
-    assert verify(problem, answer).trace_valid
+    *prompt, answer = row["messages"]
+    assert prompt == task.messages(problem)
+    assert task.verify(problem, answer["content"]).trace_valid
 
 
 def rejection_sampled(path: Path, rows: int) -> None:
-    """The same kind of sampling as the peer's, in a few lines: sequences cut at a length until the rest only closes."""
+    """The peers' kind of sampling in a few lines: cut balanced sequences, and keep those whose rest only closes."""
     made = islice(filter(None, map(_tried, count())), rows)
     write_rows(path, ({"question": question, "answer": answer} for question, answer in made))
 
 
 def _tried(seed: int) -> tuple[str, str] | None:
-    """A balanced sequence of a drawn length, cut at a drawn place; None where not all that follows closes."""
+    """A balanced sequence of random length and its prefix up to a random cut; None if an opener follows the cut."""
     rng = random.Random(seed)
     half = rng.randint(4 * PEER_PAIRS, 8 * PEER_PAIRS)
     closers = rng.randint(max(1, 2 * half // 5), half)
@@ -111,13 +109,13 @@ def _balanced(rng: random.Random, openers: int) -> Iterator[str]:
 
 
 def check_peer(row: dict) -> None:
-    """The answer is the full sequence of the prefix it begins with, where the row names that prefix."""
+    """The answer is the full sequence of the prefix that the row names."""
     named = row.get("metadata", {}).get("question_sequence", row["question"])
     assert Problem.parse(named).full == row["answer"]
 
 
 def synlogic(folder: Path) -> Writer:
-    """The generator of a SynLogic checkout, its messages about rejected tries left out."""
+    """The generator of a SynLogic checkout, without its messages about rejected tries."""
     sys.path.insert(0, str(folder))
     game = import_module("games.tasks.dyck_language.scripts.dyck_language").DyckLanguage()
 
@@ -129,48 +127,49 @@ def synlogic(folder: Path) -> Writer:
     return write
 
 
-def measured(way: Way, path: Path, rows: int) -> Cost:
-    """One run of `way`."""
+def measured(method: Method, path: Path, rows: int) -> Cost:
+    """The cost of one run."""
     clock, before = time.perf_counter(), os.times()
-    way.write(path, rows)
+    method.write(path, rows)
     clock, after = time.perf_counter() - clock, os.times()
     own = after.user + after.system - before.user - before.system
     workers = after.children_user + after.children_system - before.children_user - before.children_system
     return Cost(clock, own, workers)
 
 
-def checked(way: Way, path: Path) -> int:
-    """The mean length in characters of the rows `way` writes, found right."""
-    way.write(path, CHECKED)
+def checked(method: Method, path: Path) -> int:
+    """Check some rows of a method; returns their mean length in characters."""
+    method.write(path, CHECKED)
     rows = [row.content for row in read_rows(path)]
     assert len(rows) == CHECKED
     for row in rows:
-        way.check(row)
+        method.check(row)
     return round(len(path.read_text(encoding="utf-8")) / CHECKED)
 
 
-def line(way: Way, characters: int, rows: int, costs: list[Cost]) -> str:
+def line(method: Method, characters: int, rows: int, costs: list[Cost]) -> str:
     """A line of the table."""
     processor = rate(rows, [cost.own + cost.workers for cost in costs])
     clock = rate(rows, [cost.clock for cost in costs])
-    limit = rate(rows, [cost.own for cost in costs]) if way.workers > 1 else ""
-    return f"| {way.name} | {characters} | {way.workers} | {processor} | {clock} | {limit} |"
+    limit = rate(rows, [cost.own for cost in costs]) if method.workers > 1 else ""
+    return f"| {method.name} | {characters} | {method.workers} | {processor} | {clock} | {limit} |"
 
 
 def rate(rows: int, seconds: list[float]) -> str:
-    """Median and range of rows a second."""
+    """Median and range of rows per second."""
     rates = [rows / taken for taken in seconds]
     return f"{statistics.median(rates):,.0f} ({min(rates):,.0f}-{max(rates):,.0f})"
 
 
-def ways(peer: Path | None) -> Iterator[Way]:
-    """Every way to compare."""
+def methods(peer: Path | None) -> Iterator[Method]:
+    """All methods to compare."""
     for style in STYLES:
+        task = make_task("dyck", {"style": style})
         for workers in (1, 2):
-            yield Way(f"`{style}`", workers, partial(ours, style, workers), partial(check_ours, style))
-    yield Way("rejection sampling, no trace", 1, rejection_sampled, check_peer, slower=10)
+            yield Method(f"`{style}`", workers, partial(ours, task, workers), partial(check_ours, task))
+    yield Method("rejection sampling, no trace", 1, rejection_sampled, check_peer, slower=10)
     if peer is not None:
-        yield Way("SynLogic `dyck_language`, no trace", 1, synlogic(peer), check_peer, slower=10)
+        yield Method("SynLogic `dyck_language`, no trace", 1, synlogic(peer), check_peer, slower=10)
 
 
 def main() -> None:
@@ -186,14 +185,16 @@ def main() -> None:
         f"{os.cpu_count()} CPU cores ({platform.machine()}), Python {platform.python_version()}; "
         f"{options.rows} rows, prefixes of 2-40 brackets, median (range) of {options.repeats} runs.\n"
     )
-    print("| way | characters a row | workers | rows a processor second | rows a second | the parent alone |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| method | characters per row | workers | rows per CPU second | rows per second "
+        "| limit of the parent process |\n|---|---|---|---|---|---|"
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.jsonl"
-        for way in ways(options.peer):
-            characters, rows = checked(way, path), options.rows // way.slower
-            costs = [measured(way, path, rows) for _ in range(options.repeats)]
-            print(line(way, characters, rows, costs), flush=True)
+        for method in methods(options.peer):
+            characters, rows = checked(method, path), options.rows // method.slower
+            costs = [measured(method, path, rows) for _ in range(options.repeats)]
+            print(line(method, characters, rows, costs), flush=True)
 
 
 if __name__ == "__main__":

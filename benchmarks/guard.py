@@ -42,7 +42,7 @@ RECIPE = {
     "model.dtype": "float32",
     "data.count": "2000",
     "data.eval_count": str(PROBLEMS),
-    "data.max_length": "6",
+    "task.max_length": "6",
     "lora.r": "64",
     "lora.alpha": "64",
     "lora.dropout": "0.0",

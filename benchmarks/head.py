@@ -71,8 +71,8 @@ def trl(inputs: Inputs) -> Tensor:
 
 def liger(inputs: Inputs) -> Tensor:
     """Liger's fused linear cross entropy."""
-    from liger_kernel.transformers.fused_linear_cross_entropy import (
-        LigerFusedLinearCrossEntropyLoss,  # pyright: ignore[reportMissingImports]
+    from liger_kernel.transformers.fused_linear_cross_entropy import (  # pyright: ignore[reportMissingImports]
+        LigerFusedLinearCrossEntropyLoss,
     )
 
     return LigerFusedLinearCrossEntropyLoss(reduction="sum")(
@@ -168,7 +168,7 @@ def main() -> None:
         f"{machine}, torch {torch.__version__}, {options.dtype}, {options.tokens} tokens, frozen head; median (range)\n"
     )
     print(
-        "| vocabulary × hidden | implementation | forward + backward | relative time | peak memory |\n"
+        "| vocabulary × hidden | method | forward + backward | relative to full logits | peak memory |\n"
         "|---|---|---|---|---|"
     )
     # A spawned process starts with a peak of its own.

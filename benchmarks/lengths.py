@@ -1,12 +1,12 @@
-"""Exact match by length: base, tuned and published; or a grid of length by depth.
+"""Exact match by length: of the base, of a tuned model and as published; or a grid of lengths and depths.
 
-    python benchmarks/lengths.py RUN [--count 200] [--plot OUT.png]              # bands, beside what others published
+    python benchmarks/lengths.py RUN [--count 200] [--plot OUT.png]              # bands, beside published figures
     python benchmarks/lengths.py RUN --grid 40 80 160 400 --depths 10 20 40 [--count 500] [--results FILE.jsonl]
 
-A grid cell holds problems of exactly that many brackets whose deepest point lies in the upper half of what the depth
-allows (a depth of 20: 11 to 20 open brackets). Cells that FILE has already are not asked again. All figures are greedy
-decoding on test problems, with Wilson intervals; the base is asked `FEW` a band and nothing longer than 64 brackets,
-where it answers none.
+A grid cell holds problems of exactly that many brackets whose deepest point lies in the upper half of the depth limit
+(for a limit of 20: 11 to 20 open brackets). Cells that are in FILE are not evaluated again. All figures are exact match
+under greedy decoding on test problems, with Wilson intervals. The base gets `FEW` problems a band, and none over 64
+brackets, where it answers none.
 """
 
 import argparse
@@ -19,14 +19,17 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from dycktune.data.corpus import Corpus, CorpusSpec
+from dycktune.data.corpus import Corpus
 from dycktune.evaluation.evaluate import evaluate
 from dycktune.evaluation.metrics import Proportion
+from dycktune.inference.completion import task_of
 from dycktune.models.loading import BUILTIN, LoadedModel, load
 from dycktune.tasks.dyck.problem import Problem
+from dycktune.tasks.dyck.task import Dyck, DyckOptions
 
 BANDS = ((2, 8), (9, 16), (17, 32), (33, 64), (65, 100))
 FEW = 20
+"""Problems of a band for the base."""
 
 PUBLISHED = {
     "Codex, chain of thought": (0.82, 0.71, 0.61, 0.12, 0.00),
@@ -35,7 +38,7 @@ PUBLISHED = {
 code-davinci-002); its last band is 65 brackets and more."""
 
 WIDE = 64
-"""Problems drawn for one that is deep enough, at the least."""
+"""Number of problems that are drawn, as a multiple of the number wanted, to find deep ones."""
 
 
 class Cell(NamedTuple):
@@ -45,23 +48,18 @@ class Cell(NamedTuple):
     depth: int
 
     def problems(self, count: int) -> list[Problem]:
-        """The first `count` test problems of the cell; fewer where a search among `WIDE` times as many finds fewer."""
-        spec = CorpusSpec(
-            count=WIDE * count,
-            split="test",
-            min_length=self.length,
-            max_length=self.length,
-            max_depth=self.depth,
-        )
-        deep = (problem for problem in Corpus(spec) if problem.depth > self.depth // 2)
+        """The first `count` test problems of the cell among `WIDE` times as many; all of them where there are fewer."""
+        options = DyckOptions(min_length=self.length, max_length=self.length, max_depth=self.depth)
+        drawn = Corpus(Dyck(options), count=WIDE * count, split="test")
+        deep = (problem for problem in drawn if problem.depth > self.depth // 2)
         return list(islice(deep, count))
 
 
 def grid(loaded: LoadedModel, cells: list[Cell], count: int, results: Path | None) -> None:
-    """The table of the cells, those asked before included."""
+    """Print the table of the cells; known ones come from `results`."""
     print("| brackets | depth | exact match | whole trace valid | n | seconds |\n|---|---|---|---|---|---|")
     for cell in cells:
-        row = _kept(results, cell, count) or _asked(loaded, cell, count, results)
+        row = _known(results, cell, count) or _evaluated(loaded, cell, count, results)
         exact, valid = (Proportion(row[key], row["n"]) for key in ("hits", "valid"))
         print(
             f"| {cell.length} | {cell.depth // 2 + 1}-{cell.depth} | {exact} | {valid} | {row['n']} | "
@@ -70,22 +68,22 @@ def grid(loaded: LoadedModel, cells: list[Cell], count: int, results: Path | Non
         )
 
 
-def _kept(results: Path | None, cell: Cell, count: int) -> dict[str, Any] | None:
+def _known(results: Path | None, cell: Cell, count: int) -> dict[str, Any] | None:
     if results is None or not results.exists():
         return None
     rows = map(json.loads, results.read_text(encoding="utf-8").splitlines())
     return next((row for row in rows if row["cell"] == list(cell) and row["asked"] == count), None)
 
 
-def _asked(loaded: LoadedModel, cell: Cell, count: int, results: Path | None) -> dict[str, Any]:
+def _evaluated(loaded: LoadedModel, cell: Cell, count: int, results: Path | None) -> dict[str, Any]:
     problems, started = cell.problems(count), time.monotonic()
-    found = evaluate(loaded, problems)
+    found = evaluate(loaded, task_of(loaded), problems)
     row = {
         "cell": list(cell),
         "asked": count,
         "n": found.exact_match.n,
         "hits": found.exact_match.hits,
-        "valid": found.trace_valid.hits,
+        "valid": sum(found.answers.trace_valid),
         "first_errors": found.first_errors,
         "seconds": time.monotonic() - started,
     }
@@ -96,15 +94,15 @@ def _asked(loaded: LoadedModel, cell: Cell, count: int, results: Path | None) ->
 
 
 def bands(loaded: LoadedModel, count: int, *, longest: int) -> Iterator[Proportion]:
-    """Exact match band by band, as far as `longest`."""
+    """Exact match of each band up to `longest` brackets."""
     for low, high in BANDS:
         if high <= longest:
-            spec = CorpusSpec(count=count, split="test", min_length=low, max_length=high)
-            yield evaluate(loaded, list(Corpus(spec))).exact_match
+            problems = Corpus(Dyck(DyckOptions(min_length=low, max_length=high)), count=count, split="test")
+            yield evaluate(loaded, task_of(loaded), list(problems)).exact_match
 
 
 def compare(run: str, count: int, plot: Path | None) -> None:
-    """The table of the bands, and their picture."""
+    """Print the table of the bands, and draw it."""
     measured = {
         "tuned": list(bands(load(run, device="cpu"), count, longest=100)),
         "base": list(bands(load(BUILTIN, device="cpu"), FEW, longest=64)),
@@ -120,7 +118,7 @@ def compare(run: str, count: int, plot: Path | None) -> None:
 
 
 def draw(measured: dict[str, list[Proportion]], names: list[str], path: Path) -> None:
-    """Exact match by length with 95 % intervals, the published figures beside ours."""
+    """Draw exact match by length with 95 % intervals, beside the published figures."""
     figure = Figure(figsize=(8, 4.2), dpi=130, layout="constrained")
     axes = figure.subplots()
     for (name, shares), color in zip(measured.items(), ("#2a7d3f", "#8a929b"), strict=True):
@@ -138,7 +136,7 @@ def draw(measured: dict[str, list[Proportion]], names: list[str], path: Path) ->
 
 
 def main() -> None:
-    """Bands or grid."""
+    """Print the bands or the grid."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

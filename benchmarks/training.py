@@ -246,7 +246,7 @@ def main() -> None:
     options = parser.parse_args()
     # A packed row holds several rows, so packing needs more rows than the others for the same steps.
     count = 4 * BATCH * (WARM_UP + options.steps)
-    short = {"data.count": str(count), "data.max_length": str(options.max_length)}
+    short = {"data.count": str(count), "task.max_length": str(options.max_length)}
     config = recipe.load(RECIPE, short)
     rows = rows_of(config, count)
     lengths = [len(row["input_ids"]) for row in rows]
@@ -263,7 +263,7 @@ def main() -> None:
         f"In the recipe's batches of similar length, {padding(grouped):.1%} of the tokens is padding; with the same "
         f"rows in random order, {padding(shuffled):.1%}.\n"
     )
-    print("| trainer | tokens/s | relative to TRL's best | last loss |\n|---|---|---|---|")
+    print("| method | tokens/s | relative to TRL's best | last loss |\n|---|---|---|---|")
     # Each repeat runs all of them, so that a slow phase of the machine affects all alike.
     found = {setup.name: [] for setup in SETUPS}
     for _ in range(options.repeats):
