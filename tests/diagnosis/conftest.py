@@ -7,7 +7,7 @@ import pytest
 
 from dycktune.diagnosis import Diagnosis
 from dycktune.diagnosis.log import Log
-from dycktune.diagnosis.verdict import judge
+from dycktune.diagnosis.diagnose import diagnose_log
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +30,7 @@ def judged() -> Callable[..., Diagnosis]:
     """The diagnosis of rows, without a file."""
 
     def judge_rows(rows, **state) -> Diagnosis:
-        return judge(Log(path=Path("made"), rows=tuple(rows), state=state))
+        return diagnose_log(Log(path=Path("made"), rows=tuple(rows), state=state))
 
     return judge_rows
 

@@ -2,20 +2,23 @@
 
 from pathlib import Path
 
+from dycktune.diagnosis.diagnose import diagnose, diagnose_log
 from dycktune.diagnosis.diagnosis import LABELS, Diagnosis
 from dycktune.diagnosis.finding import Finding
 from dycktune.diagnosis.log import is_run_folder
+from dycktune.diagnosis.metrics import Criterion
 from dycktune.diagnosis.prose import prose
-from dycktune.diagnosis.verdict import diagnose
 from dycktune.errors import RunError
 
 __all__ = [
     "LABELS",
     "PICTURES",
+    "Criterion",
     "Diagnosis",
     "Finding",
     "RunError",
     "diagnose",
+    "diagnose_log",
     "draw",
     "is_run_folder",
     "prose",

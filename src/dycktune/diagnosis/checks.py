@@ -9,11 +9,16 @@ from dycktune.diagnosis import robust
 from dycktune.diagnosis.excursions import Excursion, excursions
 from dycktune.diagnosis.finding import Finding, beyond, change
 from dycktune.diagnosis.view import View
+from dycktune.diagnosis.zeros import Zeros
 
 
 def non_finite(view: View) -> Iterator[Finding]:
-    """NaN or infinity in a loss, written out or hidden behind Trainer's 0.0."""
+    """NaN or infinity in a loss, written out or hidden behind Trainer's 0.0; zeros that cannot be a loss."""
     curves = view.curves
+    if view.zeros.reason is Zeros.NO_LABELS:
+        return
+    if view.zeros.reason is Zeros.BROKEN:
+        yield _broken_zeros(view)
     hidden = curves.nan_masked
     lasts = len(hidden) > 1 or (hidden and hidden[-1] >= curves.last_step)
     if not (curves.nan_train or curves.nan_eval or lasts):
@@ -34,6 +39,28 @@ def non_finite(view: View) -> Iterator[Finding]:
     message = f"from step {seen[0]:.0f}: " + "; ".join(part for part in how if part)
     yield Finding(
         kind="nan_inf", message=message, first_step=int(seen[0]), last_step=int(seen[-1]), evidence=evidence
+    )
+
+
+def _broken_zeros(view: View) -> Finding:
+    zeros = view.zeros
+    if math.isnan(zeros.norm):
+        why = "no gradient norm was logged, so the log cannot tell a hidden NaN from a broken loss"
+    elif zeros.norm > 0:
+        why = (
+            f"the gradient norm is {zeros.norm:.4g} beside it, which a loss of zero cannot have: a fault in a kernel "
+            "or in sharding"
+        )
+    else:
+        why = "the gradient is zero too: look for batches in which every label is masked"
+    return Finding(
+        kind="nan_inf",
+        message=f"the train loss fell from {zeros.before:.3g} to exactly 0.0 at step {zeros.steps[0]:.0f} and stayed "
+        f"there; no learning falls like that, so these zeros are no losses ({why})",
+        first_step=int(zeros.steps[0]),
+        last_step=int(zeros.steps[-1]),
+        evidence={"zero_rows": len(zeros.steps), "loss_before": zeros.before, "grad_norm": zeros.norm},
+        confidence=0.75 if math.isnan(zeros.norm) else 0.95,
     )
 
 
@@ -66,9 +93,9 @@ def onset(view: View) -> float:
 
 def last_evaluation(view: View) -> Iterator[Finding]:
     """A last evaluation far below where the run was heading: one point, by accident or by another measure."""
-    if not len(view.out_of_line.steps):
+    if not len(view.losses.out_of_line.steps):
         return
-    step, value = view.out_of_line.steps[-1], view.out_of_line.values[-1]
+    step, value = view.losses.out_of_line.steps[-1], view.losses.out_of_line.values[-1]
     before = view.evals.values[-1]
     ratio = value / before if before > 0 else math.nan
     lowest = (
@@ -77,8 +104,8 @@ def last_evaluation(view: View) -> Iterator[Finding]:
     yield Finding(
         kind="suspicious_last_eval",
         message=f"the last evaluation, step {step:.0f}, {change(ratio)} at once, from {before:.4g} to {value:.4g}, "
-        f"out of line with the run before it ({lowest}): one point is no evidence, evaluate that checkpoint again",
-        first_step=int(view.out_of_line.steps[0]),
+        f"which the run before it does not explain ({lowest}); one point is no evidence, so evaluate it again",
+        first_step=int(view.losses.out_of_line.steps[0]),
         last_step=int(step),
         evidence={"value": value, "previous": before, "ratio": ratio, "noise": view.noise},
         confidence=beyond(abs(math.log(ratio)) if ratio > 0 else 1.0, max(view.tolerance, 3 * view.noise)),
@@ -91,8 +118,33 @@ def spikes(view: View) -> Iterator[Finding]:
         yield _recovered(view, spike) if spike.recovered else _train_rise(view, spike)
 
 
+def drift(view: View) -> Iterator[Finding]:
+    """A train loss that rises slowly and steadily, in a log without evaluations to judge by."""
+    train = view.curves.train
+    if view.has_shape or len(train.steps) < view.limits.min_train:
+        return
+    logs = view.train_smooth.values
+    third = len(logs) // 3
+    rise = float(np.median(logs[-third:]) - np.median(logs[:third]))
+    if rise < view.tolerance or robust.trend(view.logged(train.values)) < view.limits.sigmas:
+        return
+    rate = lr_share(view, float(train.steps[0]), float(train.steps[third]))
+    yield Finding(
+        kind="instability",
+        message=f"the train loss {change(math.exp(rise))} from the first third of the log to the last, slowly and "
+        "steadily; without evaluations nothing tells whether the eval loss rises too",
+        first_step=int(train.steps[0]),
+        last_step=int(train.steps[-1]),
+        evidence={"onset": float(train.steps[0]), "drift": math.exp(rise), "lr_share_of_peak": rate},
+        confidence=beyond(rise, view.tolerance),
+    )
+
+
 def plateau(view: View) -> Iterator[Finding]:
-    """Neither train nor eval loss fell enough over the whole run to say that anything was learnt, nor does eval now."""
+    """Neither the train nor the eval loss fell enough over the whole run to call it learning."""
+    if view.zeros.reason is Zeros.NO_LABELS:
+        yield _no_labels(view)
+        return
     if _still_falls(view):
         return
     train = view.train_smooth.values
@@ -104,13 +156,27 @@ def plateau(view: View) -> Iterator[Finding]:
     if not (view.has_shape or len(train) >= view.limits.min_train) or max(gains) >= least:
         return
     fall = 1 - math.exp(-max(gains))
+    frozen = "the learning rate was 0 in every row, so no weight changed: " if view.rate_is_zero else ""
     yield Finding(
         kind="plateau_underfit",
-        message=f"nothing was learnt: over the whole run train and eval loss fell at most {100 * max(fall, 0):.1f} %",
+        message=f"{frozen}the train and eval losses fell by at most {100 * max(fall, 0):.1f} % over the whole run",
         first_step=0,
         last_step=int(view.curves.last_step),
         evidence={"largest_fall": fall},
         confidence=beyond(least, max(gains)),
+    )
+
+
+def _no_labels(view: View) -> Finding:
+    steps = view.zeros.steps
+    norms = " with a gradient norm of 0" if view.zeros.norm == 0 else ""
+    return Finding(
+        kind="plateau_underfit",
+        message=f"no token was trained on: the train loss is exactly 0.0{norms} from the first row to the last "
+        f"({len(steps)} rows), which happens when every label is masked (-100) or truncated away",
+        first_step=int(steps[0]),
+        last_step=int(steps[-1]),
+        evidence={"zero_rows": len(steps), "grad_norm": view.zeros.norm},
     )
 
 
@@ -177,8 +243,8 @@ def _joint_rise(view: View, rise: float, train: float) -> Finding:
     tail = f"; the learning rate stood at {100 * rate:.0f} % of its peak" if math.isfinite(rate) else ""
     return Finding(
         kind="instability",
-        message=f"eval {change(math.exp(rise))} from step {start:.0f} to {end:.0f}{worst} while train "
-        f"{change(math.exp(train))}: a joint rise, not overfitting{tail}",
+        message=f"the eval loss {change(math.exp(rise))} from step {start:.0f} to {end:.0f}{worst}, and the train loss "
+        f"{change(math.exp(train))} with it, so this is not overfitting{tail}",
         first_step=int(start),
         last_step=int(end),
         evidence=evidence,
@@ -190,11 +256,11 @@ def _overfitting(view: View, rise: float) -> Finding:
     steps = view.evals.steps
     start, end = steps[view.good.stop - 1], steps[-1]
     train = view.train_change(steps[view.best], end)
-    beside = "train loss is not logged" if math.isnan(train) else f"train {change(math.exp(train))}"
+    beside = "no train loss was logged" if math.isnan(train) else f"the train loss {change(math.exp(train))}"
     return Finding(
         kind="overfitting",
-        message=f"eval {change(math.exp(rise))} from its best at step {steps[view.best]:.0f} to step {end:.0f} "
-        f"while {beside}",
+        message=f"the eval loss {change(math.exp(rise))} from its lowest, at step {steps[view.best]:.0f}, to step "
+        f"{end:.0f} while {beside}",
         first_step=int(start),
         last_step=int(end),
         evidence={"eval_ratio": math.exp(rise), "train_ratio": math.exp(train), "noise": view.noise},
@@ -204,10 +270,11 @@ def _overfitting(view: View, rise: float) -> Finding:
 
 def _recovered(view: View, spike: Excursion) -> Finding:
     ratio = math.exp(spike.height)
+    early = view.is_early(spike.peak)
     return Finding(
-        kind="transient_spike",
-        message=f"{spike.series} {change(ratio)} at step {spike.peak:.0f} (from step {spike.start:.0f}) and came back "
-        f"by step {spike.end:.0f}",
+        kind="warmup_spike" if early else "transient_spike",
+        message=f"the {spike.series} loss {change(ratio)} at step {spike.peak:.0f} (from step {spike.start:.0f}) and "
+        f"came back by step {spike.end:.0f}" + (", early in the run and harmless" if early else ""),
         first_step=int(spike.start),
         last_step=int(spike.end),
         evidence={
@@ -226,8 +293,8 @@ def _train_rise(view: View, spike: Excursion) -> Finding:
     rate = lr_share(view, spike.start, spike.peak)
     return Finding(
         kind="train_rise" if calm else "instability",
-        message=f"train {change(ratio)} from step {spike.start:.0f} and had not come back at step {spike.end:.0f}"
-        + (", in which eval has no part" if calm else ""),
+        message=f"the train loss {change(ratio)} from step {spike.start:.0f} and is still high at step {spike.end:.0f}"
+        + (", but the eval loss did not follow" if calm else ""),
         first_step=int(spike.start),
         last_step=int(spike.end),
         evidence={"onset": spike.start, "train_ratio": ratio, "lr_share_of_peak": rate},

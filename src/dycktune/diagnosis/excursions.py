@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -39,15 +40,20 @@ class Excursion(NamedTuple):
 
 
 def excursions(view: View) -> Iterator[Excursion]:
-    """The largest recovered rise of train and of eval, and a train loss that ends high, if there are any.
+    """The largest recovered rise of train and of eval, in the warm-up and after it, and a train loss that ends high.
 
     The train loss is read at two scales: row by row, for short spikes, and as a running level, for long ones.
     """
     found = [*_of_train(view), *_of_eval(view)]
     recovered = [one for one in found if one.recovered]
-    for name in ("train", "eval"):
-        yield from sorted((one for one in recovered if one.series == name), key=lambda one: -one.height)[:1]
-    yield from sorted((one for one in found if not one.recovered), key=lambda one: -one.height)[:1]
+    for name, early in product(("train", "eval"), (False, True)):
+        alike = [one for one in recovered if one.series == name and view.is_early(one.peak) == early]
+        yield from _highest(alike)
+    yield from _highest([one for one in found if not one.recovered])
+
+
+def _highest(found: list[Excursion]) -> list[Excursion]:
+    return sorted(found, key=lambda one: -one.height)[:1]
 
 
 def _of_train(view: View) -> Iterator[Excursion]:

@@ -55,3 +55,13 @@ def change(ratio: float) -> str:
         if ratio > 0.1
         else f"fell to 1/{min(1 / max(ratio, 1e-9), 1e9):.0f}"
     )
+
+
+def note(kind: str, message: str, first: float, last: float, /, **evidence: float) -> Finding:
+    """A finding that decides no label."""
+    return Finding(kind=kind, message=message, first_step=int(first), last_step=int(last), evidence=evidence)
+
+
+def rows(count: int) -> str:
+    """A number of log rows in words."""
+    return f"{count} row{'' if count == 1 else 's'}"

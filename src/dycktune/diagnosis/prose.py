@@ -7,21 +7,21 @@ from dycktune.diagnosis.diagnosis import LABELS, Diagnosis
 from dycktune.diagnosis.finding import Finding
 
 HEADLINES = {
-    "nan_inf": "Broken: the loss became NaN or infinite.",
-    "instability": "Unstable: train and eval loss rose together. This is not overfitting.",
+    "nan_inf": "Broken: the loss became NaN, infinite or meaningless.",
+    "instability": "Unstable: the loss rose, in training too. This is not overfitting.",
     "overfitting": "Overfitting: the eval loss rose while the train loss did not.",
-    "suspicious_last_eval": "Do not trust the last evaluation.",
-    "transient_spike": "A spike that came back by itself.",
-    "plateau_underfit": "Nothing was learnt.",
-    "healthy": "Healthy, so far as the log goes.",
-    "too_short": "Too short to say.",
-    "not_applicable": "Not a log the doctor can read.",
+    "suspicious_last_eval": "Suspicious: the last evaluation is too good to trust.",
+    "transient_spike": "A spike, from which the run recovered by itself.",
+    "plateau_underfit": "Nothing was learned.",
+    "healthy": "Healthy, as far as the log goes.",
+    "too_short": "Too short to judge.",
+    "not_applicable": "Not a log that the doctor can judge.",
 }
 WIDTH = 100
 
 
 def prose(diagnosis: Diagnosis) -> str:
-    """Verdict, evidence, the checkpoint to deploy and what to change, in plain text."""
+    """Label, evidence, the checkpoint to deploy and what to change, in plain text."""
     return "\n".join(_lines(diagnosis))
 
 
@@ -30,7 +30,7 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
     yield _wrapped(_what_was_read(diagnosis))
     decisive = [finding for finding in diagnosis.findings if finding.kind in LABELS]
     others = [finding for finding in diagnosis.findings if finding.kind not in LABELS]
-    yield from _section("What happened", [_told(finding) for finding in decisive])
+    yield from _section("What happened", [_with_confidence(finding) for finding in decisive])
     yield from _section("Worth knowing", [_sentence(finding.message) for finding in others])
     yield from _section("What to do", [_sentence(advice) for advice in diagnosis.advice])
 
@@ -41,10 +41,19 @@ def _what_was_read(diagnosis: Diagnosis) -> str:
         f"{diagnosis.source}: {len(curves.train.steps)} train rows, {len(curves.evals.steps)} evaluations, "
     )
     text += f"{curves.last_step:.0f} steps."
-    if not diagnosis.best_step or diagnosis.label == "not_applicable":
+    if diagnosis.label == "not_applicable":
         return text
-    value = diagnosis.view.evals.values[diagnosis.view.best]
-    return f"{text} The {curves.eval_key} was genuinely lowest at step {diagnosis.best_step} ({value:.4g})."
+    return " ".join([text, *_bests(diagnosis)])
+
+
+def _bests(diagnosis: Diagnosis) -> Iterator[str]:
+    """Where the loss and the deciding metric were best."""
+    view = diagnosis.view
+    if diagnosis.best_step is not None:
+        yield f"Lowest {view.curves.eval_key}: {view.evals.values[view.best]:.4g} at step {diagnosis.best_step}."
+    if view.metric and diagnosis.recommended_step is not None:
+        value = view.metric.series.at(diagnosis.recommended_step)
+        yield f"Best {view.metric.name}: {value:.4g} at step {diagnosis.recommended_step}."
 
 
 def _section(title: str, points: list[str]) -> Iterator[str]:
@@ -55,7 +64,7 @@ def _section(title: str, points: list[str]) -> Iterator[str]:
         yield fill(point, WIDTH, initial_indent="  - ", subsequent_indent="    ", break_on_hyphens=False)
 
 
-def _told(finding: Finding) -> str:
+def _with_confidence(finding: Finding) -> str:
     return f"{_sentence(finding.message)} (confidence {finding.confidence:.2f})"
 
 

@@ -13,6 +13,9 @@ class Thresholds:
     min_train: int = 10
     """Train rows below which a run without evaluations is not judged."""
 
+    few_rows: int = 3
+    """Rows whose median is a level, and the fewest that make a beginning or an end: one or two may be accidents."""
+
     noise_rows: int = 20
     """Train rows below which their noise is taken as none: each is a mean over many steps, and the trend would pass
     for noise."""
@@ -63,6 +66,14 @@ class Thresholds:
     spike_count: int = 3
     """Short spikes above which they are the scatter of the data, such as a rare kind of long example."""
 
+    warm_up: float = 0.1
+    """Share of a run in which a spike that comes back belongs to the warm-up, which has the high rates and large
+    gradients of a beginning."""
+
+    metric_change: float = 0.005
+    """Smallest change of a metric, as a share of its largest value, that is worth another checkpoint: half a point of
+    100."""
+
     plateau: float = 0.05
     """Fall over the whole run, of train and eval alike, below which nothing was learnt."""
 
@@ -78,6 +89,9 @@ class Thresholds:
 
     scale_gap: float = 3.0
     """Train and eval levels further apart than this factor do not measure the same sum."""
+
+    whole: float = 0.1
+    """How near to a power of two a ratio of train to eval loss must come to be read as gradient accumulation."""
 
 
 DEFAULT = Thresholds()

@@ -8,8 +8,11 @@ import numpy as np
 
 from dycktune.diagnosis import robust
 from dycktune.diagnosis.curves import Curves, Series
+from dycktune.diagnosis.metrics import Metric
 from dycktune.diagnosis.robust import Array
 from dycktune.diagnosis.thresholds import Thresholds
+from dycktune.diagnosis.trusted import Trusted
+from dycktune.diagnosis.zeros import ZeroLoss, Zeros
 
 
 class TrainShift(NamedTuple):
@@ -28,6 +31,17 @@ class View:
 
     curves: Curves
     limits: Thresholds
+    zeros: ZeroLoss
+    """Train losses of exactly 0.0, and why."""
+
+    metric: Metric | None = None
+    """The metric that decides which step to deploy; None where the loss decides."""
+
+    total_steps: float = 0.0
+    """Steps the run was to take; 0 where the log does not say."""
+
+    epochs: Series = Series(np.array([]), np.array([]))  # noqa: RUF009 - immutable
+    """Epoch by step, where the log holds both."""
 
     @cached_property
     def tolerance(self) -> float:
@@ -35,52 +49,43 @@ class View:
         return float(np.log1p(self.limits.rise))
 
     @cached_property
-    def out_of_line(self) -> Series:
-        """A last evaluation far below where the run was heading; empty when there is none.
-
-        Judged from the points before it alone, so that dropping it leaves the diagnosis of the run without it.
-        """
-        evals = self.curves.evals
-        kept = len(evals.steps)
-        while kept > self.limits.min_evals - 1 and self._is_out_of_line(kept - 1):
-            kept -= 1
-        return Series(evals.steps[kept:], evals.values[kept:])
+    def losses(self) -> Trusted:
+        """The evaluations of the loss, on a log scale."""
+        return Trusted(series=self.curves.evals, scale=self.logged, margin=self.tolerance, limits=self.limits)
 
     @cached_property
-    def flukes(self) -> Series:
-        """Lone evaluations in the middle, far below both their neighbours and both their neighbours' trends."""
-        evals = self._before_last
-        logs = self.logged(evals.values)
-        margin = max(self.tolerance, self.limits.sigmas * robust.noise(logs))
-        low = np.array([i for i in range(1, len(logs) - 1) if _below_both_sides(logs, i) > margin], dtype=int)
-        return Series(evals.steps[low], evals.values[low])
+    def scores(self) -> Trusted | None:
+        """The evaluations of the deciding metric; None where the loss decides."""
+        if self.metric is None:
+            return None
+        return Trusted(
+            series=self.metric.series, scale=self.metric.scale, margin=self.limits.rise, limits=self.limits
+        )
 
-    @cached_property
+    @property
     def evals(self) -> Series:
-        """The evaluations that are trusted."""
-        evals = self._before_last
-        keep = ~np.isin(evals.steps, self.flukes.steps)
-        return Series(evals.steps[keep], evals.values[keep])
+        """The evaluations of the loss that are trusted."""
+        return self.losses.kept
 
-    @cached_property
+    @property
     def logs(self) -> Array:
         """Log of the trusted evaluations."""
-        return self.logged(self.evals.values)
+        return self.losses.levels
 
-    @cached_property
+    @property
     def noise(self) -> float:
         """Standard deviation of the trusted evaluations' noise, in log."""
-        return robust.noise(self.logs)
+        return self.losses.noise
+
+    @property
+    def smooth(self) -> Array:
+        """Log of the trusted evaluations, lone outliers removed."""
+        return self.losses.smooth
 
     @cached_property
     def best(self) -> int:
         """Index of the lowest trusted evaluation, the first of equals."""
         return int(np.argmin(self.evals.values))
-
-    @cached_property
-    def smooth(self) -> Array:
-        """Log of the trusted evaluations, lone outliers removed."""
-        return robust.median_of_three(self.logs)
 
     @cached_property
     def good(self) -> slice:
@@ -97,6 +102,32 @@ class View:
     def has_shape(self) -> bool:
         """Whether there are evaluations enough to judge the shape of their curve."""
         return len(self.curves.evals.steps) >= self.limits.min_evals and len(self.evals.steps) > 2
+
+    def is_early(self, step: float) -> bool:
+        """Whether a step lies in the run's first tenth, where the warm-up is."""
+        return step <= self.limits.warm_up * max(self.total_steps, self.curves.last_step)
+
+    @property
+    def rate_is_zero(self) -> bool:
+        """Whether the learning rate was logged and never above 0."""
+        return len(self.curves.lr.values) > 0 and not self.curves.lr.values.any()
+
+    @property
+    def is_solved(self) -> bool:
+        """Whether the evaluation set has nothing left to show: a perfect metric, or a loss next to nothing."""
+        if self.metric is not None and self.metric.is_perfect:
+            return True
+        solved = self.limits.floor * float(np.median(self.evals.values[: self.limits.few_rows]))
+        return self.metric is None and len(self.evals.values) > 1 and float(self.evals.values.min()) <= solved
+
+    @cached_property
+    def broken_from(self) -> float:
+        """First step of a NaN or broken zero that lasts to the end of the log; infinite for none."""
+        ends = [series.steps[-1] for series in (self.curves.train, self.curves.evals) if len(series.steps)]
+        sound_until = max(ends, default=-1.0)
+        zeros = self.zeros.steps.tolist() if self.zeros.reason is Zeros.BROKEN else []
+        broken = [*self.curves.nan_train, *self.curves.nan_masked, *self.curves.nan_eval, *zeros]
+        return min((step for step in broken if step > sound_until), default=np.inf)
 
     @cached_property
     def train_logs(self) -> Array:
@@ -159,33 +190,3 @@ class View:
         shifted = values - min(0.0, float(values.min()))
         start = float(np.median(shifted[:3])) or float(shifted.max()) or 1.0
         return np.log(shifted / start + share)
-
-    @cached_property
-    def _before_last(self) -> Series:
-        evals = self.curves.evals
-        kept = len(evals.steps) - len(self.out_of_line.steps)
-        return Series(evals.steps[:kept], evals.values[:kept])
-
-    def _is_out_of_line(self, last: int) -> bool:
-        """Whether evaluation `last` falls further than trend, noise and the run's latest falls explain."""
-        evals = self.curves.evals
-        first = max(0, last - self.limits.drop_window)
-        logs = self.logged(evals.values[: last + 1])
-        before = logs[first:last]
-        expected = robust.extrapolate(evals.steps[first:last], before, evals.steps[last])
-        fall = min(expected, before[-1]) - logs[last]
-        latest = float(np.max(-np.diff(before)))
-        noise = max(robust.noise(logs[:last]), robust.noise(before))
-        if logs[last] > logs[:last].min():
-            noise *= np.sqrt(2)  # harmless where it passes, so it must clear the noise of a difference
-        return fall > max(self.tolerance, self.limits.sigmas * noise, self.limits.drop_share * latest)
-
-
-def _below_both_sides(logs: Array, i: int) -> float:
-    """How far point i lies below its neighbours and below the line of each side's next two; at most 0 if not."""
-    sides = [logs[i - 1], logs[i + 1]]
-    if i >= 2:
-        sides.append(2 * logs[i - 1] - logs[i - 2])
-    if i + 2 < len(logs):
-        sides.append(2 * logs[i + 1] - logs[i + 2])
-    return min(sides) - logs[i]

@@ -113,7 +113,7 @@ def test_a_loss_that_falls_slowly_to_its_end_is_no_plateau_and_one_that_wanders_
 
 
 def test_zero_loss_with_nan_norm_is_nan_and_with_finite_norm_is_memorised(judged, curve):
-    rows = curve([], [1.0] * 10 + [0.0] * 10)
+    rows = curve([], [*(0.5**i for i in range(10)), *[0.0] * 10])
     hidden = [row | ({"grad_norm": math.nan} if row["loss"] == 0 else {}) for row in rows]
     broken = judged(hidden)
     assert (broken.label, broken.deciding.first_step, broken.recommended_step) == ("nan_inf", 1100, 1000)
@@ -200,10 +200,10 @@ def test_a_log_without_any_loss_is_refused(judged):
         judged([{"step": 1, "eval_accuracy": 0.5}])
 
 
-def test_json_has_exactly_the_contract_s_keys(judged, curve):
+def test_json_has_the_contract_s_keys_and_says_what_decided(judged, curve):
     content = judged(curve(TURNING, TURNING)).to_json()
     keys = ["label", "findings", "best_step", "recommended_step", "recommended_checkpoint", "advice"]
-    assert list(content) == keys
+    assert list(content) == [*keys, "metric", "trainer_choice"]
     assert all(
         set(row) == {"kind", "message", "steps", "evidence", "confidence"} for row in content["findings"]
     )
