@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from dycktune.diagnosis import Diagnosis
-from dycktune.diagnosis.log import Log
 from dycktune.diagnosis.diagnose import diagnose_log
+from dycktune.diagnosis.log import Log
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def _diagnosis(run, criterion=Criterion()):
-    return diagnose(CURVES / f"{run['id']}.json", criterion=criterion)
+def _diagnosis(run, **by):
+    return diagnose(CURVES / f"{run['id']}.json", criterion=Criterion(**by))
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,7 @@ def test_hardly_a_healthy_run_is_called_ill(read):
 
 
 def test_steps_recommended_by_loss_are_acceptable(read):
-    by_loss = Criterion(by="loss")
-    steps = [_diagnosis(run, by_loss).recommended_step in run["acceptable_best_steps"] for run, _ in read]
+    steps = [_diagnosis(run, by="loss").recommended_step in run["acceptable_best_steps"] for run, _ in read]
     assert sum(steps) >= 0.97 * len(steps)
 
 

@@ -54,9 +54,9 @@ def _why(diagnosis: Diagnosis, step: int) -> str:
     metric = view.metric
     if metric and not metric.is_constant:
         extreme = "highest" if metric.higher_is_better else "lowest"
-        return f"the {extreme} {metric.name} ({metric.series.at(step):.4g})"
+        return f"the {extreme} {metric.name}, {metric.series.at(step):.4g}"
     if diagnosis.best_step == step:
-        return f"the lowest {view.curves.eval_key} ({view.evals.values[view.best]:.4g})"
+        return f"the lowest {view.curves.eval_key}, {view.evals.values[view.best]:.4g}"
     if diagnosis.label in ("nan_inf", "instability"):
         return "the last one before anything went wrong"
     return "the last one, because no evaluation tells the steps apart"
@@ -71,8 +71,14 @@ def _instability(diagnosis: Diagnosis) -> Iterator[str]:
             f"The rise begins where the run was resumed (step {resumed:.0f}): check that the optimizer and the adapter "
             "were restored, and that the adapter was not loaded twice, once by you and once by resume_from_checkpoint."
         )
-    if view.curves.eval_key or len(view.curves.lr.values):
-        yield from _lower_rate(diagnosis, start)
+    if "drift" in diagnosis.evidence:
+        yield (
+            "Keep the weights that the run started from: no step of the log is better. A slow rise as the rate falls "
+            "points to what was loaded (a checkpoint loaded and then resumed as well?) or to data that gets harder, "
+            "not to the rate."
+        )
+        return
+    yield from _lower_rate(diagnosis, start)
     yield from _clipping(diagnosis, start)
 
 
@@ -87,11 +93,6 @@ def _lower_rate(diagnosis: Diagnosis, start: float) -> Iterator[str]:
         yield (
             f"The rise follows the learning rate's climb from {jump.before:.2g} to {jump.after:.2g} at step "
             f"{jump.step:.0f}: resume with the old schedule, or at a peak of {jump.after / 2:.2g} at most."
-        )
-    elif "drift" in diagnosis.evidence:
-        yield (
-            "The loss rises slowly while the rate falls, so the rate is an unlikely cause: check which weights were "
-            "loaded at the start (a checkpoint loaded and then resumed as well?) and whether the data gets harder."
         )
     elif math.isfinite(share) and start < lr.steps[int(np.argmax(lr.values))]:
         yield (
@@ -143,7 +144,7 @@ def _overfitting(diagnosis: Diagnosis) -> Iterator[str]:
             "smoothing."
         )
         return
-    share = (diagnosis.best_step or 0) / max(view.curves.last_step, 1)
+    share = (diagnosis.best_step or 0) / max(view.last_step, 1)
     yield (
         f"The best step lies at {100 * share:.0f} % of the run: train that long, so that the learning rate's decay "
         "ends there too, or add data; the steps after it only memorised."
@@ -156,10 +157,9 @@ def _nan(diagnosis: Diagnosis) -> Iterator[str]:
     if math.isfinite(diagnosis.view.broken_from):
         yield f"Do not use a checkpoint from step {first} or later: resume from one before it."
     if diagnosis.view.zeros.reason is Zeros.BROKEN:
-        yield (
-            "Log the gradient norm and set logging_nan_inf_filter=False, so that the log tells a NaN from a zero; then "
-            "run the same steps without fused kernels and on one device to find the fault."
-        )
+        if not len(diagnosis.view.curves.norm.steps):
+            yield "Log the gradient norm and set logging_nan_inf_filter=False: then the log tells a NaN from a zero."
+        yield "To find the fault, run the same steps without fused kernels, and on one device."
         return
     yield (
         "Train in bf16 rather than fp16, lower the learning rate, and look at the batch at that step: an example "
@@ -240,7 +240,7 @@ def _still_falls(view: View) -> bool:
 def _too_short(diagnosis: Diagnosis) -> Iterator[str]:
     curves = diagnosis.view.curves
     count = len(curves.evals.steps)
-    every = max(1, int(curves.last_step // 10))
+    every = max(1, int(diagnosis.view.last_step // 10))
     rose = len(curves.evals.values) > 1 and curves.evals.values.argmin() == 0
     if rose and curves.evals.values[-1] > (1 + diagnosis.view.limits.rise) * curves.evals.values[0]:
         yield (

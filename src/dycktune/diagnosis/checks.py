@@ -23,7 +23,7 @@ def non_finite(view: View) -> Iterator[Finding]:
     lasts = len(hidden) > 1 or (hidden and hidden[-1] >= curves.last_step)
     if not (curves.nan_train or curves.nan_eval or lasts):
         return
-    seen = sorted({*curves.nan_train, *curves.nan_eval, *hidden})
+    seen = sorted({*curves.nan_train, *curves.nan_eval, *hidden, *_announced(view)})
     how = [
         f"the train loss is NaN or infinite in {len(curves.nan_train)} rows" if curves.nan_train else "",
         f"{curves.eval_key} is NaN or infinite in {len(curves.nan_eval)}" if curves.nan_eval else "",
@@ -40,6 +40,15 @@ def non_finite(view: View) -> Iterator[Finding]:
     yield Finding(
         kind="nan_inf", message=message, first_step=int(seen[0]), last_step=int(seen[-1]), evidence=evidence
     )
+
+
+def _announced(view: View) -> list[float]:
+    """The step whose gradient was NaN just before the losses hidden as 0.0: its update broke the weights."""
+    hidden = view.curves.nan_masked
+    if not hidden:
+        return []
+    before = view.curves.train.steps[view.curves.train.steps < hidden[0]]
+    return [step for step in before[-1:] if step in view.curves.nan_norms]
 
 
 def _broken_zeros(view: View) -> Finding:
@@ -161,7 +170,7 @@ def plateau(view: View) -> Iterator[Finding]:
         kind="plateau_underfit",
         message=f"{frozen}the train and eval losses fell by at most {100 * max(fall, 0):.1f} % over the whole run",
         first_step=0,
-        last_step=int(view.curves.last_step),
+        last_step=int(view.last_step),
         evidence={"largest_fall": fall},
         confidence=beyond(least, max(gains)),
     )

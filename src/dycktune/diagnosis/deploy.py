@@ -155,9 +155,9 @@ def _matching(view: View, state: Mapping[str, Any], step: float, value: float) -
     return "", None
 
 
-def trainer_findings(trainer: TrainerChoice | None, wanted: int | None) -> list[Finding]:
+def trainer_findings(view: View, trainer: TrainerChoice | None, wanted: int | None) -> list[Finding]:
     """What Trainer's own best is, where it is not the step to deploy or was chosen the wrong way round."""
-    if trainer is None or wanted is None:
+    if trainer is None or wanted is None or (view.metric and not trainer.recorded):
         return []
     if trainer.is_wrong_way:
         return [_note("wrong_direction", _wrong_way(trainer), trainer)]
@@ -169,7 +169,9 @@ def trainer_findings(trainer: TrainerChoice | None, wanted: int | None) -> list[
         if trainer.metric
         else f"best_metric {trainer.value:.4g}"
     )
-    if trainer.recorded:
+    if trainer.recorded and view.metric and view.metric.series.at(wanted) == trainer.value:
+        message = f"Trainer holds step {trainer.step} for the best ({by}); step {wanted} is as good, with a lower loss"
+    elif trainer.recorded:
         message = (
             f"Trainer holds step {trainer.step} for the best ({by}); the doctor recommends step {wanted}"
         )

@@ -109,7 +109,7 @@ def _diagnosis(
     wanted = step_to_deploy(view, _broken_from(findings, label))
     checkpoint = checkpoint_to_deploy(view, wanted, beside.checkpoints)
     findings += metric_findings(view, wanted)
-    findings += trainer_findings(trainer, wanted)
+    findings += trainer_findings(view, trainer, wanted)
     findings += [checkpoint.note] if checkpoint.note else []
     unadvised = Diagnosis(
         label=label,
@@ -217,8 +217,11 @@ def _broken_from(findings: Iterable[Finding], label: str) -> float | None:
     """The step from which the train loss is broken, where that decides the label."""
     if label not in ("nan_inf", "instability"):
         return None
-    first = next((finding.first_step for finding in findings if finding.kind == label), None)
-    return None if first is None else first + (label == "instability")
+    first = next((finding for finding in findings if finding.kind == label), None)
+    if first is None:
+        return None
+    is_last_good = label == "instability" and "drift" not in first.evidence
+    return first.first_step + is_last_good
 
 
 def _home(path: Path) -> Path:

@@ -50,7 +50,7 @@ def _unknown(view: View) -> Iterator[Finding]:
             f"{', '.join(names)} was logged, but its name does not tell whether higher is better; "
             f"to choose the step by it, add --metric {names[0]} --greater-is-better (or --no-greater-is-better)"
         )
-        yield note("unknown_metric", message, 0, view.curves.last_step)
+        yield note("unknown_metric", message, 0, view.last_step)
 
 
 def _lucky(metric: Metric, scores: Trusted) -> Iterator[Finding]:

@@ -62,6 +62,6 @@ def note(kind: str, message: str, first: float, last: float, /, **evidence: floa
     return Finding(kind=kind, message=message, first_step=int(first), last_step=int(last), evidence=evidence)
 
 
-def rows(count: int) -> str:
-    """A number of log rows in words."""
-    return f"{count} row{'' if count == 1 else 's'}"
+def counted(count: int, noun: str = "row") -> str:
+    """A number of things in words."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dycktune.diagnosis.finding import Finding, note, rows
+from dycktune.diagnosis.finding import Finding, counted, note
 from dycktune.diagnosis.rates import rate_notes
 from dycktune.diagnosis.stairs import stairs
 from dycktune.diagnosis.view import View
@@ -34,7 +34,7 @@ def _zeros(view: View) -> Iterator[Finding]:
             if len(view.curves.norm.steps)
             else "while the eval loss stays finite"
         )
-        message = f"the train loss is exactly 0.0 in {rows(len(steps))} {beside}: memorised, not NaN"
+        message = f"the train loss is exactly 0.0 in {counted(len(steps))} {beside}: memorised, not NaN"
         yield note("memorised", message, steps[0], steps[-1], rows=len(steps))
     elif view.zeros.reason is Zeros.NOT_LOGGED:
         message = (
@@ -44,7 +44,7 @@ def _zeros(view: View) -> Iterator[Finding]:
         yield note("zero_loss", message, steps[0], steps[-1], rows=len(steps))
     elif view.zeros.reason is Zeros.UNKNOWN:
         message = (
-            f"the train loss is 0.0 in {rows(len(steps))}, and no gradient norm or evaluation was logged: "
+            f"the train loss is 0.0 in {counted(len(steps))}, and no gradient norm or evaluation was logged: "
             "the log cannot tell a memorised set from NaN"
         )
         yield note("zero_loss", message, steps[0], steps[-1], rows=len(steps))
@@ -53,14 +53,14 @@ def _zeros(view: View) -> Iterator[Finding]:
 def _norms(view: View) -> Iterator[Finding]:
     norm, lone = view.curves.norm, view.curves.nan_norms
     if lone and not view.curves.nan_masked:
-        message = f"the gradient norm is not finite in {rows(len(lone))}, but the loss is: harmless (a skipped step)"
+        message = f"the gradient norm is not finite in {counted(len(lone))}, but the loss is: harmless (a skipped step)"
         yield note("nan_norm", message, lone[0], lone[-1], rows=len(lone))
     usual = float(np.median(norm.values)) if len(norm.values) else 0.0
     wild = norm.steps[norm.values > view.limits.norm_spike * usual] if usual > 0 else norm.steps[:0]
     if len(wild):
         worst = float(norm.values.max())
         message = (
-            f"the gradient norm exceeds {view.limits.norm_spike:.0f} times its median in {rows(len(wild))} "
+            f"the gradient norm exceeds {view.limits.norm_spike:.0f} times its median in {counted(len(wild))} "
             f"(up to {worst:.3g})"
         )
         yield note("grad_norm_spike", message, wild[0], wild[-1], median=usual, worst=worst, rows=len(wild))
@@ -81,10 +81,10 @@ def _bookkeeping(view: View) -> Iterator[Finding]:
     others = [name for name in curves.metrics if name.endswith("_loss")]
     if others and curves.eval_key == "eval_loss":
         message = f"judged by eval_loss; also logged: {', '.join(others)}"
-        yield note("other_eval_sets", message, 0, curves.last_step)
+        yield note("other_eval_sets", message, 0, view.last_step)
     if not curves.eval_key:
         message = "no eval loss was logged: overfitting cannot be seen, and only the train loss is judged"
-        yield note("no_eval", message, 0, curves.last_step)
+        yield note("no_eval", message, 0, view.last_step)
 
 
 def _scale(view: View) -> Iterator[Finding]:
@@ -116,7 +116,7 @@ def _cause(view: View) -> str:
 
 
 def _stopped_early(view: View) -> Iterator[Finding]:
-    last, total = view.curves.last_step, view.total_steps
+    last, total = view.last_step, view.total_steps
     if 0 < last < (1 - view.limits.rise) * total:
         message = f"the log ends at step {last:.0f} of {total:.0f}: the diagnosis is for the run so far"
         yield note("stopped_early", message, last, last, share=last / total)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from textwrap import fill
 
 from dycktune.diagnosis.diagnosis import LABELS, Diagnosis
-from dycktune.diagnosis.finding import Finding
+from dycktune.diagnosis.finding import Finding, counted
 
 HEADLINES = {
     "nan_inf": "Broken: the loss became NaN, infinite or meaningless.",
@@ -38,9 +38,10 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
 def _what_was_read(diagnosis: Diagnosis) -> str:
     curves = diagnosis.view.curves
     text = (
-        f"{diagnosis.source}: {len(curves.train.steps)} train rows, {len(curves.evals.steps)} evaluations, "
+        f"{diagnosis.source}: {counted(len(curves.train.steps), 'train row')}, "
+        f"{counted(len(curves.evals.steps), 'evaluation')}, "
     )
-    text += f"{curves.last_step:.0f} steps."
+    text += f"{diagnosis.view.last_step:.0f} steps."
     if diagnosis.label == "not_applicable":
         return text
     return " ".join([text, *_bests(diagnosis)])
@@ -69,7 +70,10 @@ def _with_confidence(finding: Finding) -> str:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", ":")) else ".")
+    """The text with a capital, unless it begins with a name of the log, and a full stop."""
+    first, _, rest = text.partition(" ")
+    begun = first if "_" in first else first[:1].upper() + first[1:]
+    return f"{begun} {rest}".rstrip() + ("" if text.endswith((".", ":")) else ".")
 
 
 def _wrapped(text: str) -> str:

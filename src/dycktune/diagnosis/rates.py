@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dycktune.diagnosis.finding import Finding, note, rows
+from dycktune.diagnosis.finding import Finding, counted, note
 from dycktune.diagnosis.view import View
 
 
@@ -25,6 +25,8 @@ def rate_notes(view: View) -> Iterator[Finding]:
     lr = view.curves.lr
     yield from _zero_rate(view)
     if len(lr.values) < view.limits.min_evals:
+        return
+    if view.is_early(view.last_step):
         return
     if np.all(np.diff(lr.values) >= 0) and lr.values[-1] > 1.01 * lr.values[len(lr.values) // 2]:
         message = f"the learning rate only rises, to {lr.values[-1]:.3g} at the end: the warm-up never ends"
@@ -63,7 +65,7 @@ def _zero_rate(view: View) -> Iterator[Finding]:
     everywhere = (
         "in every row"
         if view.rate_is_zero
-        else f"in {rows(len(zero))} between step {zero[0]:.0f} and {zero[-1]:.0f}"
+        else f"in {counted(len(zero))} between step {zero[0]:.0f} and {zero[-1]:.0f}"
     )
     message = f"the learning rate was 0 {everywhere}: those steps changed no weight"
     yield note("zero_learning_rate", message, zero[0], zero[-1], rows=len(zero))

@@ -31,9 +31,7 @@ def stairs(view: View) -> Iterator[Finding]:
         f"the train loss {change(float(np.exp(-drop)))} at each new epoch and hardly moves inside one: the model "
         "recognises examples that it has seen, so later epochs mostly memorise"
     )
-    yield note(
-        "epoch_stairs", message, 0, view.curves.last_step, drop=float(np.exp(-drop)), epochs=len(epochs)
-    )
+    yield note("epoch_stairs", message, 0, view.last_step, drop=float(np.exp(-drop)), epochs=len(epochs))
 
 
 def _epochs(view: View) -> list[Array]:

@@ -105,7 +105,12 @@ class View:
 
     def is_early(self, step: float) -> bool:
         """Whether a step lies in the run's first tenth, where the warm-up is."""
-        return step <= self.limits.warm_up * max(self.total_steps, self.curves.last_step)
+        return step <= self.limits.warm_up * max(self.total_steps, self.last_step)
+
+    @property
+    def last_step(self) -> float:
+        """The last step of the log."""
+        return float(max([self.curves.last_step, *self.zeros.steps]))
 
     @property
     def rate_is_zero(self) -> bool:
