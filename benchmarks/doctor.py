@@ -22,8 +22,9 @@ from doctor_peers import PEERS, Call
 from dycktune.diagnosis.curves import curves
 from dycktune.diagnosis.diagnosis import LABELS
 from dycktune.diagnosis.log import Log, read
+from dycktune.diagnosis.metrics import Criterion
 from dycktune.diagnosis.thresholds import DEFAULT, Thresholds
-from dycktune.diagnosis.verdict import judge
+from dycktune.diagnosis.diagnose import diagnose_log
 
 CURVES = Path(__file__).parents[2] / "shared" / "curves"
 SPLITS = 50
@@ -108,7 +109,7 @@ def made_cases(name: str, count: int) -> Iterator[Case]:
 
 def doctor(log: Log, limits: Thresholds = DEFAULT) -> Call:
     """The doctor's answer in the peers' form."""
-    diagnosis = judge(log, limits=limits)
+    diagnosis = diagnose_log(log, criterion=Criterion(by="loss"), limits=limits)
     return Call(diagnosis.label, diagnosis.recommended_step)
 
 

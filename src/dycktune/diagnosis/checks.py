@@ -78,13 +78,28 @@ def risen(view: View) -> Iterator[Finding]:
     if not view.has_shape:
         return
     rise = float(min(view.smooth[-1], view.logs[-1]) - view.logs[view.best])
-    if rise < view.tolerance or not _stays_up(view):
-        return
-    train = _joint_train_change(view)
+    stays = rise >= view.tolerance and _stays_up(view)
+    train = _joint_train_change(view) if stays else math.nan
+    noisy = noisy_rise(view)
     if not math.isnan(train):
         yield _joint_rise(view, rise, train)
-    elif _overfits(view, rise):
+    elif stays and _overfits(view, rise):
         yield _overfitting(view, rise)
+    elif not math.isnan(noisy):
+        yield _overfitting(view, noisy)
+
+
+def noisy_rise(view: View) -> float:
+    """Rise, in log, of an eval loss too noisy to stay above the tolerance, while the train set is being memorised.
+
+    The later half of what follows a lowest point in the first half of the run lies clearly above it; NaN if not.
+    """
+    after, train = view.logs[view.best + 1 :], view.train_smooth.values
+    memorised = len(train) > 0 and float(train[-1] - train[0]) <= math.log(view.limits.collapsed)
+    if not memorised or len(after) < max(view.limits.min_evals - 1, len(view.logs) / 2):
+        return math.nan
+    rise = float(np.median(after[len(after) // 2 :]) - view.logs[view.best])
+    return rise if rise >= max(math.log1p(view.limits.noisy_rise), view.limits.sigmas * view.noise) else math.nan
 
 
 def onset(view: View) -> float:
@@ -279,7 +294,7 @@ def _overfitting(view: View, rise: float) -> Finding:
 
 def _recovered(view: View, spike: Excursion) -> Finding:
     ratio = math.exp(spike.height)
-    early = view.is_early(spike.peak)
+    early = view.is_early(spike.end)
     return Finding(
         kind="warmup_spike" if early else "transient_spike",
         message=f"the {spike.series} loss {change(ratio)} at step {spike.peak:.0f} (from step {spike.start:.0f}) and "

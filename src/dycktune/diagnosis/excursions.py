@@ -47,7 +47,7 @@ def excursions(view: View) -> Iterator[Excursion]:
     found = [*_of_train(view), *_of_eval(view)]
     recovered = [one for one in found if one.recovered]
     for name, early in product(("train", "eval"), (False, True)):
-        alike = [one for one in recovered if one.series == name and view.is_early(one.peak) == early]
+        alike = [one for one in recovered if one.series == name and view.is_early(one.end) == early]
         yield from _highest(alike)
     yield from _highest([one for one in found if not one.recovered])
 

@@ -41,6 +41,12 @@ class Thresholds:
     memorised: float = 0.1
     """Train loss, as a share of its level at the best step, below which the training set is being memorised."""
 
+    collapsed: float = 0.2
+    """The same as a share of its first level, for an eval loss too noisy to tell by itself."""
+
+    noisy_rise: float = 0.2
+    """Rise of the later evaluations over the lowest that counts where single ones fall below the tolerance again."""
+
     drop_share: float = 1.5
     """How much larger than the run's own latest falls a last fall must be to be called out of line."""
 
