@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dycktune.diagnosis.evaluations import TIMING, eval_sets, evaluations, named_set, of_set
 from dycktune.diagnosis.log import Log, Row
 from dycktune.diagnosis.robust import Array
 from dycktune.errors import RunError
@@ -28,27 +29,29 @@ REINFORCEMENT = {
 }
 """Keys, or where they end in / prefixes of keys, that TRL's trainers of each kind log beside a loss."""
 
-TIMING = ("_runtime", "_per_second", "_time")
 COUNTED = frozenset(
-    {
-        "step",
-        "epoch",
-        "loss",
-        "learning_rate",
-        "grad_norm",
-        "global_step",
-        "max_steps",
-        "current_steps",
-        "total_steps",
-        "percentage",
-        "num_tokens",
-        "num_input_tokens_seen",
-        "total_flos",
-        "memory(GiB)",
-        "train_speed(s/it)",
-        "throughput",
-        "total_tokens",
-    }
+    [
+        *(
+            "step",
+            "epoch",
+            "loss",
+            "learning_rate",
+            "grad_norm",
+            "total_flos",
+            "num_tokens",
+            "num_input_tokens_seen",
+        ),
+        *(
+            "global_step",
+            "max_steps",
+            "current_steps",
+            "total_steps",
+            "percentage",
+            "throughput",
+            "total_tokens",
+        ),
+        *("memory(GiB)", "train_speed(s/it)"),
+    ]
 )
 """Numbers of a train row that are no measure of quality."""
 
@@ -141,30 +144,33 @@ def curves(log: Log, eval_set: str | None = None) -> Curves:
         RunError: the log has no eval set of that name.
     """
     rows, resumes = _joined(log.rows)
-    evaluations, repeats = _evaluations(rows)
-    sets = _eval_sets(evaluations)
+    evaluated, repeats = evaluations(rows)
+    sets = eval_sets(rows)
     if eval_set is not None:
-        key = _named_set(eval_set, sets, log)
-        evaluations, sets = _of_set(evaluations, key, sets), [key]
-    eval_key = _eval_key(evaluations, sets)
+        key = named_set(eval_set, sets)
+        if key is None:
+            listed = ", ".join(name.removeprefix("eval_") for name in sets) or "none"
+            raise RunError(f"{log.path}: no eval set {eval_set!r}; the log has {listed}")
+        evaluated, sets = of_set(evaluated, key, sets), [key]
+    eval_key = _eval_key(evaluated, sets)
     train = [row for row in rows if "loss" in row]
     unknown = [] if eval_key else [row for row in train if row["loss"] == 0 and "grad_norm" not in row]
     sound = [row for row in train if math.isfinite(row["loss"]) and not _hides_nan(row)]
-    match_key = _exact_match_key(evaluations)
+    match_key = _exact_match_key(evaluated)
     return Curves(
         train=_series(sound if not unknown else [row for row in sound if row["loss"] != 0], "loss"),
-        evals=_series(evaluations, eval_key),
+        evals=_series(evaluated, eval_key),
         lr=_series(train, "learning_rate"),
         norm=_series(train, "grad_norm"),
-        exact_match=_series(evaluations, match_key),
-        metrics=_metrics(evaluations, eval_key),
+        exact_match=_series(evaluated, match_key),
+        metrics=_metrics(evaluated, eval_key),
         eval_key=eval_key,
-        eval_sets={name: _series(evaluations, name) for name in sets},
+        eval_sets={name: _series(evaluated, name) for name in sets},
         train_metrics=_train_metrics(train),
         epochs=_series(rows, "epoch"),
         exact_match_key=match_key,
         nan_train=_steps(row for row in train if not math.isfinite(row["loss"])),
-        nan_eval=_steps(row for row in evaluations if not math.isfinite(row.get(eval_key, 0))),
+        nan_eval=_steps(row for row in evaluated if not math.isfinite(row.get(eval_key, 0))),
         nan_masked=_steps(row for row in train if _hides_nan(row)),
         zero_unknown=_steps(unknown),
         nan_norms=_steps(row for row in sound if not math.isfinite(row.get("grad_norm", 0))),
@@ -209,57 +215,6 @@ def _eval_key(rows: Iterable[Row], sets: Sequence[str]) -> str:
     return max(sets, key=counts.__getitem__)
 
 
-def _eval_sets(rows: Sequence[Row]) -> list[str]:
-    """Names of the losses that are each of a set of its own.
-
-    Beside a plain `eval_loss`, another loss in the same rows is a part of it, unless it has a run time of its own; and
-    a test set is not there to choose by.
-    """
-    keys = list(dict.fromkeys(key for row in rows for key in row if _is_loss(key)))
-    if "eval_loss" not in keys:
-        return keys
-    timed = {key for row in rows for key in row if key.endswith(TIMING)}
-    alone = {key for key in keys if any(key in row and "eval_loss" not in row for row in rows)}
-    own = [
-        key
-        for key in keys
-        if key != "eval_loss" and (key in alone or f"{key.removesuffix('_loss')}_runtime" in timed)
-    ]
-    return ["eval_loss", *(key for key in own if key != "eval_test_loss")]
-
-
-def _is_loss(key: str) -> bool:
-    return key.startswith("eval_") and key.endswith("_loss")
-
-
-def _named_set(wanted: str, sets: Sequence[str], log: Log) -> str:
-    """The loss of the set that the user named."""
-    for key in (wanted, f"eval_{wanted}_loss", f"{wanted}_loss", f"eval_{wanted}"):
-        if key in sets:
-            return key
-    listed = ", ".join(key.removeprefix("eval_").removesuffix("_loss") or key for key in sets) or "none"
-    raise RunError(f"{log.path}: no eval set {wanted!r}; the log has {listed}")
-
-
-def _of_set(rows: Iterable[Row], key: str, sets: Sequence[str]) -> list[Row]:
-    """The rows with the numbers of one set alone."""
-    own = key.removesuffix("loss")
-    others = tuple(name.removesuffix("loss") for name in sets if name != key and len(name) > len(key))
-    kept = [
-        {
-            name: value
-            for name, value in row.items()
-            if not name.startswith("eval_") or _belongs(name, own, others)
-        }
-        for row in rows
-    ]
-    return [row for row in kept if any(name.startswith("eval_") for name in row)]
-
-
-def _belongs(name: str, own: str, others: tuple[str, ...]) -> bool:
-    return name.startswith(own) and not name.startswith(others)
-
-
 def _exact_match_key(rows: Iterable[Row]) -> str:
     counts = Counter(key for row in rows for key in row if key.startswith("eval_") and "exact_match" in key)
     return max(counts, key=lambda key: (counts[key], -len(key)), default="")
@@ -273,37 +228,6 @@ def _metrics(rows: Sequence[Row], eval_key: str) -> dict[str, Series]:
 def _train_metrics(rows: Sequence[Row]) -> dict[str, Series]:
     names = {key for row in rows for key in row if not key.startswith(("eval_", "_")) and key not in COUNTED}
     return {name: _series(rows, name) for name in sorted(names) if not name.endswith(TIMING)}
-
-
-def _evaluations(rows: Iterable[Row]) -> tuple[list[Row], tuple[float, ...]]:
-    """One row an evaluated step, and the steps of rows set aside; the sets of a step stand on rows of their own.
-
-    `evaluate()` after training repeats the last step; with `load_best_model_at_end` it measures the reloaded model,
-    which shows as a loss seen before.
-    """
-    kept: dict[float, Row] = {}
-    repeats: dict[float, None] = {}
-    finished = False
-    for row in rows:
-        finished = "train_runtime" in row or (finished and "loss" not in row)
-        keys = {key for key in row if key.startswith("eval_") and not key.endswith(TIMING)}
-        if not keys:
-            continue
-        old = kept.get(row["step"], {})
-        if keys & old.keys() or (finished and _is_reloaded(row, keys, kept.values())):
-            repeats[row["step"]] = None
-        else:
-            kept[row["step"]] = {**old, **row}
-    return sorted(kept.values(), key=lambda row: row["step"]), tuple(repeats)
-
-
-def _is_reloaded(row: Row, keys: set[str], before: Iterable[Row]) -> bool:
-    """Whether an earlier evaluation had the same losses, or, without losses, the same metrics."""
-    compared = {key for key in keys if _is_loss(key)} or keys
-    return any(
-        all(key in old and math.isclose(row[key], old[key], rel_tol=1e-3) for key in compared)
-        for old in before
-    )
 
 
 def _series(rows: Iterable[Row], key: str) -> Series:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from dycktune.diagnosis.readers.names import meaning
 from dycktune.diagnosis.readers.reading import Reading, number, numbers, pivoted
 from dycktune.diagnosis.readers.source import Refusal, Source
 
@@ -33,6 +34,8 @@ def read(source: Source) -> Reading | None:
     except (RecursionError, ValueError) as error:
         raise source.fail(f"not usable JSON: {error}") from error
     reading = from_content(content)
+    if reading is None and isinstance(content, dict) and any(meaning(name).rank >= 0 for name in numbers(content)):
+        return None  # one row of JSON lines
     if reading is None:
         raise source.fail(
             f"no {HISTORY!r} list and no rows with a loss; give a trainer_state.json or a list of log rows"
@@ -126,7 +129,7 @@ def _items(value: list[Any] | dict[str, Any]) -> dict[Any, Any]:
 
 def _is_series(value: Any) -> bool:
     if isinstance(value, list):
-        return bool(value) and (number(value[0]) is not None or isinstance(value[0], dict))
+        return any(isinstance(item, dict) or number(item) is not None for item in value)
     return isinstance(value, dict) and bool(value) and all(key.isdigit() for key in value)
 
 

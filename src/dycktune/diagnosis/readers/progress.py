@@ -22,6 +22,7 @@ FACTS = {
     "batch": re.compile(
         r"(?:Total train batch size[^=]{0,80}|Total batch size[^=]{0,40})=\s{0,9}([\d,]{1,9})"
     ),
+    "per_epoch": re.compile(r"Num update steps per epoch\s{0,9}=\s{0,9}([\d,]{1,15})"),
     "logging_steps": re.compile(r"\blogging_steps['\"]?\s{0,3}[=:]\s{0,3}(\d{1,9})\b"),
     "max_steps": re.compile(r"\bmax_steps['\"]?\s{0,3}[=:]\s{0,3}(\d{1,12})\b"),
     "num_train_epochs": re.compile(r"\bnum_train_epochs['\"]?\s{0,3}[=:]\s{0,3}(\d{1,9}(?:\.\d{1,9})?)\b"),
@@ -58,9 +59,10 @@ class Facts:
     @property
     def steps_per_epoch(self) -> float:
         """Optimizer steps of an epoch, from the header of the run; NaN where it says too little."""
-        by_examples = self.get("examples") / self.get("batch")
+        by_examples = np.ceil(self.get("examples") / self.get("batch"))
         planned = self.get("total", "max_steps") / self.get("epochs", "num_train_epochs")
-        return planned if math.isnan(by_examples) else by_examples
+        known = (self.get("per_epoch"), float(by_examples), planned)
+        return next((steps for steps in known if math.isfinite(steps)), math.nan)
 
 
 class Bar(NamedTuple):
@@ -198,6 +200,8 @@ def _steps_per_epoch(rows: Sequence[Timed], shown: _Shown, facts: Facts) -> floa
 def _by_epoch(rows: Sequence[Timed], per_epoch: float) -> list[float]:
     """The epochs as steps; train rows that are evenly spaced but for rounding get evenly spaced steps."""
     steps = [row.epoch * per_epoch for row in rows]
+    if not math.isfinite(per_epoch):
+        return steps
     train = [i for i, row in enumerate(rows) if row.is_train and math.isfinite(row.epoch)]
     cuts = [0, *(k for k in range(1, len(train)) if steps[train[k]] < steps[train[k - 1]]), len(train)]
     for first, end in pairwise(cuts):

@@ -44,35 +44,38 @@ SPLIT = re.compile(
 LEVEL = re.compile(r"^(?:(?:INFO|DEBUG|WARNING|root|main) )+")
 
 METRICS = frozenset(
-    {
-        "accuracy",
-        "acc",
-        "f1",
-        "bleu",
-        "rouge",
-        "meteor",
-        "chrf",
-        "wer",
-        "cer",
-        "ppl",
-        "perplexity",
-        "auc",
-        "em",
-        "exact",
-        "match",
-        "bpb",
-        "bpc",
-        "score",
-        "precision",
-        "recall",
-        "mrr",
-        "ndcg",
-        "map",
-        "mae",
-        "mse",
-        "rmse",
-        "error",
-    }
+    [
+        *(
+            "accuracy",
+            "acc",
+            "f1",
+            "precision",
+            "recall",
+            "exact",
+            "match",
+            "em",
+            "auc",
+            "score",
+            "mrr",
+            "ndcg",
+            "map",
+        ),
+        *(
+            "bleu",
+            "rouge",
+            "meteor",
+            "chrf",
+            "wer",
+            "cer",
+            "ppl",
+            "perplexity",
+            "bpb",
+            "bpc",
+            "mae",
+            "mse",
+            "rmse",
+        ),
+    ]
 )
 """Words that name a measure of quality, so that a line with one and a word for the data is an evaluation."""
 
