@@ -197,13 +197,13 @@ def test_checkpoints_may_lie_somewhere_else(write_state, curve, tmp_path):
 
 def test_a_log_without_any_loss_is_refused(judged):
     with pytest.raises(RunError, match="no row has a 'loss'"):
-        judged([{"step": 1, "eval_accuracy": 0.5}])
+        judged([{"step": 1, "learning_rate": 0.5}])
 
 
 def test_json_has_the_contract_s_keys_and_says_what_decided(judged, curve):
     content = judged(curve(TURNING, TURNING)).to_json()
     keys = ["label", "findings", "best_step", "recommended_step", "recommended_checkpoint", "advice"]
-    assert list(content) == [*keys, "metric", "trainer_choice"]
+    assert list(content) == [*keys, "metric", "format", "read_as", "trainer_choice"]
     assert all(
         set(row) == {"kind", "message", "steps", "evidence", "confidence"} for row in content["findings"]
     )

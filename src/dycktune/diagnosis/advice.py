@@ -65,7 +65,7 @@ def _why(diagnosis: Diagnosis, step: int) -> str:
 def _instability(diagnosis: Diagnosis) -> Iterator[str]:
     view = diagnosis.view
     start = diagnosis.evidence.get("onset", math.nan)
-    resumed = next((step for step in view.curves.resumes if abs(step - start) <= _near(view)), None)
+    resumed = next((step for step in view.curves.resumes if abs(step - start) <= view.spacing), None)
     if resumed is not None:
         yield (
             f"The rise begins where the run was resumed (step {resumed:.0f}): check that the optimizer and the adapter "
@@ -85,7 +85,7 @@ def _instability(diagnosis: Diagnosis) -> Iterator[str]:
 def _lower_rate(diagnosis: Diagnosis, start: float) -> Iterator[str]:
     view, lr = diagnosis.view, diagnosis.view.curves.lr
     jump = next(
-        (one for one in rate_jumps(view) if one.step >= start - _near(view) and one.before < one.after), None
+        (one for one in rate_jumps(view) if one.step >= start - view.spacing and one.before < one.after), None
     )
     share = diagnosis.evidence.get("lr_share_of_peak", math.nan)
     peak = float(lr.values.max()) if len(lr.values) else math.nan
@@ -256,14 +256,6 @@ def _too_short(diagnosis: Diagnosis) -> Iterator[str]:
 def _not_applicable(diagnosis: Diagnosis) -> Iterator[str]:
     del diagnosis
     yield "Judge this run by its reward or margin on held-out prompts, and by the model's answers."
-
-
-def _near(view: View) -> float:
-    """The usual distance between evaluations, or between ten train rows, in steps."""
-    if len(view.evals.steps) > 1:
-        return float(np.median(np.diff(view.evals.steps)))
-    steps = view.curves.train.steps
-    return 10 * float(np.median(np.diff(steps))) if len(steps) > 1 else 0.0
 
 
 CURES: dict[str, Callable[[Diagnosis], Iterator[str]]] = {

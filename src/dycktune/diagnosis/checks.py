@@ -99,7 +99,9 @@ def noisy_rise(view: View) -> float:
     if not memorised or len(after) < max(view.limits.min_evals - 1, len(view.logs) / 2):
         return math.nan
     rise = float(np.median(after[len(after) // 2 :]) - view.logs[view.best])
-    return rise if rise >= max(math.log1p(view.limits.noisy_rise), view.limits.sigmas * view.noise) else math.nan
+    return (
+        rise if rise >= max(math.log1p(view.limits.noisy_rise), view.limits.sigmas * view.noise) else math.nan
+    )
 
 
 def onset(view: View) -> float:

@@ -52,10 +52,12 @@ def step_to_deploy(view: View, broken_from: float | None) -> int | None:
         view: the run.
         broken_from: first step of a NaN or a divergence that only the train loss shows; None for none.
     """
-    if view.scores is not None and view.metric is not None and len(view.scores.kept.steps):
-        return _best_by_metric(view, view.metric, view.scores.kept)
-    if len(view.evals.steps):
-        return int(view.evals.steps[view.best])
+    scores = view.trained(view.scores.kept) if view.scores else None
+    if view.metric is not None and scores and len(scores.steps):
+        return _best_by_metric(view, view.metric, scores)
+    losses = view.trained(view.evals)
+    if len(losses.steps):
+        return int(losses.steps[int(np.argmin(losses.values))])
     train = view.curves.train
     sound = train if broken_from is None else train.upto(broken_from)
     return int(sound.steps[-1]) if len(sound.steps) else None
@@ -68,13 +70,21 @@ def _best_by_metric(view: View, metric: Metric, kept: Series) -> int:
     return int(top[0] if np.isnan(losses).any() else top[int(np.argmin(losses))])
 
 
-def checkpoint_to_deploy(view: View, wanted: int | None, available: Iterable[Path]) -> Checkpoint:
-    """The wanted step's checkpoint, else the best of those that exist and were saved before anything broke."""
+def checkpoint_to_deploy(
+    view: View, wanted: int | None, available: Iterable[Path], *, exact_steps: bool = True
+) -> Checkpoint:
+    """The wanted step's checkpoint, else the best of those that exist and were saved before anything broke.
+
+    Where the log's steps are not exact, the nearest checkpoint within half the distance of evaluations is meant.
+    """
     by_step = {checkpoint_step(path): path for path in available}
     if wanted is None or not by_step:
         return Checkpoint(None)
     if wanted in by_step:
         return Checkpoint(str(by_step[wanted]))
+    nearest = min(by_step, key=lambda step: abs(step - wanted))
+    if not exact_steps and abs(nearest - wanted) <= view.spacing / 2:
+        return Checkpoint(str(by_step[nearest]))
     sound = [step for step in by_step if step < view.broken_from]
     step = _survivor(view, wanted, sorted(sound or by_step))
     note = Finding(

@@ -4,8 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import numpy as np
+from types import MappingProxyType
 
 from dycktune.diagnosis import checks
 from dycktune.diagnosis.advice import advise
@@ -19,13 +18,15 @@ from dycktune.diagnosis.deploy import (
 )
 from dycktune.diagnosis.diagnosis import LABELS, Diagnosis
 from dycktune.diagnosis.disagreement import metric_findings
-from dycktune.diagnosis.eval_sets import eval_sets, judged_together, sets_finding
-from dycktune.diagnosis.finding import Finding
+from dycktune.diagnosis.eval_sets import judged_sets, judged_together, sets_finding
+from dycktune.diagnosis.finding import Finding, note
 from dycktune.diagnosis.guarded import GuardEvent, guard_findings, read_events
-from dycktune.diagnosis.log import CHECKPOINT, Log, read
+from dycktune.diagnosis.log import CHECKPOINT, Log
 from dycktune.diagnosis.log import checkpoints as checkpoints_in
 from dycktune.diagnosis.metrics import Criterion, Metric, deciding
 from dycktune.diagnosis.notes import notes
+from dycktune.diagnosis.readers import read_log
+from dycktune.diagnosis.readers.source import STDIN
 from dycktune.diagnosis.settings import Settings, read_settings
 from dycktune.diagnosis.thresholds import DEFAULT, Thresholds
 from dycktune.diagnosis.view import View
@@ -50,25 +51,28 @@ def diagnose(
     source: str | Path,
     *,
     checkpoints: Path | None = None,
+    columns: Mapping[str, str] = MappingProxyType({}),
     criterion: Criterion = Criterion(),  # noqa: B008
 ) -> Diagnosis:
     """Diagnose a run from its log.
 
     Args:
-        source: a run or checkpoint folder, trainer_state.json under any name, a bare list of log rows, a JSONL or
-            CSV file, or a TensorBoard event file.
+        source: a run or checkpoint folder, a log in any format that `read_log` knows, or `-` for standard input.
         checkpoints: the folder whose checkpoint-N folders can be deployed; by default those beside the log.
+        columns: names in the file for Trainer's names (`step`, `loss`, `eval_loss`), where it has others.
         criterion: by what the step to deploy is chosen.
 
     Raises:
         RunError: nothing there that can be read as a training log, or no such metric.
     """
     path = Path(source)
-    return diagnose_log(read(path), surroundings(path, checkpoints), criterion)
+    return diagnose_log(read_log(path, columns=columns), surroundings(path, checkpoints), criterion)
 
 
 def surroundings(path: Path, checkpoints: Path | None = None) -> Surroundings:
     """What lies beside the log at `path`; the checkpoints may be in another folder."""
+    if path == STDIN and checkpoints is None:
+        return Surroundings()
     home = checkpoints or _home(path)
     return Surroundings(
         checkpoints=tuple(checkpoints_in(home)), guarded=read_events(home), settings=read_settings(home)
@@ -87,18 +91,19 @@ def diagnose_log(
         RunError: no train loss and no evaluation in it, or no such metric.
     """
     log = _without_abandoned(log, beside.guarded)
-    seen = curves(log)
+    seen = curves(log, criterion.eval_set)
     kind = not_applicable(log)
     if kind:
         return _refused(log, kind, View(curves=seen, limits=limits, zeros=zero_loss(seen, limits)), beside)
     if not _has_losses(seen):
-        raise RunError(f"{log.path}: no row has a 'loss' or an 'eval_loss', so there is nothing to diagnose")
-    sets = eval_sets(seen)
+        raise RunError(f"{log.path}: no row has a 'loss', an 'eval_loss' or a metric, so there is nothing to diagnose")
+    sets = judged_sets(seen)
     trainer = trainer_choice(log.state, _view(log, seen, None, limits))
     own = trainer.metric if trainer and trainer.recorded else None
     metric = deciding(seen, log.state, own, criterion)
     view = _view(log, judged_together(seen, sets) if sets else seen, metric, limits)
-    findings = [*ills(view), *_all_notes(view, sets), *guard_findings(beside.guarded)]
+    remarks = [note("reading", remark, 0, view.last_step) for remark in log.remarks]
+    findings = [*ills(view), *remarks, *_all_notes(view, sets), *guard_findings(beside.guarded)]
     return _diagnosis(log, view, findings, trainer, beside)
 
 
@@ -107,7 +112,7 @@ def _diagnosis(
 ) -> Diagnosis:
     label = label_of(findings, view)
     wanted = step_to_deploy(view, _broken_from(findings, label))
-    checkpoint = checkpoint_to_deploy(view, wanted, beside.checkpoints)
+    checkpoint = checkpoint_to_deploy(view, wanted, beside.checkpoints, exact_steps=log.exact_steps)
     findings += metric_findings(view, wanted)
     findings += trainer_findings(view, trainer, wanted)
     findings += [checkpoint.note] if checkpoint.note else []
@@ -123,7 +128,7 @@ def _diagnosis(
         finished=view.total_steps > 0 and _number(log, "global_step") >= view.total_steps,
         trainer_choice=trainer,
         view=view,
-        source=str(log.path),
+        log=log,
     )
     return replace(unadvised, advice=tuple(advise(unadvised)))
 
@@ -147,7 +152,7 @@ def _refused(log: Log, kind: str, view: View, beside: Surroundings) -> Diagnosis
         finished=False,
         trainer_choice=None,
         view=view,
-        source=str(log.path),
+        log=log,
     )
     return replace(unadvised, advice=tuple(advise(unadvised)))
 
@@ -193,14 +198,8 @@ def _view(log: Log, seen: Curves, metric: Metric | None, limits: Thresholds) -> 
         zeros=zeros,
         metric=metric,
         total_steps=total if total > 0 else 0.0,
-        epochs=_epochs(log),
+        counts_epochs=log.axis == "epoch",
     )
-
-
-def _epochs(log: Log) -> Series:
-    points = {row["step"]: row["epoch"] for row in log.rows if math.isfinite(row.get("epoch", math.nan))}
-    steps = np.array(sorted(points), dtype=float)
-    return Series(steps, np.array([points[step] for step in steps], dtype=float))
 
 
 def _without_abandoned(log: Log, guarded: Iterable[GuardEvent]) -> Log:

@@ -7,6 +7,7 @@ from typing import Any
 from dycktune.diagnosis.deploy import TrainerChoice
 from dycktune.diagnosis.finding import Finding
 from dycktune.diagnosis.guarded import GuardEvent
+from dycktune.diagnosis.log import Log
 from dycktune.diagnosis.settings import Settings
 from dycktune.diagnosis.view import View
 
@@ -51,7 +52,8 @@ class Diagnosis:
 
     settings: Settings
     view: View
-    source: str
+    log: Log
+    """The log as it was read."""
 
     def to_json(self) -> dict[str, Any]:
         """The stable keys of `dycktune diagnose --json`."""
@@ -63,6 +65,8 @@ class Diagnosis:
             "recommended_checkpoint": self.recommended_checkpoint,
             "advice": list(self.advice),
             "metric": self._metric(),
+            "format": self.log.format,
+            "read_as": self.log.description,
             "trainer_choice": self.trainer_choice and vars(self.trainer_choice),
         }
 

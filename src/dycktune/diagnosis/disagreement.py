@@ -22,6 +22,7 @@ def metric_findings(view: View, wanted: int | None) -> Iterator[Finding]:
         yield note("constant_metric", message, wanted, wanted)
         return
     yield from _lucky(view.metric, view.scores)
+    yield from _untrained(view, view.metric, wanted)
     if len(view.evals.steps) and is_worse(view, float(view.evals.steps[view.best])):
         yield _disagreement(view, view.metric, wanted)
 
@@ -51,6 +52,19 @@ def _unknown(view: View) -> Iterator[Finding]:
             f"to choose the step by it, add --metric {names[0]} --greater-is-better (or --no-greater-is-better)"
         )
         yield note("unknown_metric", message, 0, view.last_step)
+
+
+def _untrained(view: View, metric: Metric, wanted: int) -> Iterator[Finding]:
+    """A model that was better before it was trained."""
+    before, after = metric.series.at(0), metric.series.at(wanted)
+    if len(view.trained(metric.series).steps) == len(metric.series.steps) or before == after:
+        return
+    if metric.best_of(np.array([before, after])) == before:
+        message = (
+            f"{metric.name} was best before training ({before:.4g} at step 0, {after:.4g} at step {wanted}): "
+            "this training did not help it, so compare with the base model before you deploy"
+        )
+        yield note("worse_than_untrained", message, 0, wanted, before=before, after=after)
 
 
 def _lucky(metric: Metric, scores: Trusted) -> Iterator[Finding]:

@@ -12,18 +12,16 @@ Judge = Callable[[Series], str]
 """From the losses of one set to its label."""
 
 
-def eval_sets(curves: Curves) -> Mapping[str, Series]:
-    """The named evaluation losses that are judged together; empty with a plain `eval_loss` or a single set.
+def judged_sets(curves: Curves) -> Mapping[str, Series]:
+    """The losses of the named evaluation sets that are judged together; empty for a plain `eval_loss` or a single set.
 
     Beside a plain `eval_loss` the others are its parts, or further sets that the run itself did not go by. Sets that
-    were evaluated less than half as often as the others are left out.
+    were evaluated at most half as often as the others are left out.
     """
-    named = {curves.eval_key: curves.evals, **curves.metrics}
-    losses = {name: series for name, series in named.items() if name.lower().endswith("_loss")}
-    if "eval_loss" in losses or len(losses) < 2:
+    if "eval_loss" in curves.eval_sets:
         return {}
-    most = max(len(series.steps) for series in losses.values())
-    kept = {name: series for name, series in sorted(losses.items()) if 2 * len(series.steps) > most}
+    most = max((len(series.steps) for series in curves.eval_sets.values()), default=0)
+    kept = {name: series for name, series in curves.eval_sets.items() if 2 * len(series.steps) > most}
     return kept if len(kept) > 1 else {}
 
 

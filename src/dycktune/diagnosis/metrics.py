@@ -61,6 +61,9 @@ class Criterion:
     metric: str | None = None
     """Name of the deciding metric, with or without `eval_`."""
 
+    eval_set: str | None = None
+    """Name of the one evaluation set to judge by, where there are several."""
+
     greater_is_better: bool | None = None
     """Direction of the deciding metric, for a name that does not tell."""
 
@@ -153,7 +156,9 @@ def found_metrics(curves: Curves) -> dict[str, Series]:
     logged = {
         name: series for name, series in curves.metrics.items() if not is_loss(name) and len(series.steps) > 1
     }
-    sets = _set_names(curves)
+    sets = [
+        name.removeprefix("eval_").removesuffix("_loss") for name in curves.eval_sets if name != "eval_loss"
+    ]
     if len(sets) < 2:
         return logged
     joined = {}
@@ -171,11 +176,6 @@ def unknown_metrics(curves: Curves) -> list[str]:
     return [
         name for name in found_metrics(curves) if "score" in name.lower() and higher_is_better(name) is None
     ]
-
-
-def _set_names(curves: Curves) -> list[str]:
-    losses = [name for name in (curves.eval_key, *curves.metrics) if is_loss(name) and name != "eval_loss"]
-    return [name.removeprefix("eval_").removesuffix("_loss") for name in losses]
 
 
 def _mean(parts: list[Series]) -> Series:

@@ -1,10 +1,12 @@
 """The diagnosis as about a page for a person."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from textwrap import fill
 
 from dycktune.diagnosis.diagnosis import LABELS, Diagnosis
 from dycktune.diagnosis.finding import Finding, counted
+from dycktune.diagnosis.readers.source import STDIN
 
 HEADLINES = {
     "nan_inf": "Broken: the loss became NaN, infinite or meaningless.",
@@ -38,13 +40,19 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
 def _what_was_read(diagnosis: Diagnosis) -> str:
     curves = diagnosis.view.curves
     text = (
-        f"{diagnosis.source}: {counted(len(curves.train.steps), 'train row')}, "
+        f"{_name(diagnosis.log.path)}: {counted(len(curves.train.steps), 'train row')}, "
         f"{counted(len(curves.evals.steps), 'evaluation')}, "
     )
     text += f"{diagnosis.view.last_step:.0f} steps."
+    if diagnosis.log.description:
+        text += f" Read as {diagnosis.log.format}: {diagnosis.log.description}."
     if diagnosis.label == "not_applicable":
         return text
     return " ".join([text, *_bests(diagnosis)])
+
+
+def _name(path: Path) -> str:
+    return "standard input" if path == STDIN else str(path)
 
 
 def _bests(diagnosis: Diagnosis) -> Iterator[str]:

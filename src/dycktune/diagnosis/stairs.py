@@ -37,8 +37,8 @@ def stairs(view: View) -> Iterator[Finding]:
 def _epochs(view: View) -> list[Array]:
     """Log train losses of each whole epoch that has enough rows."""
     steps, logs = view.curves.train.steps, view.train_logs
-    if not len(view.epochs.steps) or not len(steps):
+    if not len(view.curves.epochs.steps) or not len(steps):
         return []
-    number = np.ceil(np.interp(steps, view.epochs.steps, view.epochs.values) - 1e-9)
+    number = np.ceil(np.interp(steps, view.curves.epochs.steps, view.curves.epochs.values) - 1e-9)
     parts = [logs[number == one] for one in np.unique(number)]
     return [part for part in parts if len(part) >= ROWS]

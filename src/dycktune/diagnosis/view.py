@@ -40,8 +40,8 @@ class View:
     total_steps: float = 0.0
     """Steps the run was to take; 0 where the log does not say."""
 
-    epochs: Series = Series(np.array([]), np.array([]))  # noqa: RUF009 - immutable
-    """Epoch by step, where the log holds both."""
+    counts_epochs: bool = False
+    """Whether `step` counts epochs: then step 0 is the first of them, and no evaluation before training."""
 
     @cached_property
     def tolerance(self) -> float:
@@ -87,6 +87,11 @@ class View:
         """Index of the lowest trusted evaluation, the first of equals."""
         return int(np.argmin(self.evals.values))
 
+    def trained(self, series: Series) -> Series:
+        """The part of a series that was measured after some training."""
+        keep = (series.steps > 0) | self.counts_epochs
+        return Series(series.steps[keep], series.values[keep])
+
     @cached_property
     def good(self) -> slice:
         """The trusted evaluations around the best that are as good within the tolerance, without a gap."""
@@ -113,6 +118,14 @@ class View:
         return float(max([self.curves.last_step, *self.zeros.steps]))
 
     @property
+    def spacing(self) -> float:
+        """The usual distance between evaluations, else between ten train rows, in steps."""
+        if len(self.evals.steps) > 1:
+            return float(np.median(np.diff(self.evals.steps)))
+        steps = self.curves.train.steps
+        return 10 * float(np.median(np.diff(steps))) if len(steps) > 1 else 0.0
+
+    @property
     def rate_is_zero(self) -> bool:
         """Whether the learning rate was logged and never above 0."""
         return len(self.curves.lr.values) > 0 and not self.curves.lr.values.any()
@@ -122,8 +135,10 @@ class View:
         """Whether the evaluation set has nothing left to show: a perfect metric, or a loss next to nothing."""
         if self.metric is not None and self.metric.is_perfect:
             return True
-        solved = self.limits.floor * float(np.median(self.evals.values[: self.limits.few_rows]))
-        return self.metric is None and len(self.evals.values) > 1 and float(self.evals.values.min()) <= solved
+        if self.metric is not None or len(self.evals.values) < 2:
+            return False
+        first = float(np.median(self.evals.values[: self.limits.few_rows]))
+        return float(self.evals.values.min()) <= self.limits.floor * first
 
     @cached_property
     def broken_from(self) -> float:
