@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from dycktune.diagnosis.baseline import compare
 from dycktune.diagnosis.diagnose import diagnose, diagnose_log
 from dycktune.diagnosis.diagnosis import LABELS, Diagnosis
 from dycktune.diagnosis.finding import Finding
 from dycktune.diagnosis.log import is_run_folder
 from dycktune.diagnosis.metrics import Criterion
 from dycktune.diagnosis.prose import prose
+from dycktune.diagnosis.replay import first_visible
 from dycktune.errors import RunError
 
 __all__ = [
@@ -17,9 +19,11 @@ __all__ = [
     "Diagnosis",
     "Finding",
     "RunError",
+    "compare",
     "diagnose",
     "diagnose_log",
     "draw",
+    "first_visible",
     "is_run_folder",
     "prose",
 ]

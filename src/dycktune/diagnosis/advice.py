@@ -24,7 +24,7 @@ def advise(diagnosis: Diagnosis) -> Iterator[str]:
 
 def _guarded_rate(diagnosis: Diagnosis) -> Iterator[str]:
     """The rate at which the guard got a run through is the evidence for the next one."""
-    rates, events = diagnosis.view.curves.lr, diagnosis.guarded
+    rates, events = diagnosis.view.curves.lr, diagnosis.beside.guarded
     if not events or events[-1].learning_rate_factor == 1 or events[-1].action == "stopped":
         return
     after = rates.values[rates.steps > events[-1].last_step]
@@ -71,6 +71,8 @@ def _instability(diagnosis: Diagnosis) -> Iterator[str]:
             f"The rise begins where the run was resumed (step {resumed:.0f}): check that the optimizer and the adapter "
             "were restored, and that the adapter was not loaded twice, once by you and once by resume_from_checkpoint."
         )
+        if not any(jump.step >= resumed for jump in rate_jumps(view)):
+            return
     if "drift" in diagnosis.evidence:
         yield (
             "Keep the weights that the run started from: no step of the log is better. A slow rise as the rate falls "
@@ -97,13 +99,13 @@ def _lower_rate(diagnosis: Diagnosis, start: float) -> Iterator[str]:
     elif math.isfinite(share) and start < lr.steps[int(np.argmax(lr.values))]:
         yield (
             f"It began inside the warm-up, at a rate of {lr.at(start):.2g}: lower the peak from {peak:.2g} to "
-            f"{min(peak / 2, lr.at(start) / 2):.2g}{_and_warm_up_longer(diagnosis.settings)}."
+            f"{min(peak / 2, lr.at(start) / 2):.2g}{_and_warm_up_longer(diagnosis.beside.settings)}."
         )
     elif math.isfinite(share):
         yield (
             f"Lower the peak learning rate from {peak:.2g} to {peak / (3 if share > 0.8 else 2):.2g}: "
             f"it stood at {100 * share:.0f} % of its peak when the loss left its minimum"
-            f"{_and_warm_up_longer(diagnosis.settings)}."
+            f"{_and_warm_up_longer(diagnosis.beside.settings)}."
         )
     else:
         yield "Lower the peak learning rate by half or more and warm up longer; the log holds no learning rate."
@@ -121,7 +123,7 @@ _WARM_UP = 0.2
 
 
 def _clipping(diagnosis: Diagnosis, start: float) -> Iterator[str]:
-    norm, own = diagnosis.view.curves.norm, diagnosis.settings.max_grad_norm
+    norm, own = diagnosis.view.curves.norm, diagnosis.beside.settings.max_grad_norm
     calm = norm.values[norm.steps <= start] if math.isfinite(start) else norm.values
     usual = float(np.median(calm)) if len(calm) else math.nan
     if own and own <= 2 * usual:

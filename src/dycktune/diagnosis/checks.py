@@ -315,15 +315,17 @@ def _recovered(view: View, spike: Excursion) -> Finding:
 def _train_rise(view: View, spike: Excursion) -> Finding:
     """A train loss that ends high: instability where there are no evaluations to judge by."""
     calm = view.has_shape and spike.crossing <= view.evals.steps[-1]
+    resumes = [step - 1 for step in view.curves.resumes if spike.start < step <= spike.crossing]
+    start = max(resumes, default=spike.start)
     ratio = math.exp(spike.height)
-    rate = lr_share(view, spike.start, spike.peak)
+    rate = lr_share(view, start, spike.peak)
     return Finding(
         kind="train_rise" if calm else "instability",
-        message=f"the train loss {change(ratio)} from step {spike.start:.0f} and is still high at step {spike.end:.0f}"
+        message=f"the train loss {change(ratio)} from step {start:.0f} and is still high at step {spike.end:.0f}"
         + (", but the eval loss did not follow" if calm else ""),
-        first_step=int(spike.start),
+        first_step=int(start),
         last_step=int(spike.end),
-        evidence={"onset": spike.start, "train_ratio": ratio, "lr_share_of_peak": rate},
+        evidence={"onset": start, "train_ratio": ratio, "lr_share_of_peak": rate},
         confidence=beyond(spike.height, spike.threshold),
     )
 

@@ -17,10 +17,10 @@ from dycktune.diagnosis.view import View
 
 
 class Checkpoint(NamedTuple):
-    """The checkpoint to deploy, and a note where it is not the one that was wanted."""
+    """The checkpoint to deploy, with a note where it is not the one that was wanted."""
 
     path: str | None
-    note: Finding | None = None
+    notes: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def checkpoint_to_deploy(
     note = Finding(
         kind="checkpoint_missing", message=_missing(view, wanted, step), first_step=wanted, last_step=step
     )
-    return Checkpoint(str(by_step[step]), note)
+    return Checkpoint(str(by_step[step]), (note,))
 
 
 def _survivor(view: View, wanted: int, steps: list[int]) -> int:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,31 +20,16 @@ from dycktune.diagnosis.diagnosis import LABELS, Diagnosis
 from dycktune.diagnosis.disagreement import metric_findings
 from dycktune.diagnosis.eval_sets import judged_sets, judged_together, sets_finding
 from dycktune.diagnosis.finding import Finding, note
-from dycktune.diagnosis.guarded import GuardEvent, guard_findings, read_events
-from dycktune.diagnosis.log import CHECKPOINT, Log
-from dycktune.diagnosis.log import checkpoints as checkpoints_in
+from dycktune.diagnosis.guarded import GuardEvent, guard_findings
+from dycktune.diagnosis.log import Log
 from dycktune.diagnosis.metrics import Criterion, Metric, deciding
 from dycktune.diagnosis.notes import notes
 from dycktune.diagnosis.readers import read_log
-from dycktune.diagnosis.readers.source import STDIN
-from dycktune.diagnosis.settings import Settings, read_settings
+from dycktune.diagnosis.surroundings import Surroundings, read_surroundings
 from dycktune.diagnosis.thresholds import DEFAULT, Thresholds
 from dycktune.diagnosis.view import View
 from dycktune.diagnosis.zeros import without_broken, zero_loss
 from dycktune.errors import RunError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What lies beside a log."""
-
-    checkpoints: tuple[Path, ...] = ()
-    """The checkpoint folders that exist."""
-
-    guarded: tuple[GuardEvent, ...] = ()
-    """What the run's guard did: the weights it abandoned are not in the run."""
-
-    settings: Settings = field(default_factory=Settings)
 
 
 def diagnose(
@@ -66,22 +51,12 @@ def diagnose(
         RunError: nothing there that can be read as a training log, or no such metric.
     """
     path = Path(source)
-    return diagnose_log(read_log(path, columns=columns), surroundings(path, checkpoints), criterion)
-
-
-def surroundings(path: Path, checkpoints: Path | None = None) -> Surroundings:
-    """What lies beside the log at `path`; the checkpoints may be in another folder."""
-    if path == STDIN and checkpoints is None:
-        return Surroundings()
-    home = checkpoints or _home(path)
-    return Surroundings(
-        checkpoints=tuple(checkpoints_in(home)), guarded=read_events(home), settings=read_settings(home)
-    )
+    return diagnose_log(read_log(path, columns=columns), read_surroundings(path, checkpoints), criterion)
 
 
 def diagnose_log(
     log: Log,
-    beside: Surroundings = Surroundings(),
+    beside: Surroundings = Surroundings(),  # noqa: B008 - immutable
     criterion: Criterion = Criterion(),  # noqa: B008 - immutable
     limits: Thresholds = DEFAULT,
 ) -> Diagnosis:
@@ -92,69 +67,54 @@ def diagnose_log(
     """
     log = _without_abandoned(log, beside.guarded)
     seen = curves(log, criterion.eval_set)
+    trainer = trainer_choice(log.state, _view(log, seen, None, limits))
     kind = not_applicable(log)
     if kind:
-        return _refused(log, kind, View(curves=seen, limits=limits, zeros=zero_loss(seen, limits)), beside)
-    if not _has_losses(seen):
-        raise RunError(f"{log.path}: no row has a 'loss', an 'eval_loss' or a metric, so there is nothing to diagnose")
-    sets = judged_sets(seen)
-    trainer = trainer_choice(log.state, _view(log, seen, None, limits))
-    own = trainer.metric if trainer and trainer.recorded else None
-    metric = deciding(seen, log.state, own, criterion)
-    view = _view(log, judged_together(seen, sets) if sets else seen, metric, limits)
-    remarks = [note("reading", remark, 0, view.last_step) for remark in log.remarks]
-    findings = [*ills(view), *remarks, *_all_notes(view, sets), *guard_findings(beside.guarded)]
-    return _diagnosis(log, view, findings, trainer, beside)
-
-
-def _diagnosis(
-    log: Log, view: View, findings: list[Finding], trainer: TrainerChoice | None, beside: Surroundings
-) -> Diagnosis:
+        view, findings = _view(log, seen, None, limits), [_refusal(kind, seen)]
+    else:
+        view = _judged_view(log, seen, trainer, criterion, limits)
+        findings = [*ills(view), *_remarks(log, view), *notes(view), *guard_findings(beside.guarded)]
     label = label_of(findings, view)
-    wanted = step_to_deploy(view, _broken_from(findings, label))
+    wanted = None if kind else step_to_deploy(view, _broken_from(findings, label))
     checkpoint = checkpoint_to_deploy(view, wanted, beside.checkpoints, exact_steps=log.exact_steps)
-    findings += metric_findings(view, wanted)
-    findings += trainer_findings(view, trainer, wanted)
-    findings += [checkpoint.note] if checkpoint.note else []
+    findings += [*metric_findings(view, wanted), *trainer_findings(view, trainer, wanted), *checkpoint.notes]
     unadvised = Diagnosis(
         label=label,
         findings=tuple(findings),
-        best_step=int(view.evals.steps[view.best]) if len(view.evals.steps) else None,
+        best_step=int(view.evals.steps[view.best]) if len(view.evals.steps) and not kind else None,
         recommended_step=wanted,
         recommended_checkpoint=checkpoint.path,
         advice=(),
-        guarded=beside.guarded,
-        settings=beside.settings,
         finished=view.total_steps > 0 and _number(log, "global_step") >= view.total_steps,
-        trainer_choice=trainer,
+        trainer_choice=None if kind else trainer,
+        beside=beside,
         view=view,
         log=log,
+        criterion=criterion,
     )
     return replace(unadvised, advice=tuple(advise(unadvised)))
 
 
-def _refused(log: Log, kind: str, view: View, beside: Surroundings) -> Diagnosis:
-    refusal = Finding(
+def _judged_view(
+    log: Log, seen: Curves, trainer: TrainerChoice | None, criterion: Criterion, limits: Thresholds
+) -> View:
+    """The view of a log with losses, its evaluation sets joined and its metric chosen."""
+    if not _has_losses(seen):
+        raise RunError(
+            f"{log.path}: no row has a 'loss', an 'eval_loss' or a metric, so there is nothing to diagnose"
+        )
+    own = trainer.metric if trainer and trainer.recorded else None
+    metric = deciding(seen, log.state, own, criterion)
+    return _view(log, judged_together(seen, judged_sets(seen)), metric, limits)
+
+
+def _refusal(kind: str, seen: Curves) -> Finding:
+    return Finding(
         kind="not_applicable",
         message=f"this is a {kind} log: its loss is not a likelihood, and the doctor reads only likelihood curves",
         first_step=0,
-        last_step=int(view.curves.last_step),
+        last_step=int(seen.last_step),
     )
-    unadvised = Diagnosis(
-        label="not_applicable",
-        findings=(refusal,),
-        best_step=None,
-        recommended_step=None,
-        recommended_checkpoint=None,
-        advice=(),
-        guarded=beside.guarded,
-        settings=beside.settings,
-        finished=False,
-        trainer_choice=None,
-        view=view,
-        log=log,
-    )
-    return replace(unadvised, advice=tuple(advise(unadvised)))
 
 
 def ills(view: View) -> list[Finding]:
@@ -177,10 +137,13 @@ def label_of(findings: Iterable[Finding], view: View) -> str:
     return "healthy" if judged else "too_short"
 
 
-def _all_notes(view: View, sets: Mapping[str, Series]) -> Iterator[Finding]:
+def _remarks(log: Log, view: View) -> Iterator[Finding]:
+    """What a reader must know of the reading, and of the evaluation sets."""
+    for remark in log.remarks:
+        yield note("reading", remark, 0, view.last_step)
+    sets = judged_sets(view.curves)
     if sets:
         yield sets_finding(sets, lambda one: _label_alone(view, one))
-    yield from notes(view)
 
 
 def _label_alone(view: View, evals: Series) -> str:
@@ -221,14 +184,6 @@ def _broken_from(findings: Iterable[Finding], label: str) -> float | None:
         return None
     is_last_good = label == "instability" and "drift" not in first.evidence
     return first.first_step + is_last_good
-
-
-def _home(path: Path) -> Path:
-    """The folder that holds a run's checkpoint-N folders, from any path of the run."""
-    folder = (path if path.is_dir() else path.parent).resolve()
-    home = folder.parent if CHECKPOINT.fullmatch(folder.name) else folder
-    shown = Path(*path.parts[: len(path.parts) - (len(path.resolve().parts) - len(home.parts))])
-    return shown if shown.resolve() == home else home
 
 
 def _number(log: Log, name: str) -> float:

@@ -6,9 +6,9 @@ from typing import Any
 
 from dycktune.diagnosis.deploy import TrainerChoice
 from dycktune.diagnosis.finding import Finding
-from dycktune.diagnosis.guarded import GuardEvent
 from dycktune.diagnosis.log import Log
-from dycktune.diagnosis.settings import Settings
+from dycktune.diagnosis.metrics import Criterion
+from dycktune.diagnosis.surroundings import Surroundings
 from dycktune.diagnosis.view import View
 
 LABELS = (
@@ -47,13 +47,13 @@ class Diagnosis:
     """Whether the log says that training reached its last step."""
 
     trainer_choice: TrainerChoice | None
-    guarded: tuple[GuardEvent, ...]
-    """What the run's guard did."""
-
-    settings: Settings
+    beside: Surroundings
     view: View
     log: Log
     """The log as it was read."""
+
+    criterion: Criterion
+    """By what the step to deploy was to be chosen."""
 
     def to_json(self) -> dict[str, Any]:
         """The stable keys of `dycktune diagnose --json`."""

@@ -27,6 +27,8 @@ def judged_sets(curves: Curves) -> Mapping[str, Series]:
 
 def judged_together(curves: Curves, sets: Mapping[str, Series]) -> Curves:
     """The curves with the geometric mean of the sets' losses as their loss, so that each set counts by its ratios."""
+    if not sets:
+        return curves
     parts = list(sets.values())
     steps = parts[0].steps
     for part in parts[1:]:
@@ -35,7 +37,7 @@ def judged_together(curves: Curves, sets: Mapping[str, Series]) -> Curves:
         return curves
     values = np.array([[part.at(step) for step in steps] for part in parts])
     mean = np.exp(np.log(values).mean(axis=0)) if values.min() > 0 else values.mean(axis=0)
-    return replace(curves, evals=Series(steps, mean), eval_key=f"mean of {len(sets)} eval losses")
+    return replace(curves, evals=Series(steps, mean), eval_key=f"mean eval loss of {len(sets)} sets")
 
 
 def sets_finding(sets: Mapping[str, Series], judge: Judge) -> Finding:

@@ -91,7 +91,7 @@ def _marks(axes: Axes, diagnosis: Diagnosis) -> None:
 
 
 def _abandoned(axes: Axes, diagnosis: Diagnosis) -> None:
-    for i, event in enumerate(diagnosis.guarded):
+    for i, event in enumerate(diagnosis.beside.guarded):
         label = "taken back by the guard" if i == 0 else None
         axes.axvspan(event.first_step - 0.5, event.last_step + 0.5, color=ABANDONED, zorder=0, label=label)
 

@@ -19,6 +19,9 @@ HEADLINES = {
     "too_short": "Too short to judge.",
     "not_applicable": "Not a log that the doctor can judge.",
 }
+URGENT = ("wrong_direction", "worse_than_baseline")
+"""Findings that decide no label, but that nobody may overlook."""
+
 WIDTH = 100
 
 
@@ -30,8 +33,8 @@ def prose(diagnosis: Diagnosis) -> str:
 def _lines(diagnosis: Diagnosis) -> Iterator[str]:
     yield f"{HEADLINES[diagnosis.label]}  [{diagnosis.label}]"
     yield _wrapped(_what_was_read(diagnosis))
-    decisive = [finding for finding in diagnosis.findings if finding.kind in LABELS]
-    others = [finding for finding in diagnosis.findings if finding.kind not in LABELS]
+    decisive = [finding for finding in diagnosis.findings if finding.kind in (*LABELS, *URGENT)]
+    others = [finding for finding in diagnosis.findings if finding not in decisive]
     yield from _section("What happened", [_with_confidence(finding) for finding in decisive])
     yield from _section("Worth knowing", [_sentence(finding.message) for finding in others])
     yield from _section("What to do", [_sentence(advice) for advice in diagnosis.advice])
@@ -43,7 +46,7 @@ def _what_was_read(diagnosis: Diagnosis) -> str:
         f"{_name(diagnosis.log.path)}: {counted(len(curves.train.steps), 'train row')}, "
         f"{counted(len(curves.evals.steps), 'evaluation')}, "
     )
-    text += f"{diagnosis.view.last_step:.0f} steps."
+    text += f"{diagnosis.view.last_step:.0f} {'epochs' if diagnosis.view.counts_epochs else 'steps'}."
     if diagnosis.log.description:
         text += f" Read as {diagnosis.log.format}: {diagnosis.log.description}."
     if diagnosis.label == "not_applicable":
