@@ -46,7 +46,7 @@ class Source:
 
 
 def diagnose(
-    path: Path,
+    path: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     *,
     metric: str | None = None,
     greater_is_better: bool | None = None,

@@ -104,7 +104,7 @@ def _lower_rate(diagnosis: Diagnosis, start: float) -> Iterator[str]:
     elif math.isfinite(share):
         yield (
             f"Lower the peak learning rate from {peak:.2g} to {peak / (3 if share > 0.8 else 2):.2g}: "
-            f"it stood at {100 * share:.0f} % of its peak when the loss left its minimum"
+            f"it stood at {100 * share:.0f}% of its peak when the loss left its minimum"
             f"{_and_warm_up_longer(diagnosis.beside.settings)}."
         )
     else:
@@ -148,7 +148,7 @@ def _overfitting(diagnosis: Diagnosis) -> Iterator[str]:
         return
     share = (diagnosis.best_step or 0) / max(view.last_step, 1)
     yield (
-        f"The best step lies at {100 * share:.0f} % of the run: train that long, so that the learning rate's decay "
+        f"The best step lies at {100 * share:.0f}% of the run: train that long, so that the learning rate's decay "
         "ends there too, or add data; the steps after it only memorised."
     )
     yield "If you want more steps: use more or more varied data, a lower rate, dropout or a smaller adapter."

@@ -1,7 +1,7 @@
 """Whether a run is worse than others of the same recipe, beyond what seeds explain."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ import numpy as np
 from dycktune.diagnosis.curves import Series
 from dycktune.diagnosis.diagnosis import Diagnosis
 from dycktune.diagnosis.finding import Finding, beyond, note
+from dycktune.diagnosis.robust import Array
 from dycktune.diagnosis.view import View
 from dycktune.errors import RunError
 
@@ -33,20 +34,41 @@ class Compared(NamedTuple):
     higher_is_better: bool
 
 
+class Gap(NamedTuple):
+    """How far the run is behind its baselines."""
+
+    which: str
+    """The level compared: `best` or `last`."""
+
+    values: Array
+    """The run's, then each baseline's."""
+
+    excess: float
+    """How much worse than the baselines' mean, as a share, or in log for a loss."""
+
+    explained: float
+    """The same that seeds explain."""
+
+
 def compare(diagnosis: Diagnosis, baselines: Sequence[Diagnosis]) -> Diagnosis:
-    """The diagnosis with a finding that says how the run stands beside its baselines.
+    """The diagnosis with a finding that says how the run stands beside its baselines, at its best and at its end.
 
     Raises:
         RunError: the runs share no quantity, or no steps.
     """
     compared = _shared([diagnosis, *baselines])
-    best = np.array([_best(series, higher=compared.higher_is_better) for series in compared.series])
-    worse = _shortfall(best, higher=compared.higher_is_better)
-    limit = _explained_by_seeds(worse[1:], diagnosis.view.noise)
-    excess = float(worse[0] - worse[1:].mean())
-    finding = _finding(diagnosis, compared, best, excess, limit)
+    noise = diagnosis.view.noise
+    best, last = _gap(compared, "best", _best, noise), _gap(compared, "last", _last, noise)
+    gap = last if best.excess <= best.explained and last.excess > last.explained else best
+    finding = _finding(compared, gap)
     advice = [*diagnosis.advice, *([_ADVICE] if finding.kind == "worse_than_baseline" else [])]
     return replace(diagnosis, findings=(*diagnosis.findings, finding), advice=tuple(advice))
+
+
+def _gap(compared: Compared, which: str, level: Callable[[Series, bool], float], noise: float) -> Gap:
+    values = np.array([level(series, compared.higher_is_better) for series in compared.series])
+    worse = _shortfall(values, higher=compared.higher_is_better)
+    return Gap(which, values, float(worse[0] - worse[1:].mean()), _explained_by_seeds(worse[1:], noise))
 
 
 _ADVICE = (
@@ -90,11 +112,15 @@ def _first(view: View) -> float:
     )
 
 
-def _best(series: Series, *, higher: bool) -> float:
+def _best(series: Series, higher: bool) -> float:
     return float(series.values.max() if higher else series.values.min())
 
 
-def _shortfall(best: np.ndarray, *, higher: bool) -> np.ndarray:
+def _last(series: Series, higher: bool) -> float:  # noqa: ARG001 - the form of _best
+    return float(np.median(series.values[-3:]))
+
+
+def _shortfall(best: Array, *, higher: bool) -> Array:
     """How bad each run's best is: shares of the largest metric, or logs of a positive loss."""
     if higher or best.min() <= 0:
         largest = float(np.abs(best).max()) or 1.0
@@ -102,7 +128,7 @@ def _shortfall(best: np.ndarray, *, higher: bool) -> np.ndarray:
     return np.log(best)
 
 
-def _explained_by_seeds(baselines: np.ndarray, noise: float) -> float:
+def _explained_by_seeds(baselines: Array, noise: float) -> float:
     """The largest shortfall against the baselines' mean that chance explains, at 1 % false alarms.
 
     A prediction interval for one more run whose variance is shrunk towards `SEED_SPREAD` (Smyth, Stat. Appl. Genet.
@@ -116,32 +142,31 @@ def _explained_by_seeds(baselines: np.ndarray, noise: float) -> float:
     return quantile * math.sqrt(variance * (1 + 1 / count))
 
 
-def _finding(
-    diagnosis: Diagnosis, compared: Compared, best: np.ndarray, excess: float, limit: float
-) -> Finding:
-    others = ", ".join(f"{value:.4g}" for value in best[1:])
-    values = f"its best {compared.name} is {best[0]:.4g}, against {others} in {_count(len(best) - 1)}"
+def _finding(compared: Compared, gap: Gap) -> Finding:
+    others = ", ".join(f"{value:.4g}" for value in gap.values[1:])
+    count = len(gap.values) - 1
+    beside = "the baseline" if count == 1 else f"the {count} baselines"
+    values = f"its {gap.which} {compared.name} is {gap.values[0]:.4g}, against {others} in {beside}"
     end = max(series.steps[-1] for series in compared.series)
     evidence = {
-        "best": float(best[0]),
-        "baseline": float(best[1:].mean()),
-        "excess": excess,
-        "explained": limit,
+        gap.which: float(gap.values[0]),
+        "baseline": float(gap.values[1:].mean()),
+        "excess": gap.excess,
+        "explained": gap.explained,
     }
-    if excess <= limit:
-        message = (
-            f"no worse than the baseline: {values}; seeds explain differences of up to {100 * limit:.0f} %"
-        )
+    explained = f"{100 * gap.explained:.0f}%"
+    if gap.excess <= gap.explained:
+        message = f"no worse than the baseline: {values}; seeds explain differences of up to {explained}"
         return note("like_baseline", message, 0, end, **evidence)
-    apart = _apart_from(compared, limit)
+    apart = _apart_from(compared, gap.explained)
     return Finding(
         kind="worse_than_baseline",
-        message=f"worse than the baseline: {values}, {100 * excess:.0f} % worse, where seeds explain up to "
-        f"{100 * limit:.0f} %; it is that far behind from step {apart} on",
+        message=f"worse than the baseline: {values}, {100 * gap.excess:.0f}% worse (seeds explain {explained}); it "
+        f"stays that far behind from step {apart} on",
         first_step=apart,
-        last_step=int(diagnosis.view.last_step),
+        last_step=int(end),
         evidence=evidence,
-        confidence=beyond(excess, limit),
+        confidence=beyond(gap.excess, gap.explained),
     )
 
 
@@ -150,14 +175,10 @@ def _apart_from(compared: Compared, limit: float) -> int:
     run = compared.series[0]
     behind = [
         _shortfall(
-            np.array([value, np.mean([one.at(step) for one in compared.series[1:]])]),
+            np.array([value, float(np.mean([one.at(step) for one in compared.series[1:]]))]),
             higher=compared.higher_is_better,
         )
         for step, value in zip(*run, strict=True)
     ]
     near = [i for i, (own, other) in enumerate(behind) if own - other <= limit]
     return int(run.steps[min(near[-1] + 1 if near else 0, len(run.steps) - 1)])
-
-
-def _count(count: int) -> str:
-    return "the baseline" if count == 1 else f"the {count} baselines"

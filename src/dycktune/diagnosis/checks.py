@@ -185,7 +185,7 @@ def plateau(view: View) -> Iterator[Finding]:
     frozen = "the learning rate was 0 in every row, so no weight changed: " if view.rate_is_zero else ""
     yield Finding(
         kind="plateau_underfit",
-        message=f"{frozen}the train and eval losses fell by at most {100 * max(fall, 0):.1f} % over the whole run",
+        message=f"{frozen}the train and eval losses fell by at most {100 * max(fall, 0):.1f}% over the whole run",
         first_step=0,
         last_step=int(view.last_step),
         evidence={"largest_fall": fall},
@@ -266,7 +266,7 @@ def _joint_rise(view: View, rise: float, train: float) -> Finding:
         "grad_norm_ratio": _norm_ratio(view, start),
     }
     rate = evidence["lr_share_of_peak"]
-    tail = f"; the learning rate stood at {100 * rate:.0f} % of its peak" if math.isfinite(rate) else ""
+    tail = f"; the learning rate stood at {100 * rate:.0f}% of its peak" if math.isfinite(rate) else ""
     return Finding(
         kind="instability",
         message=f"the eval loss {change(math.exp(rise))} from step {start:.0f} to {end:.0f}{worst}, and the train loss "

@@ -173,12 +173,7 @@ def trainer_findings(view: View, trainer: TrainerChoice | None, wanted: int | No
         return [_note("wrong_direction", _wrong_way(trainer), trainer)]
     if trainer.step == wanted:
         return []
-    extreme = {True: "highest ", False: "lowest ", None: ""}[trainer.highest]
-    by = (
-        f"{extreme}{trainer.metric}, {trainer.value:.4g}"
-        if trainer.metric
-        else f"best_metric {trainer.value:.4g}"
-    )
+    by = _by(trainer)
     if trainer.recorded and view.metric and view.metric.series.at(wanted) == trainer.value:
         message = f"Trainer holds step {trainer.step} for the best ({by}); step {wanted} is as good, with a lower loss"
     elif trainer.recorded:
@@ -188,6 +183,15 @@ def trainer_findings(view: View, trainer: TrainerChoice | None, wanted: int | No
     else:
         message = f"load_best_model_at_end would load step {trainer.step} ({by}); the doctor recommends step {wanted}"
     return [_note("trainer_choice", message, trainer)]
+
+
+def _by(trainer: TrainerChoice) -> str:
+    """By what Trainer chose, as the log shows it."""
+    if not trainer.metric:
+        return f"best_metric {trainer.value:.4g}, which is no number of this log"
+    if trainer.highest is None:
+        return f"{trainer.metric} {trainer.value:.4g}, neither the lowest nor the highest of this log"
+    return f"the {'highest' if trainer.highest else 'lowest'} {trainer.metric}, {trainer.value:.4g}"
 
 
 def _wrong_way(trainer: TrainerChoice) -> str:

@@ -121,6 +121,7 @@ def ills(view: View) -> list[Finding]:
     """The findings that can decide the label, each kind of illness once."""
     found = [*checks.non_finite(view), *checks.risen(view), *checks.last_evaluation(view)]
     known = {finding.kind for finding in found}
+    known |= {"train_rise"} if "instability" in known else set()
     found += [spike for spike in checks.spikes(view) if spike.kind not in known]
     if any(finding.kind in LABELS for finding in found):
         return found

@@ -24,7 +24,7 @@ def metric_findings(view: View, wanted: int | None) -> Iterator[Finding]:
     yield from _lucky(view.metric, view.scores)
     yield from _untrained(view, view.metric, wanted)
     if len(view.evals.steps) and is_worse(view, float(view.evals.steps[view.best])):
-        yield _disagreement(view, view.metric, wanted)
+        yield _disagreement(view, view.metric, view.scores.kept, wanted)
 
 
 def is_worse(view: View, step: float) -> bool:
@@ -84,10 +84,10 @@ def _lucky(metric: Metric, scores: Trusted) -> Iterator[Finding]:
             yield note("lucky_point", message, step, step, value=value)
 
 
-def _disagreement(view: View, metric: Metric, wanted: int) -> Finding:
+def _disagreement(view: View, metric: Metric, kept: Series, wanted: int) -> Finding:
     lowest = float(view.evals.steps[view.best])
     improves = wanted > lowest
-    best, there = metric.series.at(wanted), metric.series.at(lowest)
+    best, there = kept.at(wanted), kept.at(lowest)
     extreme = "highest" if metric.higher_is_better else "lowest"
     loss = view.curves.eval_key
     message = (

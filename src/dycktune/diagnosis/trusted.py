@@ -24,6 +24,8 @@ class Trusted:
 
     margin: float
     limits: Thresholds
+    corroborated: float = -1.0
+    """A step at which another quantity is at its best too, so that a good value there is no luck."""
 
     @cached_property
     def out_of_line(self) -> Series:
@@ -39,11 +41,21 @@ class Trusted:
     @cached_property
     def flukes(self) -> Series:
         """Lone evaluations in the middle, far better than both neighbours and both neighbours' trends."""
-        levels = self.scale(self._before_last.values)
-        margin = max(self.margin, self.limits.sigmas * robust.noise(levels))
-        lucky = [i for i in range(1, len(levels) - 1) if _below_both_sides(levels, i) > margin]
+        levels, steps = self.scale(self._before_last.values), self._before_last.steps
+        lucky = [
+            i
+            for i in range(1, len(levels) - 1)
+            if steps[i] != self.corroborated and self._is_lucky(levels, i)
+        ]
         low = np.array(lucky, dtype=int)
         return Series(self._before_last.steps[low], self._before_last.values[low])
+
+    def _is_lucky(self, levels: Array, i: int) -> bool:
+        """Whether point i, and no other, is that good, and better than both sides by more than the others' noise."""
+        gap = _below_both_sides(levels, i)
+        if np.count_nonzero(levels <= levels[i] + self.margin) > 1:
+            return False
+        return gap > self.margin and gap > self.limits.sigmas * robust.noise(np.delete(levels, i))
 
     @cached_property
     def kept(self) -> Series:

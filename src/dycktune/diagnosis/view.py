@@ -59,7 +59,11 @@ class View:
         if self.metric is None:
             return None
         return Trusted(
-            series=self.metric.series, scale=self.metric.scale, margin=self.limits.rise, limits=self.limits
+            series=self.metric.series,
+            scale=self.metric.scale,
+            margin=self.limits.rise,
+            limits=self.limits,
+            corroborated=float(self.evals.steps[self.best]) if len(self.evals.steps) else -1.0,
         )
 
     @property
