@@ -65,7 +65,8 @@ def read(source: Source) -> Reading | None:
     derived = derive(_timed(console, values), console.bars, console.facts)
     numbered = [{**row, "step": step} for row, step in zip(values, derived.steps, strict=True)]
     if math.isfinite(derived.total):
-        state |= {"max_steps": int(derived.total), "global_step": int(max(derived.steps, default=0))}
+        reached = max((step for step in derived.steps if math.isfinite(step)), default=0.0)
+        state |= {"max_steps": int(derived.total), "global_step": int(reached)}
     return Reading(
         format=_format(console.rows),
         rows=numbered,

@@ -85,11 +85,11 @@ def _by_epoch(steps: list[float], epochs: Sequence[float], rows: Sequence[Number
 
 
 def _are_axis(epochs: Sequence[float], rows: Sequence[Numbers]) -> bool:
-    """Whether each row with a train loss, or else each evaluation, has an epoch of its own."""
+    """Whether each row with a train loss, or else each evaluation, has an epoch that the row before it has not."""
     seen = [epoch for epoch, row in zip(epochs, rows, strict=True) if "loss" in row]
     seen = seen or [epoch for epoch, row in zip(epochs, rows, strict=True) if any(map(is_eval_loss, row))]
     whole = all(epoch == math.floor(epoch) for epoch in seen if math.isfinite(epoch))
-    return bool(seen) and whole and not any(map(math.isnan, seen)) and len(set(seen)) >= 0.5 * len(seen)
+    return bool(seen) and whole and not any(map(math.isnan, seen)) and all(a != b for a, b in pairwise(seen))
 
 
 def _counted(rows: Sequence[Numbers]) -> list[float]:
