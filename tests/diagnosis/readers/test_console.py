@@ -117,3 +117,14 @@ def test_json_inside_the_lines_of_a_logger_is_read_too(read, series):
     assert series(log, "loss") == [(100, 12.1)]
     assert series(log, "eval_loss") == [(100, 9.5)]
     assert series(log, "grad_norm") == [(100, 3.2)]
+
+
+def test_the_bars_that_colab_leaves_without_a_picture_count_too(read, series):
+    log = read(
+        " 16% 33/204 [01:06<05:30,  1.94s/it]{'loss': '9.9', 'epoch': '0.5'}\n 17% 34/204 [01:07<05:30,  1.94s/it]\n"
+        " 89% 8/9 [00:03<00:00,  2.44it/s]\n{'eval_loss': '9.75', 'epoch': '0.5'}\n"
+        " 17% 34/204 [01:07<05:30,  1.94s/it]\n"
+        "{'loss': '9.5', 'epoch': '1'}\n 33% 68/204 [01:07<05:30,  1.94s/it]\n"
+    )
+    assert series(log, "loss") == [(34, 9.9), (68, 9.5)]
+    assert series(log, "eval_loss") == [(34, 9.75)]

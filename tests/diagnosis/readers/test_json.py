@@ -118,3 +118,17 @@ def test_the_value_of_the_whole_run_is_not_its_train_loss(read, series):
         '{"step": 10, "eval_loss": 1.0}\n{"step": 20, "train_loss": 1.5, "train_runtime": 60.0, "epoch": 1.0}\n'
     )
     assert series(log, "loss") == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"train_losses": [2.0, 1.0], "val_losses": [1.5, 1.25], "best_epoch": 2},
+        {"train": {"loss": [2.0, 1.0]}, "val": {"loss": [1.5, 1.25]}},
+        [{"epoch": e, "train": {"loss": 3.0 - e}, "val": {"loss": 1.75 - e / 4}} for e in (1, 2)],
+    ],
+)
+def test_histories_of_one_s_own_are_read(read, series, content):
+    log = read(json.dumps(content))
+    assert series(log, "loss") == [(1, 2.0), (2, 1.0)]
+    assert series(log, "eval_loss") == [(1, 1.5), (2, 1.25)]

@@ -99,3 +99,16 @@ def test_text_that_windows_wrote_is_text(tmp_path, series):
     path = tmp_path / "log.txt"
     path.write_text("step,loss\r\n1,2.0\r\n2,1.5\r\n", encoding="utf-16")
     assert series(read_log(path), "loss") == [(1, 2.0), (2, 1.5)]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "epoch     train_loss  valid_loss  accuracy  time    \n0         2.5    2.25    0.6  00:05     \n",
+        "   epoch  train_loss  valid_loss\n0      0    2.500000      2.25\n",
+    ],
+    ids=["fastai", "pandas"],
+)
+def test_a_table_set_in_columns_is_read(read, series, table):
+    assert series(read(table), "loss") == [(0, 2.5)]
+    assert series(read(table), "eval_loss") == [(0, 2.25)]

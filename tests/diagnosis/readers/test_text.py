@@ -106,3 +106,47 @@ def test_what_is_about_no_step_is_no_row(read, series):
         "batch size: 8\nloss scale: 65536\nbest val loss: 1.0\nwarmup_steps: 100\nstep 1 loss 2.5\nSaved at step 1\n"
     )
     assert len(log.rows) == 1
+
+
+def test_a_bar_of_the_validation_does_not_move_the_run(read, series):
+    lines = [
+        f"epoch {e}: 100%|█████| 150/150 [00:03<00:00, 44.5it/s, loss=0.{e}]\n"
+        f"valid: 100%|█████| 39/39 [00:00<00:00, 116.6it/s, loss=0.4{e}]"
+        for e in (1, 2)
+    ]
+    log = read("\n".join(lines))
+    assert series(log, "loss") == [(150, 0.1), (300, 0.2)]
+    assert series(log, "eval_loss") == [(150, 0.41), (300, 0.42)]
+
+
+def test_an_evaluation_that_a_bar_goes_on_showing_counts_once(read, series):
+    line = "Epoch 0:  50%|█████     | {}/100 [00:10<00:10,  9.90it/s, train_loss_step=0.9, val_loss={}]"
+    log = read("\r".join(line.format(*shown) for shown in ((10, 0.8), (20, 0.8), (30, 0.7))))
+    assert series(log, "eval_loss") == [(10, 0.8), (30, 0.7)]
+    assert len(series(log, "loss")) == 3
+
+
+def test_the_loss_on_lines_below_its_step_belongs_to_it(read, series):
+    log = read(
+        "".join(
+            f"[step={s}/300,epoch=0]\n    train/CrossEntropyLoss=2.5\n    lr=0.1\n" for s in (100, 200, 300)
+        )
+    )
+    assert series(log, "loss") == [(100, 2.5), (200, 2.5), (300, 2.5)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Iter {0}: Train loss 2.500, Learning Rate 1.000e-05, It/sec 0.501, Trained Tokens 1000, Peak mem 5.1 GB",
+        "10/01 12:00:00 - mmengine - INFO - Iter(train) [  {0}/1000]  lr: 1.0e-05  eta: 1:00:00  loss: 2.5000",
+        "Epoch [1][{0}/1000]\tlr: 1.0e-05, eta: 1:00:00, time: 0.5, memory: 3000, loss: 2.5",
+        "[ INFO] - loss: 2.5, learning_rate: 1e-05, global_step: {0}, interval_runtime: 5.2, epoch: 0.05",
+        "Epoch 1 | iter 8 step {0} | loss train: 2.500, val: n/a, lr: 1e-05 | iter time: 300.00 ms (step)",
+    ],
+    ids=["mlx", "xtuner", "mmcv", "paddle", "litgpt"],
+)
+def test_lines_of_other_trainers_are_read(read, series, line):
+    log = read(line.format(10) + "\n" + line.format(20))
+    assert series(log, "loss") == [(10, 2.5), (20, 2.5)]
+    assert series(log, "learning_rate") == [(10, 1e-5), (20, 1e-5)]

@@ -40,10 +40,11 @@ class _Console:
     def see(self, line: str) -> None:
         """Take a line: rows, a bar, or facts about the run."""
         printed = list(_rows(line)) if "{" in line else []
-        self.rows += printed
-        self.shown += [len(self.bars)] * len(printed)
-        if "%|" in line:
-            self.bars += _bars(line)
+        bars = _bars(line) if "%" in line and "/" in line else []
+        for at, values in printed:
+            self.rows.append(values)
+            self.shown.append(len(self.bars) + sum(place < at for place, _ in bars))
+        self.bars += [bar for _, bar in bars]
         if printed:
             return
         self.facts.see(line)
@@ -77,11 +78,12 @@ def read(source: Source) -> Reading | None:
     )
 
 
-def _rows(line: str) -> Iterator[dict[str, Any]]:
+def _rows(line: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The dictionaries of a line that are rows of a log, and where they begin."""
     for match in DICTIONARY.finditer(line):
         values = {pair["key"]: _value(pair) for pair in PAIR.finditer(match[0])}
         if any(name.endswith("loss") or name in ("train_runtime", "epoch", "step") for name in values):
-            yield values
+            yield match.start(), values
 
 
 def _value(pair: re.Match[str]) -> str:
@@ -90,13 +92,13 @@ def _value(pair: re.Match[str]) -> str:
     return wrapped[1] if wrapped else text
 
 
-def _bars(line: str) -> list[Bar]:
-    """The training bars of a line: tqdm writes the name of another bar and a colon before it."""
+def _bars(line: str) -> list[tuple[int, Bar]]:
+    """The training bars of a line and where they begin: tqdm writes the name of another bar and a colon before it."""
     found = []
     for bar in BAR.finditer(line):
         name = bar["name"].strip()
         if not name.endswith(":") or name.endswith("]:") or name[:-1].lower().endswith(("train", "training")):
-            found.append(Bar(int(bar["at"]), int(bar["total"])))
+            found.append((bar.start(), Bar(int(bar["at"]), int(bar["total"]))))
     return found
 
 

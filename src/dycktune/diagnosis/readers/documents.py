@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dycktune.diagnosis.readers.names import meaning
-from dycktune.diagnosis.readers.reading import Reading, number, numbers, pivoted
+from dycktune.diagnosis.readers.reading import Reading, flattened, number, numbers, pivoted
 from dycktune.diagnosis.readers.source import Refusal, Source
 
 HISTORY = "log_history"
@@ -64,7 +64,10 @@ def from_content(content: Any) -> Reading | None:
             found = from_content(_with_name(content, inner))
             if found:
                 return found
-    return _columns(content) if any(map(_is_series, content.values())) else None
+    if any(map(_is_series, content.values())):
+        return _columns(content)
+    inner = flattened(content)
+    return _columns(inner) if any(map(_is_series, inner.values())) else None
 
 
 def long_form(rows: Iterable[Mapping[str, Any]], format_: str) -> Reading | None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from dycktune.diagnosis.readers.source import Refusal
 
 TRAIN_WORDS = frozenset({"train", "training", "trn"})
-EVAL_WORDS = ("eval", "evaluation", "val", "valid", "validation", "dev", "heldout", "test", "testing")
+EVAL_WORDS = ("eval", "evaluation", "val", "valid", "vali", "validation", "dev", "heldout", "test", "testing")
 """Words for data that is not trained on, the one that names the main set first."""
 
 STEP_NAMES = (
@@ -26,6 +26,7 @@ STEP_NAMES = (
     "current_steps",
     "train_step",
     "training_step",
+    "training_iteration",
     "iteration",
     "iterations",
     "iter",
@@ -115,6 +116,11 @@ def is_step(name: str) -> bool:
     return _flat(name) in STEP_NAMES
 
 
+def is_epoch(name: str) -> bool:
+    """Whether a column may hold the epoch."""
+    return _flat(name) in EPOCH_NAMES
+
+
 def naming(counts: Counter[str], columns: Columns) -> Naming:
     """Decide the meaning of every column; `counts` says how many values each has.
 
@@ -159,9 +165,9 @@ def words(name: str) -> tuple[str, ...]:
 def _loss_rank(parts: Iterable[str], split: str) -> int:
     parts = list(parts)
     kept = [word for word in parts if word not in PASSING_OVER]
-    if not kept or kept[-1] not in ("loss", "nll", "crossentropy") or NOT_A_LOSS & set(parts):
+    if not kept or kept[-1] not in ("loss", "losses", "nll", "crossentropy") or NOT_A_LOSS & set(parts):
         return -1
-    if kept == ["loss"]:
+    if kept in (["loss"], ["losses"]):
         return 3 if MEANS & set(parts) else 2 if PASSING & set(parts) else 1 if split == "train" else 0
     return 4 if set(kept[:-1]) <= LIKELIHOOD else 5
 

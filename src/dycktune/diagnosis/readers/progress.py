@@ -11,9 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 BAR = re.compile(
-    r"(?:^|\s)(?P<name>[^|\r\n]{0,60}?)\s{0,9}\d{1,3}%\|[^|]{0,400}\|\s{0,20}(?P<at>\d{1,12})/(?P<total>\d{1,12})\b"
+    r"(?:^|\s)(?P<name>[^|\r\n]{0,60}?)\s{0,9}\d{1,3}%(?:\|[^|]{0,400}\||\s)\s{0,20}"
+    r"(?P<at>\d{1,12})/(?P<total>\d{1,12}) {0,3}\["
 )
-"""A tqdm bar with its count. That of a download or a data set has a name; that of ms-swift's training is `Train`."""
+"""A tqdm bar with its count, or the text that Colab leaves of it. That of a download or a data set has a name; that of
+ms-swift's training is `Train`."""
 
 FACTS = {
     "total": re.compile(r"Total (?:optimization )?steps\s{0,9}=\s{0,9}([\d,]{1,15})"),

@@ -10,7 +10,9 @@ from dycktune.diagnosis.readers.names import Columns, meaning, words
 from dycktune.diagnosis.readers.reading import Reading, number, numbers
 from dycktune.diagnosis.readers.source import Line, Refusal, Source
 
-SEPARATORS = (",", "\t", ";", "|")
+SPACES = "  "
+SEPARATORS = (",", "\t", ";", "|", SPACES)
+"""What stands between the cells of a line; two spaces or more in a table that is set in columns."""
 HEADER_WITHIN = 200
 """Lines in which the header must stand: a model card has text before its table, a log has a banner."""
 
@@ -55,6 +57,7 @@ def _table(
     rows = []
     for line in lines:
         cells = _cells(line.text, separator)
+        cells = cells[1:] if separator == SPACES and len(cells) == len(header) + 1 else cells  # pandas' index
         if len(cells) > 1 and any(number(cell) is not None for cell in cells):
             rows.append(dict(zip(header, cells, strict=False)))
         elif rows and separator == "|" and len(cells) < 2:
@@ -113,6 +116,8 @@ def _cells(line: str, separator: str) -> list[str]:
     """The cells of a line, without the quotes and spaces around them; Markdown's outer bars hold none."""
     if separator not in line:
         return []
+    if separator == SPACES:
+        return re.split(r"\s{2,200}", line.strip())
     text = line.strip().strip("|") if separator == "|" else line.strip("\n")
     try:
         cells = next(csv.reader([text.lstrip("# ")], delimiter=separator), [])
@@ -134,4 +139,4 @@ def _format(header: Sequence[str], separator: str) -> str:
         and separator == ","
     ):
         return "Lightning metrics.csv"
-    return {",": "CSV", "\t": "TSV", ";": "CSV", "|": "Markdown table"}[separator]
+    return {",": "CSV", "\t": "TSV", ";": "CSV", "|": "Markdown table", SPACES: "table of text"}[separator]
