@@ -84,3 +84,27 @@ def test_a_folder_without_a_log_says_what_it_looked_for(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing of the kind\n")
     with pytest.raises(RunError, match=r"holds no trainer_state.json .* metrics.jsonl, trainer_log.jsonl"):
         read_log(tmp_path)
+
+
+def test_of_mlflow_s_runs_the_newest_is_read(tmp_path, series):
+    import os
+
+    for age, run in enumerate(("new", "old")):
+        folder = tmp_path / "mlruns" / "0" / run / "metrics"
+        (folder / "train").mkdir(parents=True)
+        (folder / "train" / "loss").write_text(f"1700000000000 {age}.5 10\n")
+        (folder / "eval_loss").write_text("1700000000000 2.5 10\n1700000000001 nan 20\n")
+        os.utime(folder, (1e9 - age, 1e9 - age))
+    log = read_log(tmp_path / "mlruns")
+    assert series(log, "loss") == [(10, 0.5)]
+    assert len(series(log, "eval_loss")) == 2
+    assert "the newest of 2 runs" in log.remarks[0]
+
+
+def test_a_folder_of_weights_is_not_read_in_search_of_a_log(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights").write_bytes(bytes(100))
+    (tmp_path / "README.md").write_text(
+        "| Step | Training Loss | Validation Loss |\n|--|--|--|\n| 5 | 2.0 | 1.5 |\n"
+    )
+    assert read_log(tmp_path).rows == ({"step": 5.0, "loss": 2.0, "eval_loss": 1.5},)

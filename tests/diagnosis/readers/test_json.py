@@ -29,8 +29,8 @@ def test_llama_factory_s_nulls_and_preference_accuracy_are_understood(read):
 
 def test_ms_swift_s_step_is_the_first_of_two_numbers(read, series):
     log = read(
-        '{"loss": 1.5, "token_acc": 0.6, "global_step/max_steps": "1/40", "percentage": "2.50%"}\n'
-        '{"eval_loss": 1.25, "eval_token_acc": 0.7, "global_step/max_steps": "20/40"}\n'
+        '{"loss": 1.5, "token_acc": 0.6, "epoch": 0.1, "global_step/max_steps": "1/40", "percentage": "2.50%"}\n'
+        '{"eval_loss": 1.25, "eval_token_acc": 0.7, "epoch": 1.0, "global_step/max_steps": "20/40"}\n'
         '{"best_metric": 1.25, "best_model_checkpoint": "out/checkpoint-20", "global_step": 40}\n'
     )
     assert series(log, "loss") == [(1, 1.5)]

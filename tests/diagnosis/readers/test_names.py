@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dycktune.diagnosis.readers.names import naming, words
+from dycktune.diagnosis.readers.names import naming
+from dycktune.diagnosis.readers.words import words
 
 OWN = [
     "loss",

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from dycktune.diagnosis.readers.facts import Facts
 from dycktune.diagnosis.readers.json_lines import PROGRESS, native
 from dycktune.diagnosis.readers.names import is_step
-from dycktune.diagnosis.readers.progress import BAR, Bar, Facts, Timed, derive
+from dycktune.diagnosis.readers.progress import BAR, Bar, Timed, derive
 from dycktune.diagnosis.readers.reading import Reading, numbers
 from dycktune.diagnosis.readers.source import Source
 
@@ -18,11 +19,6 @@ PAIR = re.compile(
 )
 WRAPPED = re.compile(r"^(?:np|numpy|torch)?\.?[a-z]{3,10}\d{0,3}\(\s*([-+.\deEnaif]{1,40})\b.*$")
 """A number as NumPy 2 or torch print it: np.float64(1.2), tensor(1.2)."""
-
-ARGUMENTS = re.compile(
-    r"\b(metric_for_best_model|greater_is_better|load_best_model_at_end)['\"]?\s{0,3}[=:]\s{0,3}['\"]?([\w/.-]{1,80})"
-)
-CONSTANTS = {"True": True, "False": False, "true": True, "false": False, "None": None, "null": None}
 
 
 @dataclass
@@ -35,7 +31,6 @@ class _Console:
 
     bars: list[Bar] = field(default_factory=list)
     facts: Facts = field(default_factory=Facts)
-    state: dict[str, Any] = field(default_factory=dict)
 
     def see(self, line: str) -> None:
         """Take a line: rows, a bar, or facts about the run."""
@@ -45,11 +40,8 @@ class _Console:
             self.rows.append(values)
             self.shown.append(len(self.bars) + sum(place < at for place, _ in bars))
         self.bars += [bar for _, bar in bars]
-        if printed:
-            return
-        self.facts.see(line)
-        for name, value in ARGUMENTS.findall(line):
-            self.state.setdefault(name, CONSTANTS.get(value, value))
+        if not printed:
+            self.facts.see(line)
 
 
 def read(source: Source) -> Reading | None:
@@ -60,7 +52,7 @@ def read(source: Source) -> Reading | None:
     values = [numbers(native(row)) for row in console.rows]
     if not any("loss" in row or any(name.endswith("loss") for name in row) for row in values):
         return None
-    state = {name: value for name, value in console.state.items() if value is not None}
+    state = {name: value for name, value in console.facts.arguments.items() if value is not None}
     if any(is_step(name) for row in values for name in row):
         return Reading(format=_format(console.rows), rows=values, state=state | _progress(values))
     derived = derive(_timed(console, values), console.bars, console.facts)

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from dycktune.diagnosis.readers.names import meaning
 from dycktune.diagnosis.readers.reading import Reading, flattened, number, numbers, pivoted
 from dycktune.diagnosis.readers.source import Refusal, Source
+from dycktune.diagnosis.readers.words import meaning
 
 HISTORY = "log_history"
 SERIES_KEYS = ("metrics", "values", "history", "data", "rows", "runs")
@@ -37,7 +37,7 @@ def read(source: Source) -> Reading | None:
     if (
         reading is None
         and isinstance(content, dict)
-        and any(meaning(name).rank >= 0 for name in numbers(content))
+        and any(meaning(name).is_loss for name in numbers(content))
     ):
         return None  # one row of JSON lines
     if reading is None:

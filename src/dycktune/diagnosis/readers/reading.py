@@ -8,9 +8,10 @@ from typing import Any
 
 from dycktune.diagnosis.log import Log
 from dycktune.diagnosis.readers import ranks, steps
-from dycktune.diagnosis.readers.names import Columns, Naming, is_epoch, is_step, naming, words
+from dycktune.diagnosis.readers.names import Columns, Naming, is_epoch, is_step, naming
 from dycktune.diagnosis.readers.source import Refusal
 from dycktune.diagnosis.readers.steps import Numbers, Placed
+from dycktune.diagnosis.readers.words import words
 
 SPLIT_COLUMNS = ("split", "phase", "stage", "mode", "subset", "context.subset", "context_subset")
 """Columns whose text says on which data a row was measured."""

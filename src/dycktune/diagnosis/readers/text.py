@@ -5,10 +5,11 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from dycktune.diagnosis.readers.names import EVAL_WORDS, Columns, meaning, words
+from dycktune.diagnosis.readers.names import Columns
 from dycktune.diagnosis.readers.progress import BAR
 from dycktune.diagnosis.readers.reading import Reading, number
 from dycktune.diagnosis.readers.source import Source
+from dycktune.diagnosis.readers.words import EVAL_WORDS, meaning, words
 
 LONGEST = 4000
 """Characters of a line that are searched; a line of metrics has a few hundred."""
@@ -119,7 +120,7 @@ def read(source: Source, columns: Columns) -> Reading | None:
             rows.append(_Row(_news(line, seen), line.step, line.total, epoch, before))
         else:
             before = _known(line.step, before)
-    if not any(meaning(name).rank >= 0 or name.lower() in wanted for row in rows for name in row.values):
+    if not any(meaning(name).is_loss or name.lower() in wanted for row in rows for name in row.values):
         return None
     steps = _steps(rows)
     numbered = [
@@ -150,7 +151,7 @@ def _step(text: str) -> re.Match[str] | None:
 
 def _is_evaluation(values: Iterable[str]) -> bool:
     """Whether the losses among the names are all of data that is not trained on."""
-    splits = {meaning(name).split for name in values if meaning(name).rank >= 0}
+    splits = {meaning(name).split for name in values if meaning(name).is_loss}
     return bool(splits) and splits <= set(EVAL_WORDS)
 
 
@@ -186,7 +187,7 @@ def _is_new(name: str, value: float, seen: dict[str, float]) -> bool:
 
 def _is_place(name: str) -> bool:
     """Whether a name is that of a step or an epoch."""
-    return meaning(name).rank < 0 and words(name)[-1] in (
+    return not meaning(name).is_loss and words(name)[-1] in (
         "step",
         "steps",
         "iter",
@@ -208,7 +209,7 @@ def _with_split(name: str, split: str) -> str:
 
 def _is_telling(name: str, wanted: set[str], has_place: bool) -> bool:
     meant = meaning(name)
-    if name.lower() in wanted or meant.rank >= 0:
+    if name.lower() in wanted or meant.is_loss:
         return True
     return meant.split in EVAL_WORDS and has_place and bool(METRICS & set(words(name)))
 
