@@ -15,7 +15,12 @@ def test_the_bar_that_is_drawn_again_after_a_row_has_its_step(read, series):
     lines = [bar(0, 40)]
     for step in (10, 20, 30, 40):
         lines += [bar(step - 1, 40), row(step / 20, 2.0 - step / 100), bar(step, 40)]
-        lines += [bar(1, 5), bar(5, 5), f"{{'eval_loss': '{1 + step / 100}', 'epoch': '{step / 20}'}}", bar(step, 40)]
+        lines += [
+            bar(1, 5),
+            bar(5, 5),
+            f"{{'eval_loss': '{1 + step / 100}', 'epoch': '{step / 20}'}}",
+            bar(step, 40),
+        ]
     log = read("\r".join(lines))
     assert series(log, "loss") == [(10, 1.9), (20, 1.8), (30, 1.7), (40, 1.6)]
     assert series(log, "eval_loss") == [(10, 1.1), (20, 1.2), (30, 1.3), (40, 1.4)]
@@ -57,7 +62,10 @@ def test_a_run_cut_short_by_max_steps_is_still_placed(read, series):
 
 
 def test_without_any_hint_ten_steps_a_row_are_assumed_and_the_log_says_so(read, series):
-    log = read("\n".join(row(0.04 * i, 2.0, text=True) for i in range(1, 6)) + "\n{'eval_loss': '1.5', 'epoch': '0.2'}")
+    log = read(
+        "\n".join(row(0.04 * i, 2.0, text=True) for i in range(1, 6))
+        + "\n{'eval_loss': '1.5', 'epoch': '0.2'}"
+    )
     assert [step for step, _ in series(log, "loss")] == [10, 20, 30, 40, 50]
     assert series(log, "eval_loss") == [(50, 1.5)]
     assert not log.exact_steps
@@ -79,7 +87,9 @@ def test_after_a_resume_the_steps_go_back(read, series):
 
 
 def test_ms_swift_s_rows_say_their_own_step(read, series):
-    line = "Train:   0%| | 10/58114 [01:52<3d]{'loss': 1.5, 'epoch': 0.0, 'global_step/max_steps': '10/58114'}"
+    line = (
+        "Train:   0%| | 10/58114 [01:52<3d]{'loss': 1.5, 'epoch': 0.0, 'global_step/max_steps': '10/58114'}"
+    )
     log = read(line + "\n" + line.replace("10/", "20/"))
     assert series(log, "loss") == [(10, 1.5), (20, 1.5)]
     assert log.format == "ms-swift console text"
@@ -87,7 +97,9 @@ def test_ms_swift_s_rows_say_their_own_step(read, series):
 
 @pytest.mark.parametrize("value", ["nan", "np.float64(nan)", "tensor(nan, device='cuda:0')", "'nan'"])
 def test_nan_is_read_however_python_prints_it(read, value):
-    log = read(f"{{'loss': 1.0, 'grad_norm': {value}, 'epoch': 0.1}}\n{{'loss': 0.5, 'grad_norm': 1.0, 'epoch': 0.2}}")
+    log = read(
+        f"{{'loss': 1.0, 'grad_norm': {value}, 'epoch': 0.1}}\n{{'loss': 0.5, 'grad_norm': 1.0, 'epoch': 0.2}}"
+    )
     assert log.rows[0]["grad_norm"] != log.rows[0]["grad_norm"]
 
 
@@ -105,3 +117,14 @@ def test_json_inside_the_lines_of_a_logger_is_read_too(read, series):
     assert series(log, "loss") == [(100, 12.1)]
     assert series(log, "eval_loss") == [(100, 9.5)]
     assert series(log, "grad_norm") == [(100, 3.2)]
+
+
+def test_the_bars_that_colab_leaves_without_a_picture_count_too(read, series):
+    log = read(
+        " 16% 33/204 [01:06<05:30,  1.94s/it]{'loss': '9.9', 'epoch': '0.5'}\n 17% 34/204 [01:07<05:30,  1.94s/it]\n"
+        " 89% 8/9 [00:03<00:00,  2.44it/s]\n{'eval_loss': '9.75', 'epoch': '0.5'}\n"
+        " 17% 34/204 [01:07<05:30,  1.94s/it]\n"
+        "{'loss': '9.5', 'epoch': '1'}\n 33% 68/204 [01:07<05:30,  1.94s/it]\n"
+    )
+    assert series(log, "loss") == [(34, 9.9), (68, 9.5)]
+    assert series(log, "eval_loss") == [(34, 9.75)]

@@ -36,7 +36,7 @@ def test_wandb_s_export_of_a_chart_keeps_the_value_and_leaves_its_range(read, se
 
 def test_the_runs_of_one_chart_are_named_and_one_can_be_chosen(read, series):
     table = "Step,first - train/loss,second - train/loss\n0,1.5,2.5\n10,1.25,2.25\n"
-    with pytest.raises(RunError, match="2 runs in one table.*--columns step=Step,loss='first - train/loss'"):
+    with pytest.raises(RunError, match=r"2 runs in one table.*--columns step=Step,loss='first - train/loss'"):
         read(table)
     assert series(read(table, step="Step", loss="second - train/loss"), "loss") == [(0, 2.5), (10, 2.25)]
 
@@ -77,7 +77,9 @@ def test_tensorboard_s_csv_of_one_curve_takes_its_name_from_the_file(read, serie
 
 def test_columns_that_nobody_could_guess_are_asked_for_and_can_be_named(read, series):
     table = "n;main_loss;aux_loss;held out nats\n1;2.0;9.0;2.5\n2;1.5;9.0;2.25\n"
-    with pytest.raises(RunError, match=r"'main_loss', 'aux_loss' could each be the train loss.*--columns loss="):
+    with pytest.raises(
+        RunError, match=r"'main_loss', 'aux_loss' could each be the train loss.*--columns loss="
+    ):
         read(table)
     log = read(table, step="n", loss="main_loss", eval_loss="held out nats")
     assert series(log, "loss") == [(1, 2.0), (2, 1.5)]
@@ -97,3 +99,16 @@ def test_text_that_windows_wrote_is_text(tmp_path, series):
     path = tmp_path / "log.txt"
     path.write_text("step,loss\r\n1,2.0\r\n2,1.5\r\n", encoding="utf-16")
     assert series(read_log(path), "loss") == [(1, 2.0), (2, 1.5)]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "epoch     train_loss  valid_loss  accuracy  time    \n0         2.5    2.25    0.6  00:05     \n",
+        "   epoch  train_loss  valid_loss\n0      0    2.500000      2.25\n",
+    ],
+    ids=["fastai", "pandas"],
+)
+def test_a_table_set_in_columns_is_read(read, series, table):
+    assert series(read(table), "loss") == [(0, 2.5)]
+    assert series(read(table), "eval_loss") == [(0, 2.25)]

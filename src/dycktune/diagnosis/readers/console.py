@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from dycktune.diagnosis.readers.facts import Facts
 from dycktune.diagnosis.readers.json_lines import PROGRESS, native
 from dycktune.diagnosis.readers.names import is_step
-from dycktune.diagnosis.readers.progress import BAR, Bar, Facts, Timed, derive
+from dycktune.diagnosis.readers.progress import BAR, Bar, Timed, derive
 from dycktune.diagnosis.readers.reading import Reading, numbers
 from dycktune.diagnosis.readers.source import Source
 
@@ -18,11 +19,6 @@ PAIR = re.compile(
 )
 WRAPPED = re.compile(r"^(?:np|numpy|torch)?\.?[a-z]{3,10}\d{0,3}\(\s*([-+.\deEnaif]{1,40})\b.*$")
 """A number as NumPy 2 or torch print it: np.float64(1.2), tensor(1.2)."""
-
-ARGUMENTS = re.compile(
-    r"\b(metric_for_best_model|greater_is_better|load_best_model_at_end)['\"]?\s{0,3}[=:]\s{0,3}['\"]?([\w/.-]{1,80})"
-)
-CONSTANTS = {"True": True, "False": False, "true": True, "false": False, "None": None, "null": None}
 
 
 @dataclass
@@ -35,20 +31,17 @@ class _Console:
 
     bars: list[Bar] = field(default_factory=list)
     facts: Facts = field(default_factory=Facts)
-    state: dict[str, Any] = field(default_factory=dict)
 
     def see(self, line: str) -> None:
         """Take a line: rows, a bar, or facts about the run."""
         printed = list(_rows(line)) if "{" in line else []
-        self.rows += printed
-        self.shown += [len(self.bars)] * len(printed)
-        if "%|" in line:
-            self.bars += _bars(line)
-        if printed:
-            return
-        self.facts.see(line)
-        for name, value in ARGUMENTS.findall(line):
-            self.state.setdefault(name, CONSTANTS.get(value, value))
+        bars = _bars(line) if "%" in line and "/" in line else []
+        for at, values in printed:
+            self.rows.append(values)
+            self.shown.append(len(self.bars) + sum(place < at for place, _ in bars))
+        self.bars += [bar for _, bar in bars]
+        if not printed:
+            self.facts.see(line)
 
 
 def read(source: Source) -> Reading | None:
@@ -59,13 +52,14 @@ def read(source: Source) -> Reading | None:
     values = [numbers(native(row)) for row in console.rows]
     if not any("loss" in row or any(name.endswith("loss") for name in row) for row in values):
         return None
-    state = {name: value for name, value in console.state.items() if value is not None}
+    state = {name: value for name, value in console.facts.arguments.items() if value is not None}
     if any(is_step(name) for row in values for name in row):
         return Reading(format=_format(console.rows), rows=values, state=state | _progress(values))
     derived = derive(_timed(console, values), console.bars, console.facts)
     numbered = [{**row, "step": step} for row, step in zip(values, derived.steps, strict=True)]
     if math.isfinite(derived.total):
-        state |= {"max_steps": int(derived.total), "global_step": int(max(derived.steps, default=0))}
+        reached = max((step for step in derived.steps if math.isfinite(step)), default=0.0)
+        state |= {"max_steps": int(derived.total), "global_step": int(reached)}
     return Reading(
         format=_format(console.rows),
         rows=numbered,
@@ -76,11 +70,12 @@ def read(source: Source) -> Reading | None:
     )
 
 
-def _rows(line: str) -> Iterator[dict[str, Any]]:
+def _rows(line: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The dictionaries of a line that are rows of a log, and where they begin."""
     for match in DICTIONARY.finditer(line):
         values = {pair["key"]: _value(pair) for pair in PAIR.finditer(match[0])}
         if any(name.endswith("loss") or name in ("train_runtime", "epoch", "step") for name in values):
-            yield values
+            yield match.start(), values
 
 
 def _value(pair: re.Match[str]) -> str:
@@ -89,13 +84,13 @@ def _value(pair: re.Match[str]) -> str:
     return wrapped[1] if wrapped else text
 
 
-def _bars(line: str) -> list[Bar]:
-    """The training bars of a line: tqdm writes the name of another bar and a colon before it."""
+def _bars(line: str) -> list[tuple[int, Bar]]:
+    """The training bars of a line and where they begin: tqdm writes the name of another bar and a colon before it."""
     found = []
     for bar in BAR.finditer(line):
         name = bar["name"].strip()
         if not name.endswith(":") or name.endswith("]:") or name[:-1].lower().endswith(("train", "training")):
-            found.append(Bar(int(bar["at"]), int(bar["total"])))
+            found.append((bar.start(), Bar(int(bar["at"]), int(bar["total"]))))
     return found
 
 

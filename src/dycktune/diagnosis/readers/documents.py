@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from dycktune.diagnosis.readers.names import meaning
-from dycktune.diagnosis.readers.reading import Reading, number, numbers, pivoted
+from dycktune.diagnosis.readers.reading import Reading, flattened, number, numbers, pivoted
 from dycktune.diagnosis.readers.source import Refusal, Source
+from dycktune.diagnosis.readers.words import meaning
 
 HISTORY = "log_history"
 SERIES_KEYS = ("metrics", "values", "history", "data", "rows", "runs")
@@ -34,7 +34,11 @@ def read(source: Source) -> Reading | None:
     except (RecursionError, ValueError) as error:
         raise source.fail(f"not usable JSON: {error}") from error
     reading = from_content(content)
-    if reading is None and isinstance(content, dict) and any(meaning(name).rank >= 0 for name in numbers(content)):
+    if (
+        reading is None
+        and isinstance(content, dict)
+        and any(meaning(name).is_loss for name in numbers(content))
+    ):
         return None  # one row of JSON lines
     if reading is None:
         raise source.fail(
@@ -60,7 +64,10 @@ def from_content(content: Any) -> Reading | None:
             found = from_content(_with_name(content, inner))
             if found:
                 return found
-    return _columns(content) if any(map(_is_series, content.values())) else None
+    if any(map(_is_series, content.values())):
+        return _columns(content)
+    inner = flattened(content)
+    return _columns(inner) if any(map(_is_series, inner.values())) else None
 
 
 def long_form(rows: Iterable[Mapping[str, Any]], format_: str) -> Reading | None:
@@ -84,16 +91,13 @@ def long_form(rows: Iterable[Mapping[str, Any]], format_: str) -> Reading | None
     return Reading(format=format_, rows=records) if records else None
 
 
-def _records(rows: Iterable[Mapping[str, Any]], name: str) -> Iterator[tuple[float, str, float]]:
+def _records(rows: Iterable[Mapping[str, Any]], key: str) -> Iterator[tuple[float, str, float]]:
     for row in rows:
-        step, value = number(row.get("step")), number(row.get("value"))
-        if step is not None and value is not None:
-            context = next((row[key] for key in ("context.subset", "context_subset") if row.get(key)), "")
-            yield (
-                step,
-                f"{context}_{row[name]}" if isinstance(context, str) and context else str(row[name]),
-                value,
-            )
+        step, value, name = number(row.get("step")), number(row.get("value")), row.get(key)
+        if step is None or value is None or not isinstance(name, str):
+            continue
+        context = next((row[key] for key in ("context.subset", "context_subset") if row.get(key)), "")
+        yield step, f"{context}_{name}" if isinstance(context, str) and context else name, value
 
 
 def _rows(content: list[Any]) -> Reading | None:

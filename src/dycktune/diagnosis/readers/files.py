@@ -5,9 +5,10 @@ from pathlib import Path
 
 from dycktune.diagnosis.log import Log
 from dycktune.diagnosis.readers import console, documents, json_lines, mlflow, tables, tensorboard, text
-from dycktune.diagnosis.readers.names import Columns, meaning
+from dycktune.diagnosis.readers.names import Columns
 from dycktune.diagnosis.readers.reading import Reading, to_log
 from dycktune.diagnosis.readers.source import STDIN, Refusal, Source, open_source
+from dycktune.diagnosis.readers.words import meaning
 from dycktune.errors import RunError
 
 FORMATS = (
@@ -60,5 +61,5 @@ def _reading(source: Source, columns: Columns) -> Reading | None:
 def _losses(reading: Reading, columns: Columns) -> int:
     """How many values of a loss a reading holds."""
     wanted = set(columns.values())
-    known = {name: name in wanted or meaning(name).rank >= 0 for row in reading.rows for name in row}
+    known = {name: name in wanted or meaning(name).is_loss for row in reading.rows for name in row}
     return sum(known[name] for row in reading.rows for name in row)

@@ -15,10 +15,10 @@ from dycktune.diagnosis.readers.source import Refusal
 from dycktune.errors import RunError
 
 STATE = "trainer_state.json"
-NAMED = ("metrics.jsonl", "trainer_log.jsonl", "logging.jsonl", "metrics.csv")
-"""Logs with a name of their own, the fullest first."""
+NAMED = ("metrics.jsonl", "trainer_log.jsonl", "logging.jsonl", "metrics.csv", "files/output.log")
+"""Logs with a name of their own, the fullest first; the last is what W&B keeps of the console."""
 
-SUFFIXES = (".jsonl", ".csv", ".tsv", ".log", ".out", ".txt", ".json")
+SUFFIXES = (".jsonl", ".csv", ".tsv", ".log", ".out", ".txt", ".json", ".md")
 """Endings of files that may be a log by another name, in the order they are tried."""
 
 ARGUMENTS = ("args.json", "training_args.json")
@@ -27,6 +27,9 @@ ARGUMENTS = ("args.json", "training_args.json")
 FACTS = ("metric_for_best_model", "greater_is_better", "load_best_model_at_end", "logging_steps")
 TRIED = 40
 """Files of a folder that are tried when none has the name of a log."""
+
+LARGEST = 64 * 2**20
+"""Bytes of such a file: a larger one is a data set or a vocabulary."""
 
 
 class _Tried(NamedTuple):
@@ -143,6 +146,7 @@ def _other(folder: Path, columns: Columns) -> Log | None:
 
 def _candidates(folder: Path) -> Iterator[Path]:
     paths = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in SUFFIXES)
+    paths = [path for path in paths if path.stat().st_size <= LARGEST]
     yield from sorted(paths, key=lambda path: SUFFIXES.index(path.suffix))[:TRIED]
 
 

@@ -90,7 +90,7 @@ def _state(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """How far the run was to go and how far it went, and what its last rows say of the best checkpoint."""
     last = native(rows[-1])
     state = {key: last[key] for key in STATE_KEYS if last.get(key) is not None}
-    counted = [native(row) for row in rows if "current_steps" in row or PROGRESS in row]
+    counted = [native(row) for row in rows if "epoch" in row and ("current_steps" in row or PROGRESS in row)]
     if counted:
         end = counted[-1]
         state["global_step"] = _whole(end.get("current_steps", end.get("global_step")))

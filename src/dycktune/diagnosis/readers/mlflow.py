@@ -27,15 +27,30 @@ def read(source: Source) -> Reading | None:
 
 
 def read_folder(folder: Path) -> Reading | None:
-    """Read every metric of an MLflow run from its folder, or from its folder `metrics`; None where there is none."""
-    home = folder / "metrics" if (folder / "metrics").is_dir() else folder
+    """Read every metric of an MLflow run, from its folder, one above it, or its `metrics`; None where there is none."""
+    homes = _homes(folder)
+    if not homes:
+        return None
     records = []
-    for path in sorted(path for path in home.rglob("*") if path.is_file())[:MAX_FILES]:
+    for path in sorted(path for path in homes[0].rglob("*") if path.is_file())[:MAX_FILES]:
         try:
-            records += _records(open_source(path), path.relative_to(home).as_posix())
+            records += _records(open_source(path), path.relative_to(homes[0]).as_posix())
         except RunError:
             continue
-    return Reading(format="MLflow run folder", rows=pivoted(records)) if records else None
+    if not records:
+        return None
+    others = [f"{homes[0].parent} was read, the newest of {len(homes)} runs; the others were left out"]
+    return Reading(
+        format="MLflow run folder", rows=pivoted(records), remarks=others if len(homes) > 1 else []
+    )
+
+
+def _homes(folder: Path) -> list[Path]:
+    """The folders of metrics of the runs in a folder, newest first."""
+    if folder.name == "metrics":
+        return [folder]
+    found = [path for depth in ("", "*/", "*/*/") for path in folder.glob(f"{depth}metrics") if path.is_dir()]
+    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 def _records(source: Source, name: str) -> list[tuple[float, str, float]]:

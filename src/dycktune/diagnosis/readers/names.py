@@ -7,14 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import NamedTuple
 
 from dycktune.diagnosis.readers.source import Refusal
-
-TRAIN_WORDS = frozenset({"train", "training", "trn"})
-EVAL_WORDS = ("eval", "evaluation", "val", "valid", "validation", "dev", "heldout", "test", "testing")
-"""Words for data that is not trained on, the one that names the main set first."""
+from dycktune.diagnosis.readers.words import EVAL_WORDS, Meaning, Rank, meaning, words
 
 STEP_NAMES = (
     "train_global_step",
@@ -26,6 +21,7 @@ STEP_NAMES = (
     "current_steps",
     "train_step",
     "training_step",
+    "training_iteration",
     "iteration",
     "iterations",
     "iter",
@@ -41,46 +37,12 @@ ALIASES = {
     "learning_rate": {"learning_rate", "lr"},
     "grad_norm": {"grad_norm", "gradient_norm", "gnorm", "norm"},
 }
-LIKELIHOOD = {"lm", "nll", "ce", "token", "cross", "entropy", "crossentropy", "total"}
-"""Words beside `loss` that still name the loss that is trained."""
-
-NOT_A_LOSS = {
-    "best",
-    "min",
-    "max",
-    "lowest",
-    "scale",
-    "scaler",
-    "scaling",
-    "weight",
-    "coef",
-    "ratio",
-    "delta",
-    "patience",
-}
-MEANS = {"epoch", "avg", "average", "mean"}
-PASSING = {"step", "batch", "value", "current", "running"}
-PASSING_OVER = MEANS | PASSING
+MEAN_OF_RUN = {"train_loss", "train/train_loss"}
+_EVAL_RANKS = [Rank.PLAIN, Rank.TRAIN, Rank.MEAN, Rank.LIKELIHOOD, Rank.BATCH, Rank.NAMED, None]
+"""Order in which the ranks of eval losses are chosen: a mean over the set before the loss of a batch."""
 
 Columns = Mapping[str, str]
 """Trainer's name of a column to its name in the file, where the user gave it."""
-
-
-_PREFERRED = {0: 0, 1: 1, 3: 2, 4: 3, 2: 4, 5: 5}
-"""Order in which the ranks of eval losses are chosen: a mean over the set before the loss of a batch."""
-
-
-class Meaning(NamedTuple):
-    """What a column's name says."""
-
-    split: str
-    """`train`, one of `EVAL_WORDS`, or empty."""
-
-    rest: str
-    """The name without the split."""
-
-    rank: int
-    """How sure it is that this is the loss of its split, 0 the surest; -1 for no loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +77,11 @@ def is_step(name: str) -> bool:
     return _flat(name) in STEP_NAMES
 
 
+def is_epoch(name: str) -> bool:
+    """Whether a column may hold the epoch."""
+    return _flat(name) in EPOCH_NAMES
+
+
 def naming(counts: Counter[str], columns: Columns) -> Naming:
     """Decide the meaning of every column; `counts` says how many values each has.
 
@@ -135,55 +102,21 @@ def naming(counts: Counter[str], columns: Columns) -> Naming:
     return Naming(names=_distinct(names), steps=tuple(steps), epochs=tuple(epochs))
 
 
-@lru_cache(maxsize=4096)
-def meaning(name: str) -> Meaning:
-    """Split a column's name into the data it was measured on and the quantity."""
-    group, _, rest = ("eval", "", name[5:]) if name.startswith("eval_") else name.partition("/")
-    if rest and group in ("eval", "train"):
-        rank = _loss_rank(words(rest), group)
-        return Meaning(group, rest if rank < 0 else rest.replace("/", "_"), rank)
-    parts = words(name)
-    evals = [word for word in parts if word in EVAL_WORDS and "std" not in parts]
-    split = evals[0] if evals else "train" if TRAIN_WORDS & set(parts) else ""
-    kept = [word for word in parts if word not in {split, *TRAIN_WORDS, "epoch"}]
-    rank = _loss_rank([word for word in parts if word not in {split, *TRAIN_WORDS}], split)
-    return Meaning(split, "loss" if 0 <= rank < 5 else "_".join(kept), rank)
-
-
-@lru_cache(maxsize=4096)
-def words(name: str) -> tuple[str, ...]:
-    """The lower-case words of a name: `trainLoss`, `train/loss` and `Train Loss` are the same two."""
-    return tuple(re.findall(r"[a-z]+|[0-9]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name[:200]).lower()))
-
-
-def _loss_rank(parts: Iterable[str], split: str) -> int:
-    parts = list(parts)
-    kept = [word for word in parts if word not in PASSING_OVER]
-    if not kept or kept[-1] not in ("loss", "nll", "crossentropy") or NOT_A_LOSS & set(parts):
-        return -1
-    if kept == ["loss"]:
-        return 3 if MEANS & set(parts) else 2 if PASSING & set(parts) else 1 if split == "train" else 0
-    return 4 if set(kept[:-1]) <= LIKELIHOOD else 5
-
-
 def _train_loss(meanings: Mapping[str, Meaning], counts: Counter[str]) -> dict[str, str]:
     """The column to be called `loss`; Trainer's `train_loss`, the mean over the whole run, is not one."""
-    means = (
-        {"train_loss", "train/train_loss"}
-        if {"train_runtime", "train/train_runtime"} & set(counts)
-        else set()
-    )
+    is_trainer = bool({"train_runtime", "train/train_runtime"} & set(counts))
     ranks = {
-        name: (split.rank, -counts[name])
-        for name, split in meanings.items()
-        if split.rank >= 0 and split.split in ("", "train") and name not in means
+        name: (meant.rank, -counts[name])
+        for name, meant in meanings.items()
+        if meant.rank is not None
+        and meant.split in ("", "train")
+        and not (is_trainer and name in MEAN_OF_RUN)
     }
-    if not ranks:
+    name = min(ranks, key=ranks.__getitem__, default=None)
+    if name is None:
         return {}
-    name = min(ranks, key=ranks.__getitem__)
-    rivals = [other for other in ranks if ranks[other][0] == 5]
-    if ranks[name][0] == 5 and len(rivals) > 1:
-        listed = ", ".join(map(repr, rivals[:6]))
+    if ranks[name][0] == Rank.NAMED and len(ranks) > 1:
+        listed = ", ".join(map(repr, list(ranks)[:6]))
         raise Refusal(f"{listed} could each be the train loss; name it with --columns loss=NAME")
     return {name: "loss"}
 
@@ -191,10 +124,10 @@ def _train_loss(meanings: Mapping[str, Meaning], counts: Counter[str]) -> dict[s
 def _evals(meanings: Mapping[str, Meaning], counts: Counter[str]) -> dict[str, str]:
     """Names of the columns measured on data that is not trained on; the main set's have no set in their name."""
     found = {name: split for name, split in meanings.items() if split.split in EVAL_WORDS}
-    with_loss = {split.split for split in found.values() if split.rank >= 0}
+    with_loss = {split.split for split in found.values() if split.is_loss}
     order = [word for word in EVAL_WORDS if word in (with_loss or {split.split for split in found.values()})]
     names: dict[str, str] = {}
-    for name in sorted(found, key=lambda name: (_PREFERRED.get(found[name].rank, 9), -counts[name])):
+    for name in sorted(found, key=lambda name: (_EVAL_RANKS.index(found[name].rank), -counts[name])):
         split = found[name]
         group = "" if split.split == order[0] else f"{split.split}_"
         new = f"eval_{group}{_of_loader(split.rest)}"

@@ -4,30 +4,19 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-BAR = re.compile(
-    r"(?:^|\s)(?P<name>[^|\r\n]{0,60}?)\s{0,9}\d{1,3}%\|[^|]{0,400}\|\s{0,20}(?P<at>\d{1,12})/(?P<total>\d{1,12})\b"
-)
-"""A tqdm bar with its count. That of a download or a data set has a name; that of ms-swift's training is `Train`."""
+from dycktune.diagnosis.readers.facts import Facts
 
-FACTS = {
-    "total": re.compile(r"Total (?:optimization )?steps\s{0,9}=\s{0,9}([\d,]{1,15})"),
-    "epochs": re.compile(r"Num Epochs\s{0,9}=\s{0,9}([\d,]{1,9})"),
-    "examples": re.compile(r"Num examples\s{0,9}=\s{0,9}([\d,]{1,15})"),
-    "batch": re.compile(
-        r"(?:Total train batch size[^=]{0,80}|Total batch size[^=]{0,40})=\s{0,9}([\d,]{1,9})"
-    ),
-    "per_epoch": re.compile(r"Num update steps per epoch\s{0,9}=\s{0,9}([\d,]{1,15})"),
-    "logging_steps": re.compile(r"\blogging_steps['\"]?\s{0,3}[=:]\s{0,3}(\d{1,9})\b"),
-    "max_steps": re.compile(r"\bmax_steps['\"]?\s{0,3}[=:]\s{0,3}(\d{1,12})\b"),
-    "num_train_epochs": re.compile(r"\bnum_train_epochs['\"]?\s{0,3}[=:]\s{0,3}(\d{1,9}(?:\.\d{1,9})?)\b"),
-}
-"""What Trainer and unsloth print before a run, and arguments as they are printed."""
+BAR = re.compile(
+    r"(?:^|\s)(?P<name>[^|\r\n]{0,60}?)\s{0,9}\d{1,3}%(?:\|[^|]{0,400}\||\s)\s{0,20}"
+    r"(?P<at>\d{1,12})/(?P<total>\d{1,12}) {0,3}\["
+)
+"""A tqdm bar with its count, or the text that Colab leaves of it. That of a download or a data set has a name; that of
+ms-swift's training is `Train`."""
 
 USUAL_LOGGING_STEPS = 10
 """TRL's default, and the value of most examples; taken only where a log says nothing."""
@@ -37,32 +26,6 @@ AGREE = 0.03
 
 ROUNDING = 0.006
 """Epochs by which a printed epoch may be off: older versions print two decimals."""
-
-
-@dataclass
-class Facts:
-    """What the text around the rows says about the length of the run."""
-
-    values: dict[str, float] = field(default_factory=dict)
-
-    def see(self, line: str) -> None:
-        """Note what a line says; the first value of each counts."""
-        for name, pattern in FACTS.items():
-            match = pattern.search(line) if name not in self.values else None
-            if match:
-                self.values[name] = float(match[1].replace(",", ""))
-
-    def get(self, *names: str) -> float:
-        """The first of the values that is known and above zero, else NaN."""
-        return next((self.values[name] for name in names if self.values.get(name, 0) > 0), math.nan)
-
-    @property
-    def steps_per_epoch(self) -> float:
-        """Optimizer steps of an epoch, from the header of the run; NaN where it says too little."""
-        by_examples = np.ceil(self.get("examples") / self.get("batch"))
-        planned = self.get("total", "max_steps") / self.get("epochs", "num_train_epochs")
-        known = (self.get("per_epoch"), float(by_examples), planned)
-        return next((steps for steps in known if math.isfinite(steps)), math.nan)
 
 
 class Bar(NamedTuple):
@@ -99,7 +62,7 @@ class Derived(NamedTuple):
 def derive(rows: Sequence[Timed], bars: Sequence[Bar], facts: Facts) -> Derived:
     """Find the step of each row by the surest way that the text allows."""
     shown = _beside(rows, bars)
-    total = facts.get("total", "max_steps") if not shown.total else float(shown.total)
+    total = float(shown.total) if shown.total else _total(rows, facts)
     if shown.total and _are_steps(rows, shown.steps):
         return Derived(shown.steps, "step from the progress bar", True, total)
     per_epoch = _steps_per_epoch(rows, shown, facts)
@@ -128,6 +91,12 @@ def _tell_apart(rows: Sequence[Timed], steps: Sequence[float]) -> bool:
     """Whether nearly every train row has a step of its own: epochs of two decimals do not say so in a long epoch."""
     train = [step for row, step in zip(rows, steps, strict=True) if row.is_train and math.isfinite(step)]
     return len(set(train)) > 0.8 * sum(row.is_train for row in rows)
+
+
+def _total(rows: Sequence[Timed], facts: Facts) -> float:
+    """The steps of the run by its header, else by what it reports at its end; NaN where it says neither."""
+    ended = [float(round(row.runtime_steps)) for row in rows if math.isfinite(row.runtime_steps)]
+    return next((total for total in (facts.get("total", "max_steps"), *ended) if total > 0), math.nan)
 
 
 class _Shown(NamedTuple):
@@ -183,14 +152,10 @@ def _steps_per_epoch(rows: Sequence[Timed], shown: _Shown, facts: Facts) -> floa
     """From the header, else from what the end of the run reports, else from the bar that got furthest."""
     if math.isfinite(facts.steps_per_epoch):
         return facts.steps_per_epoch
-    ended = [
-        row.runtime_steps / row.epoch for row in rows if row.epoch > 0 and math.isfinite(row.runtime_steps)
-    ]
+    ended = [row for row in rows if row.epoch > 0 and math.isfinite(row.runtime_steps)]
     if ended:
-        return ended[-1]
-    seen = [
-        (step, row.epoch) for row, step in zip(rows, shown.steps, strict=True) if row.epoch > 0 and step > 0
-    ]
+        return round(ended[-1].runtime_steps) / ended[-1].epoch
+    seen = [pair for pair in zip(shown.steps, (row.epoch for row in rows), strict=True) if min(pair) > 0]
     step, epoch = max(
         seen, key=lambda pair: pair[0], default=(math.nan, 1.0)
     )  # the first row beside that bar

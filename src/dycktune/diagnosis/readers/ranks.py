@@ -1,7 +1,7 @@
 """Several processes that wrote one log: each step stands there several times, sometimes out of order."""
 
-import statistics
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from dycktune.diagnosis.readers.steps import Numbers
@@ -9,8 +9,8 @@ from dycktune.diagnosis.readers.steps import Numbers
 REPEATED = 0.5
 """Share of the steps that must be repeated: a resume repeats a stretch, two processes repeat nearly all."""
 
-NEARBY = 8
-"""Rows of one kind within which the repetition of a step must lie: a resume repeats it later."""
+TURNS = 0.2
+"""Returns to an earlier or the same step, as a share of the repeated rows: a resume returns once for many rows."""
 
 REACH = 64
 """Rows back in which the first row of a step is looked for: one process may lag behind by a few."""
@@ -26,10 +26,10 @@ class Merged(NamedTuple):
 
 def merge(rows: Sequence[Numbers]) -> Merged:
     """Average the rows of a step that several processes logged; rows of a resumed run stay as they are."""
-    gaps = _gaps([row["step"] for row in rows if "loss" in row])
-    steps = {row["step"] for row in rows if "loss" in row}
-    near = [gap for gap in gaps if gap <= NEARBY]
-    if len(near) < max(3, REPEATED * len(steps)) or statistics.median(gaps) > NEARBY:
+    steps = [row["step"] for row in rows if "loss" in row]
+    repeats = len(steps) - len(set(steps))
+    turns = sum(after <= before for before, after in pairwise(steps))
+    if repeats < REPEATED * len(set(steps)) or turns < max(3, TURNS * repeats):
         return Merged(list(rows), 0)
     kept: list[tuple[Numbers, int]] = []
     for row in rows:
@@ -41,17 +41,6 @@ def merge(rows: Sequence[Numbers]) -> Merged:
         else:
             kept[at] = (_averaged(*kept[at], row), kept[at][1] + 1)
     return Merged([row for row, _ in kept], len(rows) - len(kept))
-
-
-def _gaps(steps: Sequence[float]) -> list[int]:
-    """How many rows before it each repeated step was last logged."""
-    last: dict[float, int] = {}
-    gaps = []
-    for i, step in enumerate(steps):
-        if step in last:
-            gaps.append(i - last[step])
-        last[step] = i
-    return gaps
 
 
 def _same(old: Numbers, new: Numbers) -> bool:

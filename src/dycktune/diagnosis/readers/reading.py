@@ -8,9 +8,10 @@ from typing import Any
 
 from dycktune.diagnosis.log import Log
 from dycktune.diagnosis.readers import ranks, steps
-from dycktune.diagnosis.readers.names import Columns, Naming, naming
+from dycktune.diagnosis.readers.names import Columns, Naming, is_epoch, is_step, naming
 from dycktune.diagnosis.readers.source import Refusal
 from dycktune.diagnosis.readers.steps import Numbers, Placed
+from dycktune.diagnosis.readers.words import words
 
 SPLIT_COLUMNS = ("split", "phase", "stage", "mode", "subset", "context.subset", "context_subset")
 """Columns whose text says on which data a row was measured."""
@@ -34,11 +35,27 @@ class Reading:
 
 
 def numbers(row: Mapping[Any, Any]) -> Numbers:
-    """The numbers of a row, by name, also those written as text; a column that names the data marks the others."""
+    """The numbers of a row, by name, also those written as text; a column that names the data marks the others.
+
+    Numbers of a row inside the row, such as `{"val": {"loss": 1.5}}`, have both names: `val/loss`.
+    """
+    row = flattened(row)
     split = next((str(row[name]) for name in SPLIT_COLUMNS if isinstance(row.get(name), str)), "")
     pairs = ((name, number(value)) for name, value in row.items() if isinstance(name, str))
     found = {name.strip(): value for name, value in pairs if value is not None}
     return {_marked(name, split): value for name, value in found.items()} if split else found
+
+
+def flattened(row: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A mapping whose values that are mappings themselves are taken apart, one level deep."""
+    flat: dict[Any, Any] = {}
+    for name, value in row.items():
+        flat |= (
+            {f"{name}/{key}": item for key, item in value.items()}
+            if isinstance(value, Mapping)
+            else {name: value}
+        )
+    return flat
 
 
 def number(value: Any) -> float | None:
@@ -94,7 +111,7 @@ def pivoted(records: Iterable[tuple[float, str, float]]) -> list[Numbers]:
 
 
 def _marked(name: str, split: str) -> str:
-    plain = name.lower() in ("step", "epoch", "global_step", "lr", "learning_rate")
+    plain = is_step(name) or is_epoch(name) or "lr" in words(name) or "learning" in words(name)
     return name if plain or name.lower().startswith(f"{split.lower()}_") else f"{split}_{name}"
 
 

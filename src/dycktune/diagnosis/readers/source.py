@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 from dycktune.errors import RunError
 
@@ -31,7 +32,8 @@ BINARY = {
 
 _ENCODINGS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")
-_LINE = re.compile(r"[^\r\n]+")
+_LINE = re.compile(r"[^\r\n\b]+")
+"""Up to the end of a line, or to the carriage return or the backspaces with which a progress bar is drawn again."""
 
 
 class Refusal(Exception):  # noqa: N818 - the reason, which becomes a RunError with the name of the file
@@ -59,7 +61,7 @@ class Source:
         return _ESCAPES.sub("", text).replace("\0", "")
 
     def lines(self) -> Iterator["Line"]:
-        """Every line that is not empty, with its number; a progress bar's carriage return ends a line too."""
+        """Every line that is not empty, with its number; each state of a progress bar is a line."""
         number, at = 1, 0
         for match in _LINE.finditer(self.text):
             number += self.text.count("\n", at, match.start())
@@ -98,12 +100,20 @@ def open_source(path: Path) -> Source:
 def _bytes(path: Path) -> bytes:
     try:
         if path == STDIN:
-            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+            data = _read(sys.stdin.buffer)
         else:
             with path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
+                data = _read(file)
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror}") from error
     if len(data) > MAX_BYTES:
         raise RunError(f"{path}: larger than {MAX_BYTES // 2**20} MiB; give the lines of the log alone")
     return data
+
+
+def _read(file: BinaryIO) -> bytes:
+    """The content, block by block up to the limit: a read of the whole limit would reserve it."""
+    data = bytearray()
+    while len(data) <= MAX_BYTES and (block := file.read(2**20)):
+        data += block
+    return bytes(data)

@@ -70,10 +70,8 @@ def _filled(steps: list[float], rows: Sequence[Numbers]) -> list[float]:
 def _by_epoch(steps: list[float], epochs: Sequence[float], rows: Sequence[Numbers]) -> list[float]:
     """Steps that begin again with every epoch, added up; others as they are."""
     train = [i for i, row in enumerate(rows) if "loss" in row and not math.isnan(steps[i])]
-    back = [(a, b) for a, b in pairwise(train) if steps[b] < steps[a]]
-    begins = [
-        (a, b) for a, b in pairwise(train) if epochs[b] > epochs[a] and math.floor(epochs[b]) == epochs[b]
-    ]
+    back = [(a, b) for a, b in pairwise(train) if steps[b] <= steps[a]]
+    begins = [(a, b) for a, b in pairwise(train) if epochs[b] > epochs[a] and epochs[b].is_integer()]
     if not back or back != begins:
         return steps
     added, passed = list(steps), 0.0
@@ -85,11 +83,11 @@ def _by_epoch(steps: list[float], epochs: Sequence[float], rows: Sequence[Number
 
 
 def _are_axis(epochs: Sequence[float], rows: Sequence[Numbers]) -> bool:
-    """Whether each row with a train loss, or else each evaluation, has an epoch of its own."""
+    """Whether each row with a train loss, or else each evaluation, has an epoch that the row before it has not."""
     seen = [epoch for epoch, row in zip(epochs, rows, strict=True) if "loss" in row]
     seen = seen or [epoch for epoch, row in zip(epochs, rows, strict=True) if any(map(is_eval_loss, row))]
-    whole = all(epoch == math.floor(epoch) for epoch in seen if math.isfinite(epoch))
-    return bool(seen) and whole and not any(map(math.isnan, seen)) and len(set(seen)) >= 0.5 * len(seen)
+    whole = all(epoch.is_integer() for epoch in seen)
+    return bool(seen) and whole and all(a != b for a, b in pairwise(seen))
 
 
 def _counted(rows: Sequence[Numbers]) -> list[float]:

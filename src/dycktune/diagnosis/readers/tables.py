@@ -6,11 +6,14 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from dycktune.diagnosis.readers.documents import NAMES, long_form
-from dycktune.diagnosis.readers.names import Columns, meaning, words
+from dycktune.diagnosis.readers.names import Columns
 from dycktune.diagnosis.readers.reading import Reading, number, numbers
 from dycktune.diagnosis.readers.source import Line, Refusal, Source
+from dycktune.diagnosis.readers.words import meaning, words
 
-SEPARATORS = (",", "\t", ";", "|")
+SPACES = "  "
+SEPARATORS = (",", "\t", ";", "|", SPACES)
+"""What stands between the cells of a line; two spaces or more in a table that is set in columns."""
 HEADER_WITHIN = 200
 """Lines in which the header must stand: a model card has text before its table, a log has a banner."""
 
@@ -46,7 +49,7 @@ def _is_header(cells: Sequence[str], columns: Columns) -> bool:
         return False
     wanted = {name.lower() for name in columns.values()} & {name.lower() for name in names}
     long = "value" in {name.lower() for name in names} and bool({*NAMES, "step", "Step"} & set(names))
-    return bool(wanted) or long or any(meaning(_column(name)).rank >= 0 for name in names)
+    return bool(wanted) or long or any(meaning(_column(name)).is_loss for name in names)
 
 
 def _table(
@@ -55,6 +58,7 @@ def _table(
     rows = []
     for line in lines:
         cells = _cells(line.text, separator)
+        cells = cells[1:] if separator == SPACES and len(cells) == len(header) + 1 else cells  # pandas' index
         if len(cells) > 1 and any(number(cell) is not None for cell in cells):
             rows.append(dict(zip(header, cells, strict=False)))
         elif rows and separator == "|" and len(cells) < 2:
@@ -79,7 +83,7 @@ def _of_one_run(header: Sequence[str], columns: Columns) -> dict[str, str]:
     kept = [name for name in header if name and not RANGE.search(name)]
     if set(columns.values()) & set(kept):
         return {name: name for name in kept}
-    losses = {_run(name): name for name in kept if _run(name) and meaning(_column(name)).rank >= 0}
+    losses = {_run(name): name for name in kept if _run(name) and meaning(_column(name)).is_loss}
     runs = list(losses)
     if len(runs) > 1:
         listed = ", ".join(map(repr, runs[:4]))
@@ -101,7 +105,7 @@ def _column(name: str) -> str:
 def _one_curve(source: Source, rows: Sequence[dict[str, str]]) -> Reading:
     """A curve whose name is in the file's name alone, such as run-tag-train_loss.csv."""
     tag = source.path.stem.rpartition("tag-")[2]
-    name = tag if meaning(tag).rank >= 0 else "loss"
+    name = tag if meaning(tag).is_loss else "loss"
     return Reading(
         format="TensorBoard's CSV of one curve",
         rows=[numbers({"step": row.get("Step", ""), name: row.get("Value", "")}) for row in rows],
@@ -113,6 +117,8 @@ def _cells(line: str, separator: str) -> list[str]:
     """The cells of a line, without the quotes and spaces around them; Markdown's outer bars hold none."""
     if separator not in line:
         return []
+    if separator == SPACES:
+        return re.split(r"\s{2,200}", line.strip())
     text = line.strip().strip("|") if separator == "|" else line.strip("\n")
     try:
         cells = next(csv.reader([text.lstrip("# ")], delimiter=separator), [])
@@ -134,4 +140,4 @@ def _format(header: Sequence[str], separator: str) -> str:
         and separator == ","
     ):
         return "Lightning metrics.csv"
-    return {",": "CSV", "\t": "TSV", ";": "CSV", "|": "Markdown table"}[separator]
+    return {",": "CSV", "\t": "TSV", ";": "CSV", "|": "Markdown table", SPACES: "table of text"}[separator]

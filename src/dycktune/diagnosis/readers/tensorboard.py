@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from dycktune.diagnosis.readers.names import EVAL_WORDS, TRAIN_WORDS, words
 from dycktune.diagnosis.readers.reading import Reading
 from dycktune.diagnosis.readers.steps import Numbers
+from dycktune.diagnosis.readers.words import EVAL_WORDS, TRAIN_WORDS, words
 from dycktune.errors import RunError
 
 MARK = "tfevents"

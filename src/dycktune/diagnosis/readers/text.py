@@ -2,13 +2,14 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from dycktune.diagnosis.readers.names import EVAL_WORDS, Columns, meaning, words
+from dycktune.diagnosis.readers.names import Columns
 from dycktune.diagnosis.readers.progress import BAR
 from dycktune.diagnosis.readers.reading import Reading, number
 from dycktune.diagnosis.readers.source import Source
+from dycktune.diagnosis.readers.words import EVAL_WORDS, meaning, words
 
 LONGEST = 4000
 """Characters of a line that are searched; a line of metrics has a few hundred."""
@@ -27,8 +28,13 @@ STEPS = [
         r"(?:\s{0,12}/\s{0,12}(?P<total>\d[\d,]{0,15}))?",
         re.IGNORECASE,
     )
-    for word in ("global[_ ](?:step|iter)", "(?:train[_ ])?steps?|iter(?:ation)?s?|updates?", "batch(?:es)?")
-]
+    for word in (
+        "global[_ ](?:step|iter)",
+        "(?:train[_ ])?steps?",
+        r"(?:iter(?:ation)?s?|updates?)(?:\(\w{1,9}\))?",
+        "batch(?:es)?",
+    )
+] + [re.compile(r"\[\d{1,6}\]\[\s{0,9}(?P<at>\d{1,12})/(?P<total>\d{1,12})\]")]
 """The number of the step, from the surest word to the least sure."""
 
 EPOCH = re.compile(
@@ -39,7 +45,7 @@ TIME = re.compile(
     r"\d{2,4}[-/]\d\d[-/]\d\d[T ]{1,3}\d\d:\d\d(?::\d\d)?(?:[.,]\d{1,9})?Z?|(?<!\d)\d\d:\d\d:\d\d(?!\d)"
 )
 SPLIT = re.compile(
-    r"(?<!\w)(train|eval|valid|val|dev|test)(?:ing|uation|uating|idation|ation)?(?!\w)", re.IGNORECASE
+    r"(?<!\w)(train|eval|valid|vali|val|dev|test)(?:ing|uation|uating|idation|ation)?(?!\w)", re.IGNORECASE
 )
 LEVEL = re.compile(r"^(?:(?:INFO|DEBUG|WARNING|root|main) )+")
 
@@ -89,6 +95,7 @@ class _Line(NamedTuple):
     step: float
     total: float
     epoch: float
+    is_bar: bool
 
 
 class _Row(NamedTuple):
@@ -105,14 +112,15 @@ def read(source: Source, columns: Columns) -> Reading | None:
     """Read the lines that name a loss, with the step or epoch of the line or of one before it; None without any."""
     wanted = {name.lower() for name in columns.values()}
     rows: list[_Row] = []
+    seen: dict[str, float] = {}
     epoch = before = math.nan
     for line in _lines(source, wanted):
         epoch = _known(line.epoch, epoch)
         if line.values:
-            rows.append(_Row(line.values, line.step, line.total, epoch, before))
+            rows.append(_Row(_news(line, seen), line.step, line.total, epoch, before))
         else:
             before = _known(line.step, before)
-    if not any(meaning(name).rank >= 0 or name.lower() in wanted for row in rows for name in row.values):
+    if not any(meaning(name).is_loss or name.lower() in wanted for row in rows for name in row.values):
         return None
     steps = _steps(rows)
     numbered = [
@@ -131,22 +139,27 @@ def _lines(source: Source, wanted: set[str]) -> Iterator[_Line]:
 
 
 def _line(text: str, wanted: set[str]) -> _Line:
-    found = next((match for match in (step.search(text) for step in STEPS) if match), None) or BAR.search(
-        text
-    )
-    epoch = EPOCH.search(text)
-    return _Line(
-        _values(text, wanted, has_place=bool(found or epoch)),
-        _group(found, "at"),
-        _group(found, "total"),
-        _group(epoch, "at"),
-    )
+    found, bar, epoch = _step(text), BAR.search(text), EPOCH.search(text)
+    values = _values(text, wanted, has_place=bool(found or bar or epoch))
+    found = found or (bar if not _is_evaluation(values) else None)  # its bar counts its own batches
+    return _Line(values, _group(found, "at"), _group(found, "total"), _group(epoch, "at"), bar is not None)
+
+
+def _step(text: str) -> re.Match[str] | None:
+    return next((match for match in (step.search(text) for step in STEPS) if match), None)
+
+
+def _is_evaluation(values: Iterable[str]) -> bool:
+    """Whether the losses among the names are all of data that is not trained on."""
+    splits = {meaning(name).split for name in values if meaning(name).is_loss}
+    return bool(splits) and splits <= set(EVAL_WORDS)
 
 
 def _values(text: str, wanted: set[str], *, has_place: bool) -> dict[str, float]:
     """The numbers of a line by name; none where the line is not about a loss or an evaluation."""
     values: dict[str, float] = {}
     split = ""
+    text = BAR.sub(r" \g<name> [", text)
     for pair in PAIR.finditer(text):
         name = LEVEL.sub("", pair["name"])
         value = number(pair["value"])
@@ -159,9 +172,22 @@ def _values(text: str, wanted: set[str], *, has_place: bool) -> dict[str, float]
     return values if any(_is_telling(name, wanted, has_place) for name in values) else {}
 
 
+def _news(line: _Line, seen: dict[str, float]) -> dict[str, float]:
+    """The values of a line without the evaluation that a progress bar goes on showing until the next."""
+    kept = {
+        name: value for name, value in line.values.items() if not line.is_bar or _is_new(name, value, seen)
+    }
+    seen.update(line.values)
+    return kept
+
+
+def _is_new(name: str, value: float, seen: dict[str, float]) -> bool:
+    return meaning(name).split not in EVAL_WORDS or seen.get(name) != value
+
+
 def _is_place(name: str) -> bool:
     """Whether a name is that of a step or an epoch."""
-    return words(name)[-1] in (
+    return not meaning(name).is_loss and words(name)[-1] in (
         "step",
         "steps",
         "iter",
@@ -183,7 +209,7 @@ def _with_split(name: str, split: str) -> str:
 
 def _is_telling(name: str, wanted: set[str], has_place: bool) -> bool:
     meant = meaning(name)
-    if name.lower() in wanted or meant.rank >= 0:
+    if name.lower() in wanted or meant.is_loss:
         return True
     return meant.split in EVAL_WORDS and has_place and bool(METRICS & set(words(name)))
 
