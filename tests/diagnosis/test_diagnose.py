@@ -1,7 +1,6 @@
 import json
 import math
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -176,23 +175,6 @@ def test_few_evaluations_are_too_short_to_judge(judged, curve):
 
 def test_a_truncated_run_is_healthy_so_far(judged, curve):
     assert "stopped_early" in kinds(judged(curve(FALLING, FALLING), max_steps=5000))
-
-
-@pytest.mark.parametrize(("existing", "named"), [([300, 500], 300), ([500], 500), ([100, 500, 900], 500)])
-def test_the_nearest_good_survivor_is_named_where_the_best_is_gone(write_state, curve, existing, named):
-    path = write_state(curve(TURNING, [value * 3 for value in TURNING]), folder="run")
-    for step in existing:
-        (path.parent / "checkpoints" / f"checkpoint-{step}").mkdir(parents=True)
-    diagnosis = diagnose(path.parent)
-    assert diagnosis.recommended_step == 400
-    assert Path(diagnosis.recommended_checkpoint or "").name == f"checkpoint-{named}"
-    assert "checkpoint_missing" in kinds(diagnosis)
-
-
-def test_checkpoints_may_lie_somewhere_else(write_state, curve, tmp_path):
-    (tmp_path / "kept" / "checkpoint-800").mkdir(parents=True)
-    diagnosis = diagnose(write_state(curve(FALLING, FALLING)), checkpoints=tmp_path / "kept")
-    assert diagnosis.recommended_checkpoint == str(tmp_path / "kept" / "checkpoint-800")
 
 
 def test_a_log_without_any_loss_is_refused(judged):

@@ -244,7 +244,7 @@ def _too_short(diagnosis: Diagnosis) -> Iterator[str]:
     count = len(curves.evals.steps)
     every = max(1, int(diagnosis.view.last_step // 10))
     rose = len(curves.evals.values) > 1 and curves.evals.values.argmin() == 0
-    if rose and curves.evals.values[-1] > (1 + diagnosis.view.limits.rise) * curves.evals.values[0]:
+    if rose and curves.evals.values[-1] / (1 + diagnosis.view.limits.rise) > curves.evals.values[0]:
         yield (
             f"The eval loss has risen since the first evaluation (step {curves.evals.steps[0]:.0f}): too few points to "
             "call it overfitting, but evaluate more often before you train longer."
