@@ -211,6 +211,7 @@ class View:
         if not len(values):
             return values
         share = self.limits.floor if floor is None else floor
-        shifted = values - min(0.0, float(values.min()))
-        start = float(np.median(shifted[:3])) or float(shifted.max()) or 1.0
-        return np.log(shifted / start + share)
+        with np.errstate(over="ignore"):  # losses near the largest float, in a log that is broken anyway
+            shifted = values - min(0.0, float(values.min()))
+            start = float(np.median(shifted[:3])) or float(shifted.max()) or 1.0
+            return np.log(shifted / start + share)
