@@ -40,7 +40,7 @@ class _Console:
             self.rows.append(values)
             self.shown.append(len(self.bars) + sum(place < at for place, _ in bars))
         self.bars += [bar for _, bar in bars]
-        if not printed:
+        if not printed and not bars:
             self.facts.see(line)
 
 
