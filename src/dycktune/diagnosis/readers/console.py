@@ -66,7 +66,6 @@ def read(source: Source) -> Reading | None:
         state=state,
         step_source=derived.source,
         exact_steps=derived.exact,
-        remarks=[] if derived.exact else [f"{derived.source}: a checkpoint may be a few steps off"],
     )
 
 
