@@ -108,3 +108,13 @@ def test_a_folder_of_weights_is_not_read_in_search_of_a_log(tmp_path):
         "| Step | Training Loss | Validation Loss |\n|--|--|--|\n| 5 | 2.0 | 1.5 |\n"
     )
     assert read_log(tmp_path).rows == ({"step": 5.0, "loss": 2.0, "eval_loss": 1.5},)
+
+
+@pytest.mark.parametrize("name", ["metrics/duration", "runs/events.out.tfevents.1"])
+def test_a_folder_whose_only_curves_are_no_loss_is_refused_in_one_line(tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir()
+    path.write_text("1700000000000 2.0 1\n")
+    with pytest.raises(RunError) as error:
+        read_log(tmp_path)
+    assert str(tmp_path) in str(error.value)

@@ -112,3 +112,9 @@ def test_text_that_windows_wrote_is_text(tmp_path, series):
 def test_a_table_set_in_columns_is_read(read, series, table):
     assert series(read(table), "loss") == [(0, 2.5)]
     assert series(read(table), "eval_loss") == [(0, 2.25)]
+
+
+def test_a_table_of_metrics_alone_is_a_log_too(read, series):
+    log = read("step,eval_wer,eval_runtime\n100,40.5,3.0\n200,35.25,3.0\n")
+    assert series(log, "eval_wer") == [(100, 40.5), (200, 35.25)]
+    assert "no eval loss" in log.description

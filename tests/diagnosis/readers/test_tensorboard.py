@@ -76,7 +76,7 @@ def test_the_starts_of_a_resumed_run_are_joined_and_the_later_pass_counts(write,
     assert seen.train.values.tolist() == [1, 1, 2, 2, 2]
     assert seen.resumes == (30,)
     assert "2 starts of the run were joined" in log.remarks[0]
-    assert "1 event files hold no scalar" in log.remarks[1]
+    assert "1 event file holds no scalar" in log.remarks[1]
 
 
 def test_folders_written_side_by_side_are_one_run_and_their_names_tell_the_data(write, tmp_path, series):

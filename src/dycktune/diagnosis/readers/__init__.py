@@ -30,4 +30,7 @@ def read_log(source: Path, *, columns: Mapping[str, str] = NO_COLUMNS) -> Log:
         return read_file(source, columns)
     if not source.exists():
         raise RunError(f"{source}: no such file or folder")
-    return read_folder(source, columns) if source.is_dir() else read_file(source, columns)
+    try:
+        return read_folder(source, columns) if source.is_dir() else read_file(source, columns)
+    except OSError as error:
+        raise RunError(f"{error.filename or source}: cannot be read: {error.strerror}") from error

@@ -40,7 +40,7 @@ class _Console:
             self.rows.append(values)
             self.shown.append(len(self.bars) + sum(place < at for place, _ in bars))
         self.bars += [bar for _, bar in bars]
-        if not printed:
+        if not printed and not bars:
             self.facts.see(line)
 
 
@@ -66,7 +66,6 @@ def read(source: Source) -> Reading | None:
         state=state,
         step_source=derived.source,
         exact_steps=derived.exact,
-        remarks=[] if derived.exact else [f"{derived.source}: a checkpoint may be a few steps off"],
     )
 
 

@@ -24,7 +24,7 @@ def read_file(path: Path, columns: Columns) -> Log:
         RunError: it is no log of a known format, or a damaged one.
     """
     if path != STDIN and (tensorboard.is_event_file(path) or tensorboard.is_named_so(path)):
-        return _log(path, tensorboard.read(path), columns)
+        return make_log(path, tensorboard.read(path), columns)
     source = open_source(path)
     try:
         reading = _reading(source, columns)
@@ -37,7 +37,12 @@ def read_file(path: Path, columns: Columns) -> Log:
         raise RunError(f"{source.path}: {error}") from None
 
 
-def _log(path: Path, reading: Reading, columns: Columns) -> Log:
+def make_log(path: Path, reading: Reading, columns: Columns) -> Log:
+    """The log of what was read at a path.
+
+    Raises:
+        RunError: no column is a loss, or no row has a step.
+    """
     try:
         return to_log(path, reading, columns)
     except Refusal as error:

@@ -8,10 +8,8 @@ from typing import Any, NamedTuple
 
 from dycktune.diagnosis.log import CHECKPOINT, Log, checkpoints
 from dycktune.diagnosis.readers import mlflow, tensorboard
-from dycktune.diagnosis.readers.files import read_file
+from dycktune.diagnosis.readers.files import make_log, read_file
 from dycktune.diagnosis.readers.names import Columns
-from dycktune.diagnosis.readers.reading import to_log
-from dycktune.diagnosis.readers.source import Refusal
 from dycktune.errors import RunError
 
 STATE = "trainer_state.json"
@@ -124,19 +122,14 @@ def _versions(folder: Path) -> list[Path]:
 
 
 def _events(folder: Path, columns: Columns) -> Log | None:
-    if not tensorboard.files(folder):
-        return None
-    try:
-        return to_log(folder, tensorboard.read(folder), columns)
-    except Refusal as error:
-        raise RunError(f"{folder}: {error}") from None
+    return make_log(folder, tensorboard.read(folder), columns) if tensorboard.files(folder) else None
 
 
 def _other(folder: Path, columns: Columns) -> Log | None:
     """MLflow's metric files, else the longest log among the files of other names."""
     reading = mlflow.read_folder(folder)
     if reading:
-        return to_log(folder, reading, columns)
+        return make_log(folder, reading, columns)
     logs = [log for log in (_try(path, columns).log for path in _candidates(folder)) if log]
     if not logs:
         return None

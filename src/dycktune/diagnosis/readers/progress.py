@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dycktune.diagnosis.readers.facts import Facts
+from dycktune.diagnosis.readers.steps import MAX_STEP
 
 BAR = re.compile(
     r"(?:^|\s)(?P<name>[^|\r\n]{0,60}?)\s{0,9}\d{1,3}%(?:\|[^|]{0,400}\||\s)\s{0,20}"
@@ -164,16 +165,21 @@ def _steps_per_epoch(rows: Sequence[Timed], shown: _Shown, facts: Facts) -> floa
 
 def _by_epoch(rows: Sequence[Timed], per_epoch: float) -> list[float]:
     """The epochs as steps; train rows that are evenly spaced but for rounding get evenly spaced steps."""
-    steps = [row.epoch * per_epoch for row in rows]
-    if not math.isfinite(per_epoch):
+    steps = [_possible(row.epoch * per_epoch) for row in rows]
+    train = [i for i, row in enumerate(rows) if row.is_train and math.isfinite(steps[i])]
+    if not train:
         return steps
-    train = [i for i, row in enumerate(rows) if row.is_train and math.isfinite(row.epoch)]
     cuts = [0, *(k for k in range(1, len(train)) if steps[train[k]] < steps[train[k - 1]]), len(train)]
     for first, end in pairwise(cuts):
         part = train[first:end]
         for i, step in zip(part, _evened([steps[i] for i in part], ROUNDING * per_epoch), strict=True):
             steps[i] = step
     return _with_evaluations(rows, steps, ROUNDING * per_epoch)
+
+
+def _possible(step: float) -> float:
+    """A step that a run can have; NaN for any other number."""
+    return step if 0 <= step < MAX_STEP else math.nan
 
 
 def _evened(steps: list[float], rounding: float) -> list[float]:

@@ -84,7 +84,11 @@ def to_log(path: Path, reading: Reading, columns: Columns) -> Log:
     if not any(_is_measured(name) for row in placed.rows for name in row):
         raise Refusal(f"no column is a loss, {_found(counts)}; name them: --columns step=NAME,loss=NAME")
     merged = ranks.merge(placed.rows)
+    exact = placed.exact and reading.exact_steps
     remarks = list(reading.remarks)
+    if not exact:
+        source = reading.step_source or placed.source
+        remarks.append(f"the rows say no step ({source}): the steps of checkpoints may differ from these")
     if merged.repeats:
         remarks.append(
             f"several processes wrote the same steps into this log ({merged.repeats} rows repeat a step): "
@@ -97,7 +101,7 @@ def to_log(path: Path, reading: Reading, columns: Columns) -> Log:
         format=reading.format,
         description=_description(reading, named, placed),
         axis=placed.axis,
-        exact_steps=placed.exact and reading.exact_steps,
+        exact_steps=exact,
         remarks=tuple(remarks),
     )
 

@@ -9,7 +9,7 @@ from dycktune.diagnosis.readers.documents import NAMES, long_form
 from dycktune.diagnosis.readers.names import Columns
 from dycktune.diagnosis.readers.reading import Reading, number, numbers
 from dycktune.diagnosis.readers.source import Line, Refusal, Source
-from dycktune.diagnosis.readers.words import meaning, words
+from dycktune.diagnosis.readers.words import EVAL_WORDS, meaning, words
 
 SPACES = "  "
 SEPARATORS = (",", "\t", ";", "|", SPACES)
@@ -39,7 +39,7 @@ def read(source: Source, columns: Columns) -> Reading | None:
 
 
 def _is_header(cells: Sequence[str], columns: Columns) -> bool:
-    """Whether the cells are names, one of them that of a loss, a metric's value or a column that the user named."""
+    """Whether the cells are names, one of them of a loss, an evaluation, a value, or a column that the user named."""
     names = [cell for cell in cells if cell]
     if (
         len(names) < 2
@@ -49,7 +49,12 @@ def _is_header(cells: Sequence[str], columns: Columns) -> bool:
         return False
     wanted = {name.lower() for name in columns.values()} & {name.lower() for name in names}
     long = "value" in {name.lower() for name in names} and bool({*NAMES, "step", "Step"} & set(names))
-    return bool(wanted) or long or any(meaning(_column(name)).is_loss for name in names)
+    return bool(wanted) or long or any(map(_is_measured, names))
+
+
+def _is_measured(name: str) -> bool:
+    meant = meaning(_column(name))
+    return meant.is_loss or meant.split in EVAL_WORDS
 
 
 def _table(

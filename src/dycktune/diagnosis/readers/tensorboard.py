@@ -157,8 +157,9 @@ def _remarks(found: list[Path], writers: list[_Writer], groups: list[list[_Write
             f"{len(groups)} starts of the run were joined in the order of their times; where steps overlap, the later "
             "start counts"
         )
-    if len(found) > len(writers):
-        remarks.append(f"{len(found) - len(writers)} event files hold no scalar and were passed over")
+    empty = len(found) - len(writers)
+    if empty:
+        remarks.append(f"{empty} event file{'s hold' if empty > 1 else ' holds'} no scalar: passed over")
     return remarks
 
 

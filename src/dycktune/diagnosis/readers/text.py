@@ -49,6 +49,9 @@ SPLIT = re.compile(
 )
 LEVEL = re.compile(r"^(?:(?:INFO|DEBUG|WARNING|root|main) )+")
 
+TOPICS = ("loss", "nll", "entropy", "step", "iter", "update", "batch", "ep", r"\]\[", *EVAL_WORDS)
+"""What a line must have one of to say anything: most lines of a console are states of a bar."""
+
 METRICS = frozenset(
     [
         *(
@@ -130,11 +133,12 @@ def read(source: Source, columns: Columns) -> Reading | None:
 
 
 def _lines(source: Source, wanted: set[str]) -> Iterator[_Line]:
+    topic = re.compile("|".join([*TOPICS, *map(re.escape, wanted)]), re.IGNORECASE)
     for line in source.lines():
         bar = KERAS_BAR.match(line.text[:60])
         if bar and bar["at"] != bar["total"]:
             continue  # Keras draws its bar again for each batch; the full one has the means of the epoch
-        if re.search(r"\d|nan|inf", line.text):
+        if topic.search(line.text):
             yield _line(TIME.sub(" ", line.text[:LONGEST]), wanted)
 
 
