@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from dycktune.diagnosis import checks
 from dycktune.diagnosis.advice import advise
+from dycktune.diagnosis.broken import non_finite
 from dycktune.diagnosis.curves import Curves, Series, curves, not_applicable
 from dycktune.diagnosis.deploy import (
     TrainerChoice,
@@ -25,6 +26,7 @@ from dycktune.diagnosis.log import Log
 from dycktune.diagnosis.metrics import Criterion, Metric, deciding
 from dycktune.diagnosis.notes import notes
 from dycktune.diagnosis.readers import read_log
+from dycktune.diagnosis.rises import risen
 from dycktune.diagnosis.surroundings import Surroundings, read_surroundings
 from dycktune.diagnosis.thresholds import DEFAULT, Thresholds
 from dycktune.diagnosis.view import View
@@ -119,7 +121,7 @@ def _refusal(kind: str, seen: Curves) -> Finding:
 
 def ills(view: View) -> list[Finding]:
     """The findings that can decide the label, each kind of illness once."""
-    found = [*checks.non_finite(view), *checks.risen(view), *checks.last_evaluation(view)]
+    found = [*non_finite(view), *risen(view), *checks.last_evaluation(view)]
     known = {finding.kind for finding in found}
     known |= {"train_rise"} if "instability" in known else set()
     found += [spike for spike in checks.spikes(view) if spike.kind not in known]

@@ -1,5 +1,6 @@
 """Notes on the learning rate: it never falls, it jumps up, it is zero."""
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -69,3 +70,13 @@ def _zero_rate(view: View) -> Iterator[Finding]:
     )
     message = f"the learning rate was 0 {everywhere}: those steps changed no weight"
     yield note("zero_learning_rate", message, zero[0], zero[-1], rows=len(zero))
+
+
+def rate_share(view: View, first: float, last: float) -> float:
+    """The highest learning rate between two steps as a share of the highest of all; NaN when none was logged."""
+    lr = view.curves.lr
+    peak = float(lr.values.max()) if len(lr.values) else 0.0
+    if peak <= 0:
+        return math.nan
+    inside = lr.values[(lr.steps >= first) & (lr.steps <= last)]
+    return float(max(inside.max(initial=0.0), lr.at(first))) / peak
