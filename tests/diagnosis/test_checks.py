@@ -40,9 +40,9 @@ def test_a_train_loss_that_drifts_up_is_not_healthy_and_the_rate_is_not_blamed(j
     diagnosis = judged(rows)
     assert diagnosis.label == "instability"
     assert diagnosis.recommended_step is None
-    told = " ".join(diagnosis.advice)
-    assert "what was loaded" in told
-    assert "Lower the peak" not in told
+    advice = " ".join(diagnosis.advice)
+    assert "what was loaded" in advice
+    assert "Lower the peak" not in advice
 
 
 def test_a_noisy_train_loss_without_a_trend_does_not_drift(judged):

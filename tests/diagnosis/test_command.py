@@ -119,7 +119,7 @@ def test_watch_prints_a_finding_once_with_the_step_that_showed_it_first(
     grow()
     monkeypatch.setattr("time.sleep", grow)
     assert diagnose(tmp_path / "run", watch=True) == 1
-    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
-    assert len(told) == 1
-    assert told[0].startswith("step 800: overfitting:")
-    assert told[0].endswith("(first visible at step 700)")
+    printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
+    assert len(printed) == 1
+    assert printed[0].startswith("step 800: overfitting:")
+    assert printed[0].endswith("(first visible at step 700)")

@@ -10,9 +10,9 @@ def read(judged, curve):
     """The diagnosis of a run with one metric, and its findings by kind."""
 
     def build(evals, name, values, step=100):
-        given = iter(values)
+        remaining = iter(values)
         rows = curve(evals, [0.6**i for i in range(len(evals))], every=step)
-        rows = [row | ({name: next(given)} if "eval_loss" in row else {}) for row in rows]
+        rows = [row | ({name: next(remaining)} if "eval_loss" in row else {}) for row in rows]
         diagnosis = judged(rows)
         return diagnosis, {finding.kind: finding for finding in diagnosis.findings}
 
@@ -25,9 +25,9 @@ def test_a_metric_that_rises_while_the_loss_rises_is_a_finding_and_no_advice_to_
     message = found["metric_still_improves"].message
     assert "overconfident" in message
     assert "Deploy step 800 for its answers, step 400 for its probabilities" in message
-    told = " ".join(diagnosis.advice)
-    assert "Do not stop at the lowest loss" in told
-    assert "only memorised" not in told
+    advice = " ".join(diagnosis.advice)
+    assert "Do not stop at the lowest loss" in advice
+    assert "only memorised" not in advice
 
 
 def test_a_metric_of_generated_text_is_explained_by_the_reference_text(read):
@@ -59,15 +59,15 @@ def test_an_overfitting_run_whose_metric_agrees_is_told_to_train_shorter(read):
 def test_a_solved_evaluation_set_is_no_reason_for_more_steps(read):
     falling = [10.0**-i for i in range(8)]
     diagnosis, _ = read(falling, "eval_exact_match", [0, 0.1, 0.6, 0.9, 1, 1, 1, 1])
-    told = " ".join(diagnosis.advice)
-    assert "solved: eval_exact_match reached 1 at step 500" in told
-    assert "more steps may help" not in told
+    advice = " ".join(diagnosis.advice)
+    assert "solved: eval_exact_match reached 1 at step 500" in advice
+    assert "more steps may help" not in advice
 
 
 def test_a_loss_next_to_nothing_is_a_solved_set_too(judged, curve):
-    told = " ".join(judged(curve([10.0**-i for i in range(8)], [10.0**-i for i in range(8)])).advice)
-    assert "solved" in told
-    assert "more steps may help" not in told
+    advice = " ".join(judged(curve([10.0**-i for i in range(8)], [10.0**-i for i in range(8)])).advice)
+    assert "solved" in advice
+    assert "more steps may help" not in advice
 
 
 def test_a_loss_that_still_falls_asks_for_more_steps(judged, curve):

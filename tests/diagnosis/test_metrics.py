@@ -21,8 +21,8 @@ def measured(curve):
         train = [0.9**i for i in range(len(evals))]
         rows = curve(evals, train)
         for name, values in metrics.items():
-            given = iter(values)
-            rows = [row | ({f"eval_{name}": next(given)} if "eval_loss" in row else {}) for row in rows]
+            remaining = iter(values)
+            rows = [row | ({f"eval_{name}": next(remaining)} if "eval_loss" in row else {}) for row in rows]
         return rows
 
     return build

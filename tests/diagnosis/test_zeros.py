@@ -46,9 +46,9 @@ def test_zeros_from_the_first_row_on_without_a_gradient_mean_that_no_label_was_l
     assert diagnosis.label == "plateau_underfit"
     assert "no token was trained on" in diagnosis.deciding.message
     assert diagnosis.recommended_step is diagnosis.best_step is None
-    told = " ".join(diagnosis.advice)
-    assert "-100" in told
-    assert "Raise the learning rate" not in told
+    advice = " ".join(diagnosis.advice)
+    assert "-100" in advice
+    assert "Raise the learning rate" not in advice
 
 
 def test_masked_nan_is_dated_to_the_gradient_that_broke_the_weights(judged, run):

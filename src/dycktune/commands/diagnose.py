@@ -179,7 +179,7 @@ def _watched(source: Source, *, as_json: bool) -> "Diagnosis":
         if as_json and not diagnosis.finished:
             _show(diagnosis, as_json=True, in_one_line=True)
         elif not as_json:
-            _tell(diagnosis, news)
+            _print_news(diagnosis, news)
         if diagnosis.finished:
             return diagnosis
         diagnosis = _next(source, after=diagnosis.view.last_step)
@@ -190,7 +190,7 @@ def _identity(finding: "Finding") -> tuple[str, int]:
     return finding.kind, finding.first_step if finding.kind in ("lucky_point", "resume", "guard") else 0
 
 
-def _tell(diagnosis: "Diagnosis", news: Sequence["Finding"]) -> None:
+def _print_news(diagnosis: "Diagnosis", news: Sequence["Finding"]) -> None:
     """Print new findings, each with the step from which it could have been seen."""
     from dycktune import diagnosis as doctor
 

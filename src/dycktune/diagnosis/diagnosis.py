@@ -37,7 +37,7 @@ class Diagnosis:
     """Where the eval loss was lowest, lucky points aside; None without evaluations."""
 
     recommended_step: int | None
-    """The step to deploy, by the metric that decides, else by the loss; None where nothing can be said."""
+    """The step to deploy, by the metric that decides, else by the loss; None where the log does not tell."""
 
     recommended_checkpoint: str | None
     """Path of the checkpoint to deploy among those that exist; None when none is on disk."""

@@ -203,11 +203,11 @@ def _asked(criterion: Criterion, found: Mapping[str, Series], state: Mapping[str
 
 def _metric(name: str, series: Series, state: Mapping[str, Any]) -> Metric | None:
     """The metric with its direction: by its name, else by the run's `greater_is_better`; None where neither tells."""
-    said, kind = state.get("greater_is_better"), _kind(name)
+    setting, kind = state.get("greater_is_better"), _kind(name)
     is_own = state.get("metric_for_best_model", name) in (name, name.removeprefix("eval_"))
     better = higher_is_better(name)
-    if better is None and is_own and isinstance(said, bool):
-        better = said
+    if better is None and is_own and isinstance(setting, bool):
+        better = setting
     if better is None or not len(series.steps):
         return None
     return Metric(

@@ -97,7 +97,7 @@ def _scale(view: View) -> Iterator[Finding]:
     if not (0 < ratio < math.inf) or abs(math.log(ratio)) < math.log(view.limits.scale_gap):
         return
     if np.median(train.values[: view.limits.few_rows]) < view.limits.scale_gap * evals.values[0]:
-        return  # close at the start: the gap is learnt, not a matter of scale
+        return  # close at the start: training opened the gap, not another scale
     message = f"the train loss is {ratio:.3g} times the eval loss at step {step:.0f}{_cause(view)}; only trends count"
     yield note("scale_mismatch", message, step, step, ratio=ratio)
 

@@ -81,7 +81,7 @@ class Thresholds:
     100."""
 
     plateau: float = 0.05
-    """Fall over the whole run, of train and eval alike, below which nothing was learnt."""
+    """Fall over the whole run, of train and eval alike, below which nothing was learned."""
 
     slow_fall: float = 0.01
     """Fall of eval over the second half of a run, down to its last three evaluations, that is learning all the same:

@@ -1,4 +1,4 @@
-"""What can be relied on in a run's curves: the trusted evaluations, their noise, the best of them, the train level."""
+"""The reliable part of a run's curves: trusted evaluations, their noise, the best of them, the train level."""
 
 from dataclasses import dataclass
 from functools import cached_property
