@@ -20,10 +20,11 @@ import numpy as np
 from doctor_families import FAMILIES, make
 from doctor_peers import PEERS, Call
 from dycktune.diagnosis.curves import curves
+from dycktune.diagnosis.diagnose import diagnose_log
 from dycktune.diagnosis.diagnosis import LABELS
 from dycktune.diagnosis.log import Log, read
+from dycktune.diagnosis.metrics import Criterion
 from dycktune.diagnosis.thresholds import DEFAULT, Thresholds
-from dycktune.diagnosis.verdict import judge
 
 CURVES = Path(__file__).parents[2] / "shared" / "curves"
 SPLITS = 50
@@ -34,6 +35,10 @@ GRID = {
     "excursion": (0.2, 0.3, 0.5),
 }
 """Constants that a half of the families may choose."""
+
+
+METRIC_GRID = {"rise": (0.02, 0.05, 0.1), "sigmas": (2.0, 3.0, 4.0), "drop_share": (1.0, 1.5, 2.0)}
+"""Constants by which a point of a metric is distrusted."""
 
 
 class Case(NamedTuple):
@@ -53,19 +58,19 @@ class Score(NamedTuple):
     """A share with its 95 % Wilson interval (Wilson, JASA 22, 1927)."""
 
     hits: int
-    count: int
+    total: int
 
     def interval(self) -> tuple[float, float]:
         """Lower and upper end, 0 to 1."""
-        if not self.count:
+        if not self.total:
             return 0.0, 1.0
-        z, n, p = 1.96, self.count, self.hits / self.count
+        z, n, p = 1.96, self.total, self.hits / self.total
         centre, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
         return float((centre - half) / (1 + z * z / n)), float((centre + half) / (1 + z * z / n))
 
     def __str__(self) -> str:
         low, high = self.interval()
-        return f"{self.hits}/{self.count} ({100 * low:.0f}-{100 * high:.0f} %)" if self.count else "-"
+        return f"{self.hits}/{self.total} ({100 * low:.0f}-{100 * high:.0f} %)" if self.total else "-"
 
 
 def score(hits: Iterable[bool]) -> Score:
@@ -108,7 +113,7 @@ def made_cases(name: str, count: int) -> Iterator[Case]:
 
 def doctor(log: Log, limits: Thresholds = DEFAULT) -> Call:
     """The doctor's answer in the peers' form."""
-    diagnosis = judge(log, limits=limits)
+    diagnosis = diagnose_log(log, criterion=Criterion(by="loss"), limits=limits)
     return Call(diagnosis.label, diagnosis.recommended_step)
 
 
@@ -171,6 +176,24 @@ def _rights(cases: list[Case], limits: Thresholds) -> list[bool]:
     ]
 
 
+def by_metric(folder: Path) -> dict[str, Any]:
+    """How often the recommended step is as good as the best by the run's task metric, and by how many constants."""
+    index = json.loads((folder / "metrics-index.json").read_text())
+    logs = [read(folder / f"{run['id']}.json") for run in index]
+
+    def hits(limits: Thresholds = DEFAULT, criterion: Criterion = Criterion()) -> list[bool]:  # noqa: B008 - immutable
+        found = [diagnose_log(log, criterion=criterion, limits=limits).recommended_step for log in logs]
+        return [step in run["acceptable_steps"] for run, step in zip(index, found, strict=True)]
+
+    settings = [dict(zip(METRIC_GRID, values, strict=True)) for values in product(*METRIC_GRID.values())]
+    totals = [sum(hits(replace(DEFAULT, **setting))) for setting in settings]
+    return {
+        "by metric": score(hits()),
+        "by loss": score(hits(criterion=Criterion(by="loss"))),
+        f"least and most right of {len(settings)} settings": f"{min(totals)} and {max(totals)} of {len(index)}",
+    }
+
+
 def prefixes(cases: list[Case]) -> dict[str, Score]:
     """Healthy runs cut after an evaluation, the fifth or later: how often such a beginning is called ill."""
     labels = [
@@ -208,6 +231,7 @@ def run(folder: Path, made: int) -> dict[str, Any]:
         report["real, misjudged"] = wrong(cases, given["dycktune"])
         report["real, healthy runs cut short"] = prefixes(cases)
         report["real, cross-validation by family"] = cross_validate(cases)
+        report["real, step by task metric"] = by_metric(folder)
     report["made"] = {}
     for name in FAMILIES:
         cases = list(made_cases(name, made))
@@ -241,8 +265,8 @@ def show(report: dict[str, Any]) -> None:
 
 def _cell(figures: dict[str, Score]) -> str:
     label, step = figures["label"], figures["step"]
-    shown = f"{100 * label.hits / label.count:.1f}"
-    return f"{shown} {100 * step.hits / step.count:.1f}" if step.count else f"{shown} -"
+    shown = f"{100 * label.hits / label.total:.1f}"
+    return f"{shown} {100 * step.hits / step.total:.1f}" if step.total else f"{shown} -"
 
 
 def main() -> None:

@@ -338,6 +338,57 @@ def rare_batches(rng: Generator) -> Made:
     return Made(rows=rows, label="healthy", steps=truth.good_steps())
 
 
+def overfitting_noisy(rng: Generator) -> Made:
+    """Eval turns up by a quarter to a half in noise that hides single points; train falls to a tenth."""
+    truth = base(rng, evals=(15, 60))
+    done = np.arange(len(truth.evals)) / len(truth.evals)
+    turn, height = rng.uniform(0.15, 0.4), rng.uniform(0.25, 0.5)
+    level = truth.evals[0] * np.maximum(1 - 0.4 * done / turn, 0.6)
+    truth.evals = level * (1 + height * np.clip((done - turn) / 0.3, 0, 1))
+    truth.train = truth.evals[0] * 0.1**done
+    truth.eval_noise, truth.train_noise = rng.uniform(0.03, 0.06), min(truth.train_noise, 0.1)
+    return Made(rows=truth.rows(rng), label="overfitting", steps=truth.good_steps())
+
+
+def spike_in_warm_up(rng: Generator) -> Made:
+    """A spike of train that is over within the first tenth."""
+    truth = base(rng, evals=(10, 60))
+    truth.log_every = 1
+    count = len(truth.train)
+    length = max(2, count // 40)
+    at = int(rng.uniform(0.01, 0.05) * count)
+    truth.train[at : at + length] *= rng.uniform(2.5, 10)
+    truth.train_noise = min(truth.train_noise, 0.05)
+    return Made(rows=truth.rows(rng), label="healthy", steps=truth.good_steps())
+
+
+def broken_zeros(rng: Generator) -> Made:
+    """From some step on the train loss is 0.0 beside a norm at the clip value, or beside none; nothing is evaluated."""
+    truth = base(rng)
+    truth.log_every = 1
+    start = int(len(truth.train) * rng.uniform(0.3, 0.9))
+    rows = [row for row in truth.rows(rng) if "loss" in row]
+    has_norms = rng.random() < 0.5
+    for row in rows:
+        if row["step"] >= start:
+            row.update(loss=0.0, grad_norm=1.0)
+        if not has_norms:
+            del row["grad_norm"]
+    return Made(rows=rows, label="nan_inf", steps={start - 1})
+
+
+def rising_train_loss(rng: Generator) -> Made:
+    """A train loss that drifts up by a tenth to a half, in a log without evaluations."""
+    count = int(rng.integers(12, 200))
+    level = rng.uniform(0.5, 3) * np.linspace(1, rng.uniform(1.15, 1.5), count)
+    noise = rng.uniform(0.002, 0.03)
+    rows = [
+        {"step": 10.0 * (i + 1), "loss": float(v * math.exp(rng.normal(0, noise)))}
+        for i, v in enumerate(level)
+    ]
+    return Made(rows=rows, label="instability", steps=set())
+
+
 def _train_network(rng: Generator, factor: float) -> tuple[Rows, dict[int, float]]:
     """Adam on a two-layer network that learns a random teacher's classes; the rate rises `factor`-fold part-way."""
     teacher = rng.normal(size=(10, 6))
@@ -412,6 +463,10 @@ FAMILIES: dict[str, Callable[[Generator], Made]] = {
         healthy_correlated,
         healthy_stairs,
         rare_batches,
+        overfitting_noisy,
+        spike_in_warm_up,
+        broken_zeros,
+        rising_train_loss,
     )
 }
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dycktune.diagnosis import Diagnosis
+from dycktune.diagnosis import Criterion, Diagnosis
+from dycktune.diagnosis.diagnose import diagnose_log
 from dycktune.diagnosis.log import Log
-from dycktune.diagnosis.verdict import judge
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +29,8 @@ def curve() -> Callable[..., list[dict]]:
 def judged() -> Callable[..., Diagnosis]:
     """The diagnosis of rows, without a file."""
 
-    def judge_rows(rows, **state) -> Diagnosis:
-        return judge(Log(path=Path("made"), rows=tuple(rows), state=state))
+    def judge_rows(rows, criterion=Criterion(), **state) -> Diagnosis:  # noqa: B008 - immutable
+        return diagnose_log(Log(path=Path("made"), rows=tuple(rows), state=state), criterion=criterion)
 
     return judge_rows
 

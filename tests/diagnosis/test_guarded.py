@@ -17,7 +17,7 @@ def event(action="rolled back", reason="loss", abandoned=(301, 320), restored=30
         "abandoned": list(abandoned),
         "restored_step": restored,
         "learning_rate_factor": factor,
-        "attempts_left": 7,
+        "rollbacks_left": 7,
     }
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dycktune.diagnosis import diagnose
+from dycktune.diagnosis import Criterion, diagnose
 
 CURVES = Path(__file__).parents[3] / "shared" / "curves"
 
@@ -12,11 +12,15 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def _diagnosis(run, **by):
+    return diagnose(CURVES / f"{run['id']}.json", criterion=Criterion(**by))
+
+
 @pytest.fixture(scope="module")
 def read():
     index = json.loads((CURVES / "index.json").read_text())
     core = [run for run in index if run["usable_core"] and not run["near_duplicate_of"]]
-    return [(run, diagnose(CURVES / f"{run['id']}.json")) for run in core]
+    return [(run, _diagnosis(run)) for run in core]
 
 
 def test_unambiguous_runs_get_their_label(read):
@@ -29,8 +33,14 @@ def test_hardly_a_healthy_run_is_called_ill(read):
     assert sum(label != "healthy" for label in clear) <= 0.02 * len(clear)
 
 
-def test_recommended_steps_are_acceptable(read):
-    steps = [diagnosis.recommended_step in run["acceptable_best_steps"] for run, diagnosis in read]
+def test_steps_recommended_by_loss_are_acceptable(read):
+    steps = [_diagnosis(run, by="loss").recommended_step in run["acceptable_best_steps"] for run, _ in read]
+    assert sum(steps) >= 0.97 * len(steps)
+
+
+def test_recommended_steps_are_acceptable_by_the_metric_that_was_trained_for():
+    index = json.loads((CURVES / "metrics-index.json").read_text())
+    steps = [_diagnosis(run).recommended_step in run["acceptable_steps"] for run in index]
     assert sum(steps) >= 0.97 * len(steps)
 
 

@@ -34,3 +34,11 @@ def test_the_running_median_is_the_median_of_each_window(numbers, half):
     values = np.array(numbers, dtype=float)
     expected = [np.median(values[max(0, i - half) : i + half + 1]) for i in range(len(values))]
     assert robust.running_median(values, 2 * half + 1).tolist() == expected
+
+
+def test_a_trend_is_told_from_noise_and_long_series_cost_no_more():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 1, 100_000)
+    assert abs(robust.trend(noise)) < 3
+    assert robust.trend(noise + np.linspace(0, 1, len(noise))) > 3
+    assert robust.trend(np.arange(12.0)) > 3 > -3 > robust.trend(-np.arange(12.0))

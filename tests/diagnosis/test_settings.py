@@ -19,15 +19,15 @@ def unstable(write_state, seed_rows):
 
 
 def test_advice_names_what_the_run_itself_had(unstable):
-    told = unstable("warmup = 0.05\nmax_grad_norm = 0.5")
-    assert "warmup 0.05 to 0.2" in told
-    assert "clipped near their usual norm already (max_grad_norm 0.5, median 0.6" in told
+    advice = unstable("warmup = 0.05\nmax_grad_norm = 0.5")
+    assert "warmup 0.05 to 0.2" in advice
+    assert "clipped near their usual norm already (max_grad_norm 0.5, median 0.6" in advice
 
 
 def test_a_long_warm_up_is_not_told_to_be_longer_and_loose_clipping_to_be_tighter(unstable):
-    told = unstable("warmup = 0.8\nmax_grad_norm = 5")
-    assert "warm up" not in told
-    assert "Clip gradients at 0.6" in told
+    advice = unstable("warmup = 0.8\nmax_grad_norm = 5")
+    assert "warm up" not in advice
+    assert "Clip gradients at 0.6" in advice
 
 
 def test_without_a_configuration_the_log_alone_speaks(unstable):

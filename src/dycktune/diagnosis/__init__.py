@@ -2,21 +2,28 @@
 
 from pathlib import Path
 
+from dycktune.diagnosis.baseline import compare
+from dycktune.diagnosis.diagnose import diagnose, diagnose_log
 from dycktune.diagnosis.diagnosis import LABELS, Diagnosis
 from dycktune.diagnosis.finding import Finding
 from dycktune.diagnosis.log import is_run_folder
+from dycktune.diagnosis.metrics import Criterion
 from dycktune.diagnosis.prose import prose
-from dycktune.diagnosis.verdict import diagnose
+from dycktune.diagnosis.replay import first_visible
 from dycktune.errors import RunError
 
 __all__ = [
     "LABELS",
     "PICTURES",
+    "Criterion",
     "Diagnosis",
     "Finding",
     "RunError",
+    "compare",
     "diagnose",
+    "diagnose_log",
     "draw",
+    "first_visible",
     "is_run_folder",
     "prose",
 ]

@@ -2,14 +2,16 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
+from dycktune.diagnosis.evaluations import TIMING, eval_sets, evaluations, named_set, of_set
 from dycktune.diagnosis.log import Log, Row
 from dycktune.diagnosis.robust import Array
+from dycktune.errors import RunError
 
 REINFORCEMENT = {
     "objective/": "PPO or RLOO",
@@ -21,10 +23,37 @@ REINFORCEMENT = {
     "rewards/chosen": "preference (DPO, KTO, ORPO and the like)",
     "rewards/margins": "preference (DPO, KTO, ORPO and the like)",
     "logps/": "preference (DPO, KTO, ORPO and the like)",
+    "rewards/accuracies": "preference (DPO, KTO, ORPO and the like)",
     "rewards/": "reinforcement-learning",
     "mean_reward": "reward-model",
 }
 """Keys, or where they end in / prefixes of keys, that TRL's trainers of each kind log beside a loss."""
+
+COUNTED = frozenset(
+    [
+        *(
+            "step",
+            "epoch",
+            "loss",
+            "learning_rate",
+            "grad_norm",
+            "total_flos",
+            "num_tokens",
+            "num_input_tokens_seen",
+        ),
+        *(
+            "global_step",
+            "max_steps",
+            "current_steps",
+            "total_steps",
+            "percentage",
+            "throughput",
+            "total_tokens",
+        ),
+        *("memory(GiB)", "train_speed(s/it)"),
+    ]
+)
+"""Numbers of a train row that are no measure of quality."""
 
 
 class Series(NamedTuple):
@@ -43,6 +72,9 @@ class Series(NamedTuple):
         return float(np.interp(step, self.steps, self.values)) if len(self.steps) else math.nan
 
 
+NOTHING = Series(np.array([]), np.array([]))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Curves:
     """What a run logged, in the order it really took its steps."""
@@ -59,10 +91,19 @@ class Curves:
 
     exact_match: Series
     metrics: Mapping[str, Series]
-    """Every other `eval_` number that is logged at an evaluation."""
+    """Every other `eval_` number that is logged at an evaluation, timing left out."""
 
     eval_key: str
     """The log's name of the eval loss; empty for none."""
+
+    eval_sets: Mapping[str, Series] = field(default_factory=dict)
+    """Eval loss of every set by its name in the log, such as `eval_math_loss`; `evals` is one of them."""
+
+    train_metrics: Mapping[str, Series] = field(default_factory=dict)
+    """Other numbers on the rows of the train loss, such as token accuracy; timing and counts are left out."""
+
+    epochs: Series = NOTHING
+    """The epoch of each step that has one."""
 
     exact_match_key: str = ""
     nan_train: tuple[float, ...] = ()
@@ -92,26 +133,44 @@ class Curves:
         return float(max([*ends, *(steps[-1] for steps in others if steps)], default=0))
 
 
-def curves(log: Log) -> Curves:
-    """Split the rows into series; where steps overlap after a resume, the later pass counts."""
+def curves(log: Log, eval_set: str | None = None) -> Curves:
+    """Split the rows into series; where steps overlap after a resume, the later pass counts.
+
+    Args:
+        log: the log, of any format.
+        eval_set: the eval set to look at alone, by its name (`math`) or that of its loss (`eval_math_loss`).
+
+    Raises:
+        RunError: the log has no eval set of that name.
+    """
     rows, resumes = _joined(log.rows)
-    eval_key = _eval_key(rows)
-    evaluations, repeats = _evaluations(rows, eval_key)
+    evaluated, repeats = evaluations(rows)
+    sets = eval_sets(rows)
+    if eval_set is not None:
+        key = named_set(eval_set, sets)
+        if key is None:
+            listed = ", ".join(name.removeprefix("eval_") for name in sets) or "none"
+            raise RunError(f"{log.path}: no eval set {eval_set!r}; the log has {listed}")
+        evaluated, sets = of_set(evaluated, key, sets), [key]
+    eval_key = _eval_key(evaluated, sets)
     train = [row for row in rows if "loss" in row]
-    unknown = [] if evaluations else [row for row in train if row["loss"] == 0 and "grad_norm" not in row]
+    unknown = [] if eval_key else [row for row in train if row["loss"] == 0 and "grad_norm" not in row]
     sound = [row for row in train if math.isfinite(row["loss"]) and not _hides_nan(row)]
-    match_key = _exact_match_key(evaluations)
+    match_key = _exact_match_key(evaluated)
     return Curves(
         train=_series(sound if not unknown else [row for row in sound if row["loss"] != 0], "loss"),
-        evals=_series(evaluations, eval_key),
+        evals=_series(evaluated, eval_key),
         lr=_series(train, "learning_rate"),
         norm=_series(train, "grad_norm"),
-        exact_match=_series(evaluations, match_key),
-        metrics=_metrics(evaluations, eval_key),
+        exact_match=_series(evaluated, match_key),
+        metrics=_metrics(evaluated, eval_key),
         eval_key=eval_key,
+        eval_sets={name: _series(evaluated, name) for name in sets},
+        train_metrics=_train_metrics(train),
+        epochs=_series(rows, "epoch"),
         exact_match_key=match_key,
         nan_train=_steps(row for row in train if not math.isfinite(row["loss"])),
-        nan_eval=_steps(row for row in evaluations if not math.isfinite(row.get(eval_key, 0))),
+        nan_eval=_steps(row for row in evaluated if not math.isfinite(row.get(eval_key, 0))),
         nan_masked=_steps(row for row in train if _hides_nan(row)),
         zero_unknown=_steps(unknown),
         nan_norms=_steps(row for row in sound if not math.isfinite(row.get("grad_norm", 0))),
@@ -148,12 +207,12 @@ def _joined(rows: Iterable[Row]) -> tuple[list[Row], list[float]]:
     return kept, resumes
 
 
-def _eval_key(rows: Iterable[Row]) -> str:
+def _eval_key(rows: Iterable[Row], sets: Sequence[str]) -> str:
     """`eval_loss`, or the most logged `eval_<name>_loss`, the first on a tie."""
-    counts = Counter(key for row in rows for key in row if key.startswith("eval_") and key.endswith("_loss"))
-    if "eval_loss" in counts or not counts:
-        return "eval_loss" if counts else ""
-    return max(counts, key=counts.__getitem__)
+    if "eval_loss" in sets or not sets:
+        return "eval_loss" if sets else ""
+    counts = Counter(key for row in rows for key in sets if key in row)
+    return max(sets, key=counts.__getitem__)
 
 
 def _exact_match_key(rows: Iterable[Row]) -> str:
@@ -161,31 +220,14 @@ def _exact_match_key(rows: Iterable[Row]) -> str:
     return max(counts, key=lambda key: (counts[key], -len(key)), default="")
 
 
-def _metrics(rows: list[Row], eval_key: str) -> dict[str, Series]:
-    timing = ("_runtime", "_per_second")
-    names = {key for row in rows for key in row if key.startswith("eval_") and not key.endswith(timing)}
+def _metrics(rows: Sequence[Row], eval_key: str) -> dict[str, Series]:
+    names = {key for row in rows for key in row if key.startswith("eval_") and not key.endswith(TIMING)}
     return {name: _series(rows, name) for name in sorted(names - {eval_key})}
 
 
-def _evaluations(rows: Iterable[Row], key: str) -> tuple[list[Row], tuple[float, ...]]:
-    """One row an evaluated step, and the steps of rows set aside.
-
-    `evaluate()` after training repeats the last step; with `load_best_model_at_end` it measures the reloaded model,
-    which shows as a loss seen before.
-    """
-    kept: dict[float, Row] = {}
-    repeats: list[float] = []
-    finished = False
-    for row in rows:
-        finished = "train_runtime" in row or (finished and "loss" not in row)
-        if key not in row:
-            continue
-        reloaded = finished and any(math.isclose(row[key], old[key], rel_tol=1e-3) for old in kept.values())
-        if row["step"] in kept or reloaded:
-            repeats.append(row["step"])
-        else:
-            kept[row["step"]] = row
-    return sorted(kept.values(), key=lambda row: row["step"]), tuple(repeats)
+def _train_metrics(rows: Sequence[Row]) -> dict[str, Series]:
+    names = {key for row in rows for key in row if not key.startswith(("eval_", "_")) and key not in COUNTED}
+    return {name: _series(rows, name) for name in sorted(names) if not name.endswith(TIMING)}
 
 
 def _series(rows: Iterable[Row], key: str) -> Series:

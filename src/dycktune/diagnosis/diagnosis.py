@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dycktune.diagnosis.deploy import TrainerChoice
 from dycktune.diagnosis.finding import Finding
-from dycktune.diagnosis.guarded import GuardEvent
-from dycktune.diagnosis.settings import Settings
+from dycktune.diagnosis.log import Log
+from dycktune.diagnosis.metrics import Criterion
+from dycktune.diagnosis.surroundings import Surroundings
 from dycktune.diagnosis.view import View
 
 LABELS = (
@@ -24,19 +26,6 @@ LABELS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainerChoice:
-    """The checkpoint Trainer itself holds for the best."""
-
-    step: int
-    metric: str
-    """The logged number it went by."""
-
-    value: float
-    recorded: bool
-    """Read from the log's own `best_...` fields; else what the lowest eval loss would have chosen."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Diagnosis:
     """What happened in a run, which step to deploy, and what to change."""
 
@@ -45,10 +34,10 @@ class Diagnosis:
 
     findings: tuple[Finding, ...]
     best_step: int | None
-    """Where the eval loss was genuinely lowest; None without evaluations."""
+    """Where the eval loss was lowest, lucky points aside; None without evaluations."""
 
     recommended_step: int | None
-    """What to deploy by the log alone; None where nothing can be said."""
+    """The step to deploy, by the metric that decides, else by the loss; None where the log does not tell."""
 
     recommended_checkpoint: str | None
     """Path of the checkpoint to deploy among those that exist; None when none is on disk."""
@@ -58,12 +47,13 @@ class Diagnosis:
     """Whether the log says that training reached its last step."""
 
     trainer_choice: TrainerChoice | None
-    guarded: tuple[GuardEvent, ...]
-    """What the run's guard did."""
-
-    settings: Settings
+    beside: Surroundings
     view: View
-    source: str
+    log: Log
+    """The log as it was read."""
+
+    criterion: Criterion
+    """By what the step to deploy was to be chosen."""
 
     def to_json(self) -> dict[str, Any]:
         """The stable keys of `dycktune diagnose --json`."""
@@ -74,7 +64,19 @@ class Diagnosis:
             "recommended_step": self.recommended_step,
             "recommended_checkpoint": self.recommended_checkpoint,
             "advice": list(self.advice),
+            "metric": self._metric(),
+            "format": self.log.format,
+            "read_as": self.log.description,
+            "trainer_choice": self.trainer_choice and vars(self.trainer_choice),
         }
+
+    def _metric(self) -> dict[str, Any] | None:
+        metric = self.view.metric
+        if metric is None:
+            return None
+        step = self.recommended_step
+        value = None if step is None else float(f"{metric.series.at(step):.6g}")
+        return {"name": metric.name, "greater_is_better": metric.higher_is_better, "value": value}
 
     @property
     def deciding(self) -> Finding | None:

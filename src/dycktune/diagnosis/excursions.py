@@ -1,7 +1,8 @@
-"""Stretches in which a loss leaves the level it had reached, whether or not it comes back."""
+"""Excursions: a loss rises above the level that it had reached, and comes back or does not."""
 
 import math
 from collections.abc import Iterator
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -11,10 +12,10 @@ from dycktune.diagnosis.robust import Array
 from dycktune.diagnosis.view import View
 
 RETURN = 0.25
-"""Share of a rise that may remain when it is called come back: a quarter, as an echo of the spike dies out slowly."""
+"""Share of a rise that may remain once it counts as recovered: a quarter, because a spike decays slowly."""
 
 LASTING = 3
-"""Rows a train loss must end high for: fewer may be one odd batch."""
+"""Rows for which a train loss must stay high at the end: fewer may be one unusual batch."""
 
 
 class Excursion(NamedTuple):
@@ -22,14 +23,14 @@ class Excursion(NamedTuple):
 
     series: str
     start: float
-    """Step of the trough the rise began at."""
+    """Step of the lowest level before the rise."""
 
     crossing: float
-    """First step at which it was called a rise."""
+    """First step above the threshold."""
 
     peak: float
     end: float
-    """Step at which it had come back, or the last step."""
+    """Step at which the loss had recovered, or the last step."""
 
     height: float
     """Peak over trough, in log."""
@@ -39,15 +40,20 @@ class Excursion(NamedTuple):
 
 
 def excursions(view: View) -> Iterator[Excursion]:
-    """The largest recovered rise of train and of eval, and a train loss that ends high, if there are any.
+    """The largest recovered rise of train and of eval, in the warm-up and after it, and a train loss that ends high.
 
     The train loss is read at two scales: row by row, for short spikes, and as a running level, for long ones.
     """
     found = [*_of_train(view), *_of_eval(view)]
     recovered = [one for one in found if one.recovered]
-    for name in ("train", "eval"):
-        yield from sorted((one for one in recovered if one.series == name), key=lambda one: -one.height)[:1]
-    yield from sorted((one for one in found if not one.recovered), key=lambda one: -one.height)[:1]
+    for name, early in product(("train", "eval"), (False, True)):
+        alike = [one for one in recovered if one.series == name and view.is_early(one.end) == early]
+        yield from _highest(alike)
+    yield from _highest([one for one in found if not one.recovered])
+
+
+def _highest(found: list[Excursion]) -> list[Excursion]:
+    return sorted(found, key=lambda one: -one.height)[:1]
 
 
 def _of_train(view: View) -> Iterator[Excursion]:
@@ -72,13 +78,13 @@ def _of_train(view: View) -> Iterator[Excursion]:
 
 
 def _is_one_batch(steps: Array, one: Excursion) -> bool:
-    """Whether a rise is a single row of a single step: a hard example, where a row over many steps is a mean."""
+    """Whether a rise is one row that covers one step: a hard example. A row over many steps is a mean."""
     rows = np.count_nonzero((steps >= one.crossing) & (steps < one.end))
     return rows == 1 and float(np.median(np.diff(steps))) <= 1
 
 
 def _is_felt(view: View, one: Excursion) -> bool:
-    """Whether a rise of the level that came back was more than a hard stretch of data: it doubled, or eval rose too."""
+    """Whether a recovered rise was more than a hard stretch of data: the loss doubled, or eval rose too."""
     if one.height >= math.log1p(view.limits.spike):
         return True
     inside = (view.evals.steps >= one.crossing) & (view.evals.steps <= one.end)

@@ -43,15 +43,23 @@ def beyond(effect: float, threshold: float) -> float:
 
 
 def change(ratio: float) -> str:
-    """A ratio in words: 'rose 31 %', 'rose 2.9×', 'fell 12 %', 'fell to 1/20'."""
+    """A ratio in words: 'rose 31%', 'rose 2.9×', 'fell 12%', 'fell to 1/20'."""
     if not math.isfinite(ratio):
         return "changed beyond measure"
     if ratio >= 2:
         return f"rose {ratio:.3g}×"
     if ratio >= 1:
-        return f"rose {100 * (ratio - 1):.0f} %"
+        return f"rose {100 * (ratio - 1):.0f}%"
     return (
-        f"fell {100 * (1 - ratio):.0f} %"
-        if ratio > 0.1
-        else f"fell to 1/{min(1 / max(ratio, 1e-9), 1e9):.0f}"
+        f"fell {100 * (1 - ratio):.0f}%" if ratio > 0.1 else f"fell to 1/{min(1 / max(ratio, 1e-9), 1e9):.0f}"
     )
+
+
+def note(kind: str, message: str, first: float, last: float, /, **evidence: float) -> Finding:
+    """A finding that decides no label."""
+    return Finding(kind=kind, message=message, first_step=int(first), last_step=int(last), evidence=evidence)
+
+
+def counted(count: int, noun: str = "row") -> str:
+    """A number of things in words."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""What a run's guard did, from the guard.jsonl beside its log: what was abandoned, and why."""
+"""The actions of a run's guard, from the guard.jsonl beside its log: which steps it abandoned, and why."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,26 +14,26 @@ EVENTS = "guard.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class GuardEvent:
-    """One thing the guard did; skipped steps in a row are one."""
+    """One action of the guard; consecutive skipped steps are one event."""
 
     action: str
     """`rolled back`, `skipped` or `stopped`."""
 
     reason: str
     first_step: int
-    """First of the steps that were abandoned."""
+    """First of the abandoned steps."""
 
     last_step: int
     restored_step: int
-    """The step whose weights the run went on with."""
+    """The step whose weights the run continued with."""
 
     learning_rate_factor: float
-    """Of the learning rate since, by this event and all before it."""
+    """Factor on the learning rate from here on, from this event and all events before it."""
 
     evidence: Mapping[str, float]
 
     def abandons(self, row: Row) -> bool:
-        """Whether a log row tells of weights that the run did not keep.
+        """Whether a log row measured weights that the run did not keep.
 
         An evaluation at the last step measured the restored ones, unless it is what gave the alarm.
         """
@@ -68,7 +68,7 @@ def guard_findings(events: Iterable[GuardEvent]) -> Iterator[Finding]:
     for event in events:
         yield Finding(
             kind="instability" if event.action == "stopped" else "guard",
-            message=_told(event),
+            message=_message(event),
             first_step=event.first_step,
             last_step=event.last_step,
             evidence={**event.evidence, "learning_rate_factor": event.learning_rate_factor},
@@ -109,7 +109,7 @@ _REASONS = {
 }
 
 
-def _told(event: GuardEvent) -> str:
+def _message(event: GuardEvent) -> str:
     reason = _REASONS.get(event.reason, event.reason).format_map(event.evidence)
     if event.action == "skipped":
         return f"the guard skipped steps {event.first_step} to {event.last_step}: {reason}"

@@ -5,152 +5,118 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dycktune.diagnosis.curves import Curves
-from dycktune.diagnosis.finding import Finding
+from dycktune.diagnosis.finding import Finding, counted, note
+from dycktune.diagnosis.rates import rate_notes
+from dycktune.diagnosis.stairs import stairs
 from dycktune.diagnosis.view import View
+from dycktune.diagnosis.zeros import Zeros
 
 
-def notes(view: View, max_steps: float) -> Iterator[Finding]:
+def notes(view: View) -> Iterator[Finding]:
     """Every note on the run, in the order a reader wants them."""
-    for check in (_flukes, _memorised, _zero_unknown, _norms, _learning_rate, _bookkeeping, _scale):
+    for check in (_flukes, _zeros, stairs, _norms, rate_notes, _bookkeeping, _scale, _stopped_early):
         yield from check(view)
-    if 0 < view.curves.last_step < (1 - view.limits.rise) * max_steps:
-        share = view.curves.last_step / max_steps
-        yield _note(
-            "stopped_early",
-            f"the log ends at step {view.curves.last_step:.0f} of {max_steps:.0f}: the verdict is for the run so far",
-            view.curves.last_step,
-            view.curves.last_step,
-            share=share,
-        )
 
 
 def _flukes(view: View) -> Iterator[Finding]:
-    for step, value in zip(*view.flukes, strict=True):
+    for step, value in zip(*view.losses.flukes, strict=True):
         message = (
-            f"the evaluation at step {step:.0f} ({value:.4g}) lies far below both its neighbours: not trusted"
+            f"the eval loss at step {step:.0f} ({value:.4g}) is far below both neighbours and not trusted"
         )
-        yield _note("lucky_point", message, step, step, value=value)
+        yield note("lucky_point", message, step, step, value=value)
 
 
-def _memorised(view: View) -> Iterator[Finding]:
-    train = view.curves.train
-    zero = train.steps[train.values == 0]
-    if len(zero):
+def _zeros(view: View) -> Iterator[Finding]:
+    steps = view.zeros.steps
+    if view.zeros.reason is Zeros.MEMORISED:
+        beside = (
+            "with a finite gradient norm"
+            if len(view.curves.norm.steps)
+            else "while the eval loss stays finite"
+        )
+        message = f"the train loss is exactly 0.0 in {counted(len(steps))} {beside}: memorised, not NaN"
+        yield note("memorised", message, steps[0], steps[-1], rows=len(steps))
+    elif view.zeros.reason is Zeros.NOT_LOGGED:
         message = (
-            f"train loss is exactly 0.0 in {_rows(len(zero))} with a finite gradient norm: memorised, not NaN"
+            f"the train loss is logged as exactly 0.0 from step {steps[0]:.0f} on, after {view.zeros.before:.3g}, but "
+            "the evaluations go on: its logging is at fault, and the evaluations alone are judged"
         )
-        if not len(view.curves.norm.steps):
-            message = (
-                f"train loss is exactly 0.0 in {_rows(len(zero))} while eval stays finite: memorised, not NaN"
-            )
-        yield _note("memorised", message, zero[0], zero[-1], rows=len(zero))
-
-
-def _zero_unknown(view: View) -> Iterator[Finding]:
-    steps = view.curves.zero_unknown
-    if steps:
+        yield note("zero_loss", message, steps[0], steps[-1], rows=len(steps))
+    elif view.zeros.reason is Zeros.UNKNOWN:
         message = (
-            f"train loss is 0.0 in {_rows(len(steps))} and no gradient norm or evaluation was logged: "
-            "memorised or NaN, the log cannot tell"
+            f"the train loss is 0.0 in {counted(len(steps))}, and no gradient norm or evaluation was logged: "
+            "the log cannot tell a memorised set from NaN"
         )
-        yield _note("zero_loss", message, steps[0], steps[-1], rows=len(steps))
+        yield note("zero_loss", message, steps[0], steps[-1], rows=len(steps))
 
 
 def _norms(view: View) -> Iterator[Finding]:
     norm, lone = view.curves.norm, view.curves.nan_norms
     if lone and not view.curves.nan_masked:
-        message = f"the gradient norm is not finite in {_rows(len(lone))} with a sound loss: harmless (a skipped step)"
-        yield _note("nan_norm", message, lone[0], lone[-1], rows=len(lone))
+        message = f"the gradient norm is not finite in {counted(len(lone))}, but the loss is: harmless (a skipped step)"
+        yield note("nan_norm", message, lone[0], lone[-1], rows=len(lone))
     usual = float(np.median(norm.values)) if len(norm.values) else 0.0
     wild = norm.steps[norm.values > view.limits.norm_spike * usual] if usual > 0 else norm.steps[:0]
     if len(wild):
         worst = float(norm.values.max())
-        times = f"{view.limits.norm_spike:.0f}×"
-        message = f"the gradient norm passes {times} its median in {_rows(len(wild))} (up to {worst:.3g})"
-        yield _note("grad_norm_spike", message, wild[0], wild[-1], median=usual, worst=worst, rows=len(wild))
-
-
-def _learning_rate(view: View) -> Iterator[Finding]:
-    lr = view.curves.lr
-    if len(lr.values) < view.limits.min_evals:
-        return
-    if np.all(np.diff(lr.values) >= 0) and lr.values[-1] > 1.01 * lr.values[len(lr.values) // 2]:
         message = (
-            f"the learning rate only rises, to {lr.values[-1]:.3g} at the end: a warm-up that never ends"
+            f"the gradient norm exceeds {view.limits.norm_spike:.0f} times its median in {counted(len(wild))} "
+            f"(up to {worst:.3g})"
         )
-        yield _note("endless_warmup", message, lr.steps[0], lr.steps[-1], last=float(lr.values[-1]))
-        return
-    for step, before, after in lr_jumps(view):
-        message = f"the learning rate jumps from {before:.3g} to {after:.3g} at step {step:.0f}: a resume or a restart"
-        yield _note("lr_restart", message, step, step, before=before, after=after)
-
-
-def lr_jumps(view: View) -> list[tuple[float, float, float]]:
-    """Step, lowest rate before and highest after, of each place where a rate that had fallen climbs again."""
-    steps, values = view.curves.lr
-    jumps = []
-    i = (
-        int(np.argmax(np.diff(values) < 0))
-        if len(values) > 1 and np.any(np.diff(values) < 0)
-        else len(values)
-    )
-    while i + 1 < len(values):
-        last = i
-        while last + 1 < len(values) and values[last + 1] > values[last]:
-            last += 1
-        if last > i and values[last] > view.limits.lr_jump * values[i]:
-            jumps.append((float(steps[i + 1]), float(values[i]), float(values[last])))
-        i = max(last, i + 1)
-    return jumps
+        yield note("grad_norm_spike", message, wild[0], wild[-1], median=usual, worst=worst, rows=len(wild))
 
 
 def _bookkeeping(view: View) -> Iterator[Finding]:
     curves = view.curves
     for step in curves.resumes:
-        message = f"the log goes back to step {step:.0f}: the run was resumed, and the later pass counts"
-        yield _note("resume", message, step, step)
+        message = f"the log goes back to step {step:.0f}: the run was resumed there, and the later rows count"
+        yield note("resume", message, step, step)
     if curves.final_evaluations:
         step = curves.final_evaluations[-1]
         message = (
-            f"an evaluation logged at step {step:.0f} repeats an earlier one (a final evaluate(), which with "
-            "load_best_model_at_end measures the reloaded model): set aside"
+            f"the evaluation logged last, at step {step:.0f}, repeats an earlier one and is left out: the "
+            "evaluate() after training, which measures the reloaded model under load_best_model_at_end"
         )
-        yield _note("final_evaluate", message, step, step)
-    others = other_losses(curves)
-    if others:
-        message = f"judged by {curves.eval_key}; also logged: {', '.join(others)}"
-        yield _note("other_eval_sets", message, 0, curves.last_step)
+        yield note("final_evaluate", message, step, step)
+    others = [name for name in curves.metrics if name.endswith("_loss")]
+    if others and curves.eval_key == "eval_loss":
+        message = f"judged by eval_loss; also logged: {', '.join(others)}"
+        yield note("other_eval_sets", message, 0, view.last_step)
     if not curves.eval_key:
-        message = "no eval loss was logged: overfitting cannot be seen, and the train loss alone is judged"
-        yield _note("no_eval", message, 0, curves.last_step)
-
-
-def other_losses(curves: Curves) -> list[str]:
-    """Names of the eval losses the verdict does not rest on."""
-    return [name for name in curves.metrics if name.endswith("_loss")]
+        message = "no eval loss was logged: overfitting cannot be seen, and only the train loss is judged"
+        yield note("no_eval", message, 0, view.last_step)
 
 
 def _scale(view: View) -> Iterator[Finding]:
-    if not view.has_shape or not len(view.curves.train.steps):
+    """A train loss in another unit than the eval loss, from the first evaluation on."""
+    train, evals = view.curves.train, view.evals
+    if not view.has_shape or not len(train.steps) or evals.values.min() <= 0:
         return
-    step = view.evals.steps[view.best]
-    ratio = (
-        view.curves.train.at(step) / view.evals.values[view.best]
-        if view.evals.values[view.best] > 0
-        else math.nan
-    )
+    step = evals.steps[view.best]
+    ratio = train.at(step) / evals.values[view.best]
     if not (0 < ratio < math.inf) or abs(math.log(ratio)) < math.log(view.limits.scale_gap):
         return
-    if np.median(view.curves.train.values[:3]) < view.limits.scale_gap * view.evals.values[0]:
-        return  # close at the start: the gap is learnt, not a matter of scale
-    message = f"the train loss is {ratio:.3g}× the eval loss at step {step:.0f}: another scale, so only trends count"
-    yield _note("scale_mismatch", message, step, step, ratio=ratio)
+    if np.median(train.values[: view.limits.few_rows]) < view.limits.scale_gap * evals.values[0]:
+        return  # close at the start: training opened the gap, not another scale
+    message = f"the train loss is {ratio:.3g} times the eval loss at step {step:.0f}{_cause(view)}; only trends count"
+    yield note("scale_mismatch", message, step, step, ratio=ratio)
 
 
-def _rows(count: int) -> str:
-    return f"{count} row{'' if count == 1 else 's'}"
+def _cause(view: View) -> str:
+    """The likely cause of another scale: a sum over accumulation steps gives a power of two throughout."""
+    train, evals = view.curves.train, view.evals
+    ratio = float(np.median([train.at(step) / value for step, value in zip(*evals, strict=True)]))
+    power = round(math.log2(ratio)) if ratio > 0 else 0
+    if power < 1 or abs(ratio / 2**power - 1) > view.limits.whole:
+        return ", so it is on another scale (label smoothing, another reduction)"
+    return (
+        f", and about {2**power} times throughout: it was probably summed over {2**power} gradient accumulation steps "
+        "(a known fault of some Trainer versions); the rate is not affected, the logged train loss is"
+    )
 
 
-def _note(kind: str, message: str, first: float, last: float, /, **evidence: float) -> Finding:
-    return Finding(kind=kind, message=message, first_step=int(first), last_step=int(last), evidence=evidence)
+def _stopped_early(view: View) -> Iterator[Finding]:
+    last, total = view.last_step, view.total_steps
+    if 0 < last < (1 - view.limits.rise) * total:
+        message = f"the log ends at step {last:.0f} of {total:.0f}: the diagnosis is for the run so far"
+        yield note("stopped_early", message, last, last, share=last / total)

@@ -1,4 +1,4 @@
-"""loss.png: train, eval, exact match and learning rate, with good region, onset, deploy point and flukes."""
+"""loss.png: train, eval, the deciding metric and learning rate, with good region, onset, deploy point and flukes."""
 
 from pathlib import Path
 from textwrap import wrap
@@ -24,7 +24,7 @@ def draw(diagnosis: Diagnosis, path: Path) -> None:
     """Draw the run to an image file, whose suffix names the format; written beside, then renamed."""
     figure = Figure(figsize=(10, 5.6), dpi=130, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    below = [_exact_match, _rates] if len(diagnosis.view.curves.exact_match.steps) else [_rates]
+    below = [_metric, _rates] if diagnosis.view.metric else [_rates]
     losses, *panels = figure.subplots(1 + len(below), 1, sharex=True, height_ratios=[4.2, *[1] * len(below)])
     _curves(losses, diagnosis.view)
     _marks(losses, diagnosis)
@@ -84,14 +84,14 @@ def _marks(axes: Axes, diagnosis: Diagnosis) -> None:
         axes.axvline(onset, color=ONSET, linestyle="--", linewidth=1.4, label=f"onset, step {onset}")
     if diagnosis.recommended_step is not None:
         _deploy(axes, diagnosis, diagnosis.recommended_step)
-    for step, value in [*zip(*view.out_of_line, strict=True), *zip(*view.flukes, strict=True)]:
+    for step, value in [*zip(*view.losses.out_of_line, strict=True), *zip(*view.losses.flukes, strict=True)]:
         axes.plot(step, value, "x", color=INK, markersize=10, markeredgewidth=2, zorder=6)
         _name(axes, f"fluke, step {step:.0f}", step, value, INK)
     axes.legend(loc="best", frameon=False, fontsize=8, labelcolor=INK)
 
 
 def _abandoned(axes: Axes, diagnosis: Diagnosis) -> None:
-    for i, event in enumerate(diagnosis.guarded):
+    for i, event in enumerate(diagnosis.beside.guarded):
         label = "taken back by the guard" if i == 0 else None
         axes.axvspan(event.first_step - 0.5, event.last_step + 0.5, color=ABANDONED, zorder=0, label=label)
 
@@ -123,10 +123,15 @@ def _name(axes: Axes, text: str, step: float, value: float, color: str) -> None:
     )
 
 
-def _exact_match(axes: Axes, view: View) -> None:
-    axes.plot(*view.curves.exact_match, "o-", color=DEPLOY, linewidth=1.6, markersize=4)
-    axes.set_ylabel("exact match", color=INK, fontsize=9)
-    axes.set_ylim(-0.08, 1.08)
+def _metric(axes: Axes, view: View) -> None:
+    metric = view.metric
+    if metric is None:
+        return
+    axes.plot(*metric.series, "o-", color=DEPLOY, linewidth=1.6, markersize=4)
+    axes.set_ylabel(metric.name.replace("eval_", "").replace("_", " "), color=INK, fontsize=9)
+    if metric.higher_is_better and metric.ceiling == 1 and metric.series.values.min() >= 0:
+        axes.set_ylim(-0.08, 1.08)
+    axes.margins(y=0.1)
     _plain(axes)
 
 
@@ -152,10 +157,10 @@ def _plain(axes: Axes) -> None:
 
 
 def _titles(axes: Axes, diagnosis: Diagnosis) -> None:
-    told = wrap(diagnosis.deciding.message, 125) if diagnosis.deciding else []
-    above = 10 + 13 * len(told)
+    lines = wrap(diagnosis.deciding.message, 125) if diagnosis.deciding else []
+    above = 10 + 13 * len(lines)
     axes.set_title(
         HEADLINES[diagnosis.label], loc="left", color=INK, fontsize=13, fontweight="bold", pad=above
     )
     place = {"xytext": (0, 6), "textcoords": "offset points", "xycoords": "axes fraction"}
-    axes.annotate("\n".join(told), (0, 1), **place, color=QUIET, fontsize=9, va="bottom")
+    axes.annotate("\n".join(lines), (0, 1), **place, color=QUIET, fontsize=9, va="bottom")

@@ -10,6 +10,9 @@ Array = NDArray[np.float64]
 MAD_TO_SIGMA = 1.4826
 """Median absolute deviation to standard deviation, for a normal law."""
 
+BLOCKS = 200
+"""Values of which a trend is computed: longer series are reduced to block medians, as all pairs are compared."""
+
 
 def median_of_three(values: Array) -> Array:
     """Running median of three, which removes every lone outlier and keeps every trend.
@@ -68,3 +71,15 @@ def expected_minimum(count: int) -> float:
     The leading term √(2 ln n) of extreme-value theory (Fisher & Tippett, 1928), an upper bound.
     """
     return float(np.sqrt(2 * np.log(max(count, 1))))
+
+
+def trend(values: Array) -> float:
+    """Mann-Kendall statistic (Mann, Econometrica 13, 1945) in standard deviations: positive for a rising series."""
+    if len(values) > BLOCKS:
+        values = np.array([np.median(block) for block in np.array_split(values, BLOCKS)])
+    count = len(values)
+    if count < 3:
+        return 0.0
+    signs = np.sign(values[None, :] - values[:, None])
+    total = float(np.triu(signs, k=1).sum())
+    return total / float(np.sqrt(count * (count - 1) * (2 * count + 5) / 18))

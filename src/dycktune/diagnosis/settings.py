@@ -1,4 +1,4 @@
-"""What a run says of its own settings, so that advice can name them."""
+"""The settings in a run's own configuration, so that advice can name them."""
 
 import tomllib
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class Settings(NamedTuple):
-    """Of the optimizer; None where the run does not say."""
+    """Settings of the optimizer; None where the configuration has none."""
 
     max_grad_norm: float | None = None
     """Norm to which gradients were clipped; 0 for not at all."""
@@ -16,7 +16,7 @@ class Settings(NamedTuple):
 
 
 def read_settings(run: Path) -> Settings:
-    """Read the config.toml of a run folder, from `run` or its folder `checkpoints`; other Trainers leave none.
+    """Read the config.toml of a run folder, from `run` or its folder `checkpoints`; other Trainers write none.
 
     Their training_args.bin is a pickle, which nothing here may load.
     """

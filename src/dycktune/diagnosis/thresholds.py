@@ -13,6 +13,9 @@ class Thresholds:
     min_train: int = 10
     """Train rows below which a run without evaluations is not judged."""
 
+    few_rows: int = 3
+    """Rows whose median is a level, and the fewest that make a beginning or an end: one or two may be accidents."""
+
     noise_rows: int = 20
     """Train rows below which their noise is taken as none: each is a mean over many steps, and the trend would pass
     for noise."""
@@ -37,6 +40,12 @@ class Thresholds:
 
     memorised: float = 0.1
     """Train loss, as a share of its level at the best step, below which the training set is being memorised."""
+
+    collapsed: float = 0.2
+    """The same as a share of its first level, for an eval loss too noisy to tell by itself."""
+
+    noisy_rise: float = 0.2
+    """Rise of the later evaluations over the lowest that counts where single ones fall below the tolerance again."""
 
     drop_share: float = 1.5
     """How much larger than the run's own latest falls a last fall must be to be called out of line."""
@@ -63,8 +72,16 @@ class Thresholds:
     spike_count: int = 3
     """Short spikes above which they are the scatter of the data, such as a rare kind of long example."""
 
+    warm_up: float = 0.1
+    """Share of a run in which a spike that comes back belongs to the warm-up, which has the high rates and large
+    gradients of a beginning."""
+
+    metric_change: float = 0.005
+    """Smallest change of a metric, as a share of its largest value, that is worth another checkpoint: half a point of
+    100."""
+
     plateau: float = 0.05
-    """Fall over the whole run, of train and eval alike, below which nothing was learnt."""
+    """Fall over the whole run, of train and eval alike, below which nothing was learned."""
 
     slow_fall: float = 0.01
     """Fall of eval over the second half of a run, down to its last three evaluations, that is learning all the same:
@@ -78,6 +95,9 @@ class Thresholds:
 
     scale_gap: float = 3.0
     """Train and eval levels further apart than this factor do not measure the same sum."""
+
+    whole: float = 0.1
+    """How near to a power of two a ratio of train to eval loss must come to be read as gradient accumulation."""
 
 
 DEFAULT = Thresholds()

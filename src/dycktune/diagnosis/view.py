@@ -1,4 +1,4 @@
-"""What can be relied on in a run's curves: the trusted evaluations, their noise, the best of them, the train level."""
+"""The reliable part of a run's curves: trusted evaluations, their noise, the best of them, the train level."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,8 +8,11 @@ import numpy as np
 
 from dycktune.diagnosis import robust
 from dycktune.diagnosis.curves import Curves, Series
+from dycktune.diagnosis.metrics import Metric
 from dycktune.diagnosis.robust import Array
 from dycktune.diagnosis.thresholds import Thresholds
+from dycktune.diagnosis.trusted import Trusted
+from dycktune.diagnosis.zeros import ZeroLoss, Zeros
 
 
 class TrainShift(NamedTuple):
@@ -28,6 +31,17 @@ class View:
 
     curves: Curves
     limits: Thresholds
+    zeros: ZeroLoss
+    """Train losses of exactly 0.0, and why."""
+
+    metric: Metric | None = None
+    """The metric that decides which step to deploy; None where the loss decides."""
+
+    total_steps: float = 0.0
+    """Steps the run was to take; 0 where the log does not say."""
+
+    counts_epochs: bool = False
+    """Whether `step` counts epochs: then step 0 is the first of them, and no evaluation before training."""
 
     @cached_property
     def tolerance(self) -> float:
@@ -35,52 +49,52 @@ class View:
         return float(np.log1p(self.limits.rise))
 
     @cached_property
-    def out_of_line(self) -> Series:
-        """A last evaluation far below where the run was heading; empty when there is none.
-
-        Judged from the points before it alone, so that dropping it leaves the diagnosis of the run without it.
-        """
-        evals = self.curves.evals
-        kept = len(evals.steps)
-        while kept > self.limits.min_evals - 1 and self._is_out_of_line(kept - 1):
-            kept -= 1
-        return Series(evals.steps[kept:], evals.values[kept:])
+    def losses(self) -> Trusted:
+        """The evaluations of the loss, on a log scale."""
+        return Trusted(series=self.curves.evals, scale=self.logged, margin=self.tolerance, limits=self.limits)
 
     @cached_property
-    def flukes(self) -> Series:
-        """Lone evaluations in the middle, far below both their neighbours and both their neighbours' trends."""
-        evals = self._before_last
-        logs = self.logged(evals.values)
-        margin = max(self.tolerance, self.limits.sigmas * robust.noise(logs))
-        low = np.array([i for i in range(1, len(logs) - 1) if _below_both_sides(logs, i) > margin], dtype=int)
-        return Series(evals.steps[low], evals.values[low])
+    def scores(self) -> Trusted | None:
+        """The evaluations of the deciding metric; None where the loss decides."""
+        if self.metric is None:
+            return None
+        return Trusted(
+            series=self.metric.series,
+            scale=self.metric.scale,
+            margin=self.limits.rise,
+            limits=self.limits,
+            corroborated=float(self.evals.steps[self.best]) if len(self.evals.steps) else -1.0,
+        )
 
-    @cached_property
+    @property
     def evals(self) -> Series:
-        """The evaluations that are trusted."""
-        evals = self._before_last
-        keep = ~np.isin(evals.steps, self.flukes.steps)
-        return Series(evals.steps[keep], evals.values[keep])
+        """The evaluations of the loss that are trusted."""
+        return self.losses.kept
 
-    @cached_property
+    @property
     def logs(self) -> Array:
         """Log of the trusted evaluations."""
-        return self.logged(self.evals.values)
+        return self.losses.levels
 
-    @cached_property
+    @property
     def noise(self) -> float:
         """Standard deviation of the trusted evaluations' noise, in log."""
-        return robust.noise(self.logs)
+        return self.losses.noise
+
+    @property
+    def smooth(self) -> Array:
+        """Log of the trusted evaluations, lone outliers removed."""
+        return self.losses.smooth
 
     @cached_property
     def best(self) -> int:
         """Index of the lowest trusted evaluation, the first of equals."""
         return int(np.argmin(self.evals.values))
 
-    @cached_property
-    def smooth(self) -> Array:
-        """Log of the trusted evaluations, lone outliers removed."""
-        return robust.median_of_three(self.logs)
+    def trained(self, series: Series) -> Series:
+        """The part of a series that was measured after some training."""
+        keep = (series.steps > 0) | self.counts_epochs
+        return Series(series.steps[keep], series.values[keep])
 
     @cached_property
     def good(self) -> slice:
@@ -97,6 +111,47 @@ class View:
     def has_shape(self) -> bool:
         """Whether there are evaluations enough to judge the shape of their curve."""
         return len(self.curves.evals.steps) >= self.limits.min_evals and len(self.evals.steps) > 2
+
+    def is_early(self, step: float) -> bool:
+        """Whether a step lies in the run's first tenth, where the warm-up is."""
+        return step <= self.limits.warm_up * max(self.total_steps, self.last_step)
+
+    @property
+    def last_step(self) -> float:
+        """The last step of the log."""
+        return float(max([self.curves.last_step, *self.zeros.steps]))
+
+    @property
+    def spacing(self) -> float:
+        """The usual distance between evaluations, else between ten train rows, in steps."""
+        if len(self.evals.steps) > 1:
+            return float(np.median(np.diff(self.evals.steps)))
+        steps = self.curves.train.steps
+        return 10 * float(np.median(np.diff(steps))) if len(steps) > 1 else 0.0
+
+    @property
+    def rate_is_zero(self) -> bool:
+        """Whether the learning rate was logged and never above 0."""
+        return len(self.curves.lr.values) > 0 and not self.curves.lr.values.any()
+
+    @property
+    def is_solved(self) -> bool:
+        """Whether the evaluation set has nothing left to show: a perfect metric, or a loss next to nothing."""
+        if self.metric is not None and self.metric.is_perfect:
+            return True
+        if self.metric is not None or len(self.evals.values) < 2:
+            return False
+        first = float(np.median(self.evals.values[: self.limits.few_rows]))
+        return float(self.evals.values.min()) <= self.limits.floor * first
+
+    @cached_property
+    def broken_from(self) -> float:
+        """First step of a NaN or broken zero that lasts to the end of the log; infinite for none."""
+        ends = [series.steps[-1] for series in (self.curves.train, self.curves.evals) if len(series.steps)]
+        sound_until = max(ends, default=-1.0)
+        zeros = self.zeros.steps.tolist() if self.zeros.reason is Zeros.BROKEN else []
+        broken = [*self.curves.nan_train, *self.curves.nan_masked, *self.curves.nan_eval, *zeros]
+        return min((step for step in broken if step > sound_until), default=np.inf)
 
     @cached_property
     def train_logs(self) -> Array:
@@ -156,36 +211,7 @@ class View:
         if not len(values):
             return values
         share = self.limits.floor if floor is None else floor
-        shifted = values - min(0.0, float(values.min()))
-        start = float(np.median(shifted[:3])) or float(shifted.max()) or 1.0
-        return np.log(shifted / start + share)
-
-    @cached_property
-    def _before_last(self) -> Series:
-        evals = self.curves.evals
-        kept = len(evals.steps) - len(self.out_of_line.steps)
-        return Series(evals.steps[:kept], evals.values[:kept])
-
-    def _is_out_of_line(self, last: int) -> bool:
-        """Whether evaluation `last` falls further than trend, noise and the run's latest falls explain."""
-        evals = self.curves.evals
-        first = max(0, last - self.limits.drop_window)
-        logs = self.logged(evals.values[: last + 1])
-        before = logs[first:last]
-        expected = robust.extrapolate(evals.steps[first:last], before, evals.steps[last])
-        fall = min(expected, before[-1]) - logs[last]
-        latest = float(np.max(-np.diff(before)))
-        noise = max(robust.noise(logs[:last]), robust.noise(before))
-        if logs[last] > logs[:last].min():
-            noise *= np.sqrt(2)  # harmless where it passes, so it must clear the noise of a difference
-        return fall > max(self.tolerance, self.limits.sigmas * noise, self.limits.drop_share * latest)
-
-
-def _below_both_sides(logs: Array, i: int) -> float:
-    """How far point i lies below its neighbours and below the line of each side's next two; at most 0 if not."""
-    sides = [logs[i - 1], logs[i + 1]]
-    if i >= 2:
-        sides.append(2 * logs[i - 1] - logs[i - 2])
-    if i + 2 < len(logs):
-        sides.append(2 * logs[i + 1] - logs[i + 2])
-    return min(sides) - logs[i]
+        with np.errstate(over="ignore"):  # losses near the largest float, in a log that is broken anyway
+            shifted = values - min(0.0, float(values.min()))
+            start = float(np.median(shifted[:3])) or float(shifted.max()) or 1.0
+            return np.log(shifted / start + share)
