@@ -112,7 +112,7 @@ def test_an_empty_recipe_has_the_defaults_that_cured_the_loss_spike():
         ({"model": {"dtype": "int8"}}, "model.dtype = 'int8', but it must be one of bfloat16, float32"),
         ({"task": {"pairs": 9}}, "task.pairs = 9, but it must be a whole number from 1 to 8"),
         ({"task": {"max_lenght": 9}}, "task.max_lenght is unknown; did you mean task.max_length?"),
-        ({"task": {"style": "prose"}}, "task: unknown trace style 'prose'; choose one of stack, compact"),
+        ({"task": {"style": "prose"}}, "task.style = 'prose', but it must be one of compact, stack"),
         ({"task": {"min_length": 9, "max_length": 3}}, "task: min_length = 9 is over max_length = 3"),
         ({"task": {"name": "dick"}}, "task.name: unknown task 'dick'; did you mean 'dyck'?"),
         ({"task": {"name": 3, "pairs": 2}}, "task.name = 3, but it must be a text"),

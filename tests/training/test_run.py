@@ -13,6 +13,7 @@ from dycktune.runs import RunFolder
 from dycktune.training import recipe
 from dycktune.training.adapter import with_adapter
 from dycktune.training.config import LoraSection
+from dycktune.training.examples import with_task
 from dycktune.training.run import fit
 from small_models import make_model, make_tokenizer
 from small_runs import STACK, examples, fit_small, small_config
@@ -90,7 +91,7 @@ def test_muon_makes_equal_steps_in_all_directions_and_can_be_resumed(tmp_path):
 
 def test_the_run_folder_records_recipe_seed_versions_and_data(uninterrupted):
     run = RunFolder(uninterrupted)
-    assert recipe.load(run.config) == LONG
+    assert recipe.load(run.config) == with_task(LONG)
     manifest = json.loads(run.manifest.read_text())
     assert manifest["seed"] == 0
     assert manifest["versions"]["torch"] == torch.__version__

@@ -6,7 +6,7 @@ import pytest
 from dycktune.errors import DataError
 from dycktune.tasks.dyck.benchmark import read_benchmark
 
-BBH = Path(__file__).parents[3] / "shared" / "benchmarks" / "bbh_dyck_languages.json"
+BBH = Path(__file__).parents[4] / "shared" / "benchmarks" / "bbh_dyck_languages.json"
 
 
 def write(path: Path, *rows: tuple[str, str]) -> Path:
