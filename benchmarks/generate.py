@@ -26,10 +26,11 @@ from typing import NamedTuple
 
 from dycktune.data.corpus import Corpus
 from dycktune.data.files import encoder, read_rows, write_batches, write_rows
-from dycktune.tasks.base import Task, make_task
+from dycktune.tasks.base import Task
 from dycktune.tasks.dyck.brackets import EVERY, PAIRS
 from dycktune.tasks.dyck.problem import Problem
 from dycktune.tasks.dyck.trace import STYLES
+from dycktune.tasks.registry import make_task
 
 CHECKED = 500
 """Rows of each method that are checked."""

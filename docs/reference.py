@@ -14,7 +14,7 @@ import dycktune
 from dycktune.cli import app
 from dycktune.errors import DycktuneError
 from dycktune.schema import described_fields
-from dycktune.tasks.base import task_names, task_type
+from dycktune.tasks.registry import task_names, task_type
 from dycktune.training.config import Config
 
 FOLDER = Path(__file__).parent / "reference"

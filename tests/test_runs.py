@@ -105,6 +105,7 @@ def test_the_later_of_two_scores_of_a_step_counts(tmp_path):
 def test_evaluations_and_the_selection_are_read_as_they_were_written(tmp_path):
     run = open_run(tmp_path, CONFIG, resume=False)
     evaluation: EvaluationRow = {
+        "items": "test split, seed 0",
         "n": 2,
         "exact_match": 0.5,
         "ci95": [0.1, 0.9],

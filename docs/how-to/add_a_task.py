@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from dycktune.cli import run
 from dycktune.errors import DataError
 from dycktune.tasks.answers import read_answer
-from dycktune.tasks.base import Item, Message, Task, Verdict, register
+from dycktune.tasks.base import Item, Message, Task, Verdict
+from dycktune.tasks.registry import register
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from dycktune.inference.completion import complete
     from dycktune.models.loading import load
     from dycktune.selection import select
-    from dycktune.tasks.base import Item, Task, Verdict, make_task, register
+    from dycktune.tasks.base import Item, Task, Verdict
     from dycktune.tasks.dyck.problem import Problem
     from dycktune.tasks.dyck.verify import verify
+    from dycktune.tasks.registry import make_task, register
     from dycktune.training.recipe import load as load_recipe
     from dycktune.training.run import train
 
@@ -27,8 +28,8 @@ _HOMES = {
     "evaluate": "dycktune.evaluation.evaluate:evaluate",
     "load": "dycktune.models.loading:load",
     "load_recipe": "dycktune.training.recipe:load",
-    "make_task": "dycktune.tasks.base:make_task",
-    "register": "dycktune.tasks.base:register",
+    "make_task": "dycktune.tasks.registry:make_task",
+    "register": "dycktune.tasks.registry:register",
     "select": "dycktune.selection:select",
     "train": "dycktune.training.run:train",
     "verify": "dycktune.tasks.dyck.verify:verify",

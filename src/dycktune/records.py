@@ -87,8 +87,10 @@ class GuardRow(TypedDict):
 
 
 class EvaluationRow(TypedDict):
-    """A line of evaluations.jsonl, and the object that `evaluate --json` prints; has a `by_NAME` for each group too."""
+    """A line of evaluations.jsonl: the object of `evaluate --json`, with a `by_NAME` for each group, and its items."""
 
+    items: str
+    """The file the items come from, or the options they were generated with."""
     n: int
     exact_match: float
     ci95: list[float]

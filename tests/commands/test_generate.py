@@ -6,7 +6,7 @@ import pytest
 from dycktune.cli import main
 from dycktune.data.corpus import Corpus
 from dycktune.data.rows import read_examples
-from dycktune.tasks.base import make_task
+from dycktune.tasks.registry import make_task
 from small_runs import dyck
 
 

@@ -117,7 +117,7 @@ def test_an_iteration_can_be_closed_early_with_workers():
 PROGRAM = """
 import hashlib, json
 from dycktune.data.corpus import Corpus
-from dycktune.tasks.base import make_task
+from dycktune.tasks.registry import make_task
 task = make_task("dyck", {"max_length": 9, "pairs": 8})
 text = json.dumps(list(Corpus(task, count=200, seed=5).rows()))
 print(hashlib.sha256(text.encode()).hexdigest())

@@ -10,7 +10,7 @@ from dycktune.data.corpus import Corpus
 from dycktune.data.files import write_rows
 from dycktune.data.rows import read_examples, row_of, task_name_for
 from dycktune.errors import DataError
-from dycktune.tasks.base import make_task
+from dycktune.tasks.registry import make_task
 from small_runs import dyck
 from strategies import problems
 

@@ -89,6 +89,9 @@ def test_evaluate_counts_items_of_the_training_data(run, capsys):
     keys = ["n", "exact_match", "ci95", "format_ok", "trace_valid", "by_length", "by_depth", "first_errors"]
     keys += ["near_ties"]
     assert list(found) == keys
+    first, second = run.read_evaluations()
+    assert (first["n"], first["exact_match"]) == (second["n"], second["exact_match"])
+    assert "max_length = 5" in second["items"]
 
 
 @pytest.mark.slow

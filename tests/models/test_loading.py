@@ -7,7 +7,7 @@ from dycktune.errors import ModelError
 from dycktune.models.card import ModelCard
 from dycktune.models.loading import load, load_base
 from dycktune.models.merging import merge
-from dycktune.tasks.base import make_task
+from dycktune.tasks.registry import make_task
 from small_adapters import save_adapter, save_base
 
 

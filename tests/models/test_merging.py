@@ -9,7 +9,7 @@ from dycktune.errors import ModelError
 from dycktune.models.card import ModelCard
 from dycktune.models.loading import load, load_base
 from dycktune.models.merging import merge
-from dycktune.tasks.base import make_task
+from dycktune.tasks.registry import make_task
 from small_adapters import change_config, change_weights, save_adapter, save_base
 from small_models import make_tokenizer
 

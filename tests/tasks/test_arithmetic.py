@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from dycktune.errors import ConfigError, DycktuneError, ItemError
 from dycktune.tasks.arithmetic import Arithmetic
-from dycktune.tasks.base import Demonstration, make_task
+from dycktune.tasks.base import Demonstration
 from dycktune.tasks.expressions import MAX_CHARACTERS, MAX_OPERATIONS, Expression, Operation, parse, steps_of
+from dycktune.tasks.registry import make_task
 
 TASK = make_task("arithmetic")
 ITEM = TASK.from_text("12 + 3 * (4 - 1)")

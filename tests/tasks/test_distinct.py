@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dycktune.errors import CorpusError
-from dycktune.tasks.base import Item, distinct
-from dycktune.tasks.splits import MAX_MISSES
+from dycktune.tasks.base import Item
+from dycktune.tasks.splits import MAX_MISSES, distinct
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dycktune.tasks.base import Demonstration, Item, Task, make_task, options_of
+from dycktune.tasks.base import Demonstration, Item, Task, options_of
+from dycktune.tasks.registry import make_task
 from dycktune.tasks.splits import SPLITS, split_of
 
 COUNT = 12

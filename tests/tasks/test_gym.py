@@ -12,9 +12,10 @@ from reasoning_gym.factory import DATASETS
 
 from dycktune.errors import ConfigError, DataError
 from dycktune.tasks import gym_data_sets
-from dycktune.tasks.base import Demonstration, make_task, options_of
+from dycktune.tasks.base import Demonstration, options_of
 from dycktune.tasks.gym import Gym, GymItem
 from dycktune.tasks.gym_data_sets import FIXED_HASH, READABLE, REFUSED
+from dycktune.tasks.registry import make_task
 
 WITHOUT_ANSWERS = {"boxnet", "rush_hour"}
 """Data sets with scorers alone: a model can be evaluated on them, and not trained."""
@@ -237,7 +238,7 @@ def test_every_data_set_works_from_draw_to_verdict(name: str, monkeypatch: pytes
 
 DRAW = """
 import json, random, sys
-from dycktune.tasks.base import make_task
+from dycktune.tasks.registry import make_task
 for name in json.loads(sys.argv[1]):
     task = make_task(f"gym:{name}")
     print([task.draw(random.Random(seed)).question for seed in range(3)])

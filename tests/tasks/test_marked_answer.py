@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dycktune.errors import ConfigError, DataError
-from dycktune.tasks.base import Demonstration, make_task
+from dycktune.tasks.base import Demonstration
 from dycktune.tasks.marked_answer import MarkedAnswer, Question, choice, number, same_number, same_text
+from dycktune.tasks.registry import make_task
 
 TEXT, NUMBER, CHOICE = (make_task("marked_answer", {"normalise": n}) for n in ("text", "number", "choice"))
 

@@ -4,13 +4,14 @@ import json as jsonlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 from cyclopts import Parameter
 
 from dycktune.commands.task_options import TASK_OPTIONS
 from dycktune.errors import ConfigError
-from dycktune.tasks.base import Item, Task, make_task
+from dycktune.tasks.base import Item, Task, options_of
+from dycktune.tasks.registry import make_task
 
 if TYPE_CHECKING:
     from dycktune.evaluation.evaluate import Evaluation
@@ -66,6 +67,7 @@ def evaluate(
     evaluation = evaluate_distributed(lambda: load(model), chosen, items, on_reply=progress)
     if not main:
         return 0
+    _record(model, evaluation, data or benchmark, seed)
     if json:
         print(jsonlib.dumps(evaluation.to_json()))
         return 0
@@ -74,6 +76,19 @@ def evaluate(
     if seen is not None:
         print(overlap_report(evaluation, seen))
     return 0
+
+
+def _record(model: str, evaluation: "Evaluation", file: Path | None, seed: int) -> None:
+    """Add the evaluation to evaluations.jsonl, where the model is named by its run folder."""
+    from dycktune.records import EvaluationRow
+    from dycktune.runs import RunFolder
+
+    run = RunFolder(Path(model))
+    if not run.config.is_file():
+        return
+    options = ", ".join(f"{name} = {value}" for name, value in options_of(evaluation.task).items())
+    items = str(file) if file else f"test split, seed {seed}, {options}"
+    run.append_evaluation(cast("EvaluationRow", {"items": items, **evaluation.to_json()}))
 
 
 def evaluation_report(evaluation: "Evaluation") -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from dycktune.commands.task_options import TASK_OPTIONS
-from dycktune.tasks.base import DEFAULT_TASK, make_task
+from dycktune.tasks.registry import DEFAULT_TASK, make_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from dycktune.errors import ConfigError
-from dycktune.tasks.base import make_task
+from dycktune.tasks.registry import make_task
 
 if TYPE_CHECKING:
     from dycktune.inference.reference import Prompt

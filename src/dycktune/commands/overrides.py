@@ -6,7 +6,7 @@ from typing import Annotated, Any, get_type_hints
 from cyclopts import Parameter
 
 from dycktune.schema import FieldDescription, described_fields
-from dycktune.tasks.base import DEFAULT_TASK, task_type
+from dycktune.tasks.registry import DEFAULT_TASK, task_type
 from dycktune.training.config import Config, TaskSection
 
 

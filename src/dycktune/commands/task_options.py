@@ -1,7 +1,7 @@
 """Options of a task on the command line, such as `--max-length 40`: each task has its own."""
 
 from dycktune.schema import described_fields
-from dycktune.tasks.base import DEFAULT_TASK, task_type
+from dycktune.tasks.registry import DEFAULT_TASK, task_type
 
 
 def _help(name: str) -> str:

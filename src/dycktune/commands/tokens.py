@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from dycktune.commands.task_options import TASK_OPTIONS
-from dycktune.tasks.base import ANSWER_MARKER, DEFAULT_TASK, make_task
+from dycktune.tasks.base import ANSWER_MARKER
+from dycktune.tasks.registry import DEFAULT_TASK, make_task
 
 if TYPE_CHECKING:
     from dycktune.data.statistics import TokenStatistics

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from dycktune.commands.task_options import TASK_OPTIONS
 from dycktune.errors import ConfigError, DataError
-from dycktune.tasks.base import DEFAULT_TASK, make_task
+from dycktune.tasks.registry import DEFAULT_TASK, make_task
 
 
 def verify(

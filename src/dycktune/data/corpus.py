@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from dycktune.data.rows import Row, row_of
 from dycktune.data.workers import OrderedMap, ordered_map
 from dycktune.errors import ConfigError
-from dycktune.tasks.base import Item, Task, distinct
-from dycktune.tasks.splits import SPLITS, Stream, Tally, shard_of
+from dycktune.tasks.base import Item, Task
+from dycktune.tasks.splits import SPLITS, Stream, Tally, distinct, shard_of
 
 Batch = TypeVar("Batch")
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from dycktune.data.files import LocatedRow, read_rows
 from dycktune.errors import DataError, DycktuneError
-from dycktune.tasks.base import DEFAULT_TASK, Demonstration, Item, Task
+from dycktune.tasks.base import Demonstration, Item, Task
+from dycktune.tasks.registry import DEFAULT_TASK
 
 Row = dict[str, Any]
 """An item as a trainer reads it: `{"messages": [user, assistant], …the item's own fields…}`."""

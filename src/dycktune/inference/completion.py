@@ -19,7 +19,8 @@ from dycktune.models.chat import (
 )
 from dycktune.models.codec import codec_of
 from dycktune.models.loading import LoadedModel
-from dycktune.tasks.base import Demonstration, Item, Task, Verdict, make_task
+from dycktune.tasks.base import Demonstration, Item, Task, Verdict
+from dycktune.tasks.registry import make_task
 
 UNKNOWN_LENGTH = 1024
 """Maximum tokens of a reply where the task has no solution that shows the length."""

@@ -1,7 +1,7 @@
 """The task protocol: items, messages that ask a model, the solution that it learns, the verdict on a reply.
 
-A task is a subclass of `Task`, found by name: the built-in ones, those that `register` names, and those of installed
-packages (entry points of the group `dycktune.tasks`). Everything above this module knows a task only by this class.
+A task is a subclass of `Task`, found by its name through `tasks.registry`. Everything above this module knows a task
+only by this class.
 """
 
 import json
@@ -9,19 +9,15 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from difflib import get_close_matches
-from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from dycktune import schema
-from dycktune.errors import ConfigError, CorpusError, ItemError
-from dycktune.tasks.splits import MAX_MISSES, DrawnStream, Stream
+from dycktune.errors import ConfigError, ItemError
+from dycktune.tasks.splits import DrawnStream, Stream, distinct
 
 ANSWER_MARKER = "FINAL ANSWER: "
 """The text that begins the answer, unless a recipe names another (`loss.marker`)."""
-
-DEFAULT_TASK = "dyck"
 
 Message = dict[str, str]
 """`{"role": …, "content": …}`."""
@@ -307,97 +303,6 @@ class Task(ABC, Generic[I]):
         """The row that `complete --json` prints for a reply."""
         del item
         return {"text": text, **verdict.to_json()}
-
-
-def distinct(items: Iterator[I], count: int, *, where: str) -> Iterator[I]:
-    """The first `count` distinct items of an endless sequence.
-
-    Raises:
-        CorpusError: the last `MAX_MISSES` items were all repeated, so the sequence counts as used up.
-    """
-    if count <= 0:
-        return
-    seen: set[str] = set()
-    misses = 0
-    for item in items:
-        misses = misses + 1 if item.key in seen else 0
-        if misses > MAX_MISSES:
-            raise CorpusError(
-                f"{count} distinct items asked for, but {where} gave {len(seen)} and then {MAX_MISSES:,} repeated "
-                "ones; ask for fewer, or for a wider range of items"
-            )
-        if misses:
-            continue
-        seen.add(item.key)
-        yield item
-        if len(seen) == count:
-            return
-
-
-_BUILTIN = {
-    "dyck": "dycktune.tasks.dyck.task:Dyck",
-    "marked_answer": "dycktune.tasks.marked_answer:MarkedAnswer",
-    "arithmetic": "dycktune.tasks.arithmetic:Arithmetic",
-    "gym": "dycktune.tasks.gym:Gym",
-}
-_REGISTERED: dict[str, type[Task]] = {}
-ENTRY_POINTS = "dycktune.tasks"
-
-
-def register(kind: type[Task]) -> type[Task]:
-    """Make a task known by its name in this process; usable as a decorator."""
-    _REGISTERED[kind.name] = kind
-    return kind
-
-
-def task_names() -> list[str]:
-    """Every name that `make_task` knows."""
-    installed = [entry.name for entry in metadata.entry_points(group=ENTRY_POINTS)]
-    return list(dict.fromkeys([*_BUILTIN, *_REGISTERED, *installed]))
-
-
-def task_type(reference: str) -> type[Task]:
-    """The class behind a task's name; in `gym:NAME` the part before the colon is the name.
-
-    Raises:
-        ConfigError: no task has this name.
-    """
-    name = reference.partition(":")[0]
-    if name in _REGISTERED:
-        return _REGISTERED[name]
-    if name in _BUILTIN:
-        module, _, attribute = _BUILTIN[name].partition(":")
-        return getattr(import_module(module), attribute)
-    for entry in metadata.entry_points(group=ENTRY_POINTS, name=name):
-        return cast("type[Task]", entry.load())
-    close = get_close_matches(name, task_names(), n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(task_names())}"
-    raise ConfigError(f"unknown task {reference!r}; {hint}")
-
-
-def make_task(
-    reference: str = DEFAULT_TASK,
-    options: Mapping[str, Any] | None = None,
-    *,
-    marker: str = ANSWER_MARKER,
-    texts: bool = False,
-) -> Task:
-    """The task of this name with these options.
-
-    Args:
-        reference: A name of `task_names`, or `gym:NAME`.
-        options: Fields of the task's `Options`.
-        marker: The text that begins the answer.
-        texts: Whether the options are a command line's texts, such as "5" for 5.
-
-    Raises:
-        ConfigError: no such task, or an option that is unknown or impossible; all of them are named.
-    """
-    kind = task_type(reference)
-    values = dict(options or {})
-    if ":" in reference:
-        values["dataset"] = reference.partition(":")[2]
-    return kind(schema.build(kind.Options, values, source=f"task {reference}", texts=texts), marker=marker)
 
 
 def options_of(task: Task) -> dict[str, Any]:

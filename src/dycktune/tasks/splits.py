@@ -3,7 +3,7 @@
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -137,3 +137,28 @@ class DrawnStream(Generic[I]):
             if split_of(item.key) == self.split:
                 return item
         raise CorpusError(f"none of {MAX_MISSES:,} draws of {self.name} falls into the {self.split} split")
+
+
+def distinct(items: Iterator[I], count: int, *, where: str) -> Iterator[I]:
+    """The first `count` distinct items of an endless sequence.
+
+    Raises:
+        CorpusError: the last `MAX_MISSES` items were all repeated, so the sequence counts as used up.
+    """
+    if count <= 0:
+        return
+    seen: set[str] = set()
+    misses = 0
+    for item in items:
+        misses = misses + 1 if item.key in seen else 0
+        if misses > MAX_MISSES:
+            raise CorpusError(
+                f"{count} distinct items asked for, but {where} gave {len(seen)} and then {MAX_MISSES:,} repeated "
+                "ones; ask for fewer, or for a wider range of items"
+            )
+        if misses:
+            continue
+        seen.add(item.key)
+        yield item
+        if len(seen) == count:
+            return

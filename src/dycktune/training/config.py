@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from dycktune.tasks.base import ANSWER_MARKER, task_type
+from dycktune.tasks.base import ANSWER_MARKER
+from dycktune.tasks.registry import task_type
 
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from dycktune.data.corpus import Corpus
 from dycktune.data.rows import Example, example_of, read_examples, task_name_for
-from dycktune.tasks.base import DEFAULT_TASK, Task, options_of
+from dycktune.tasks.base import Task, options_of
+from dycktune.tasks.registry import DEFAULT_TASK
 from dycktune.training.config import Config
 from dycktune.training.recipe import task_of
 

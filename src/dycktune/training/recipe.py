@@ -10,7 +10,8 @@ from typing import Any, get_type_hints
 
 from dycktune import schema
 from dycktune.errors import ConfigError
-from dycktune.tasks.base import DEFAULT_TASK, NoOptions, Task, make_task, task_type
+from dycktune.tasks.base import NoOptions, Task
+from dycktune.tasks.registry import DEFAULT_TASK, make_task, task_type
 from dycktune.training.config import Config, TaskSection
 
 RENAMED = {"data.leaps": "task.jumps", "guard.attempts": "guard.max_rollbacks"}
