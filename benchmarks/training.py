@@ -95,6 +95,7 @@ def trl_trainer(**settings: Any) -> Callable[..., Trainer]:
         common = {name: value for name, value in arguments.to_dict().items() if name in COMMON}
         sft_config = trl.SFTConfig(**common, **settings, **packing, gradient_checkpointing=False)
         model, tokenizer = load_base(config.model.base, dtype="float32")
+        targets = config.lora.target_modules
         return InOrder(
             model=model,
             args=sft_config,
@@ -104,7 +105,7 @@ def trl_trainer(**settings: Any) -> Callable[..., Trainer]:
                 r=config.lora.r,
                 lora_alpha=config.lora.alpha,  # pyright: ignore[reportArgumentType]
                 lora_dropout=config.lora.dropout,
-                target_modules="all-linear",
+                target_modules=targets if isinstance(targets, str) else list(targets),
                 task_type="CAUSAL_LM",
             ),
         )
