@@ -23,6 +23,8 @@ def metric_findings(view: View, wanted: int | None) -> Iterator[Finding]:
         return
     yield from _lucky(view.metric, view.scores)
     yield from _untrained(view, view.metric, wanted)
+    if len(view.scores.kept.steps) < view.limits.min_evals:
+        return
     if len(view.evals.steps) and is_worse(view, float(view.evals.steps[view.best])):
         yield _disagreement(view, view.metric, view.scores.kept, wanted)
 

@@ -46,7 +46,7 @@ def _what_was_read(diagnosis: Diagnosis) -> str:
         f"{_name(diagnosis.log.path)}: {counted(len(curves.train.steps), 'train row')}, "
         f"{counted(len(curves.evals.steps), 'evaluation')}, "
     )
-    text += f"{diagnosis.view.last_step:.0f} {'epochs' if diagnosis.view.counts_epochs else 'steps'}."
+    text += f"up to {'epoch' if diagnosis.view.counts_epochs else 'step'} {diagnosis.view.last_step:.0f}."
     if diagnosis.log.description:
         text += f" Read as {diagnosis.log.format}: {diagnosis.log.description}."
     if diagnosis.label == "not_applicable":
