@@ -22,8 +22,9 @@ from doctor_peers import PEERS, Call
 from dycktune.diagnosis.curves import curves
 from dycktune.diagnosis.diagnose import diagnose_log
 from dycktune.diagnosis.diagnosis import LABELS
-from dycktune.diagnosis.log import Log, read
+from dycktune.diagnosis.log import Log
 from dycktune.diagnosis.metrics import Criterion
+from dycktune.diagnosis.readers import read_log
 from dycktune.diagnosis.thresholds import DEFAULT, Thresholds
 
 CURVES = Path(__file__).parents[2] / "shared" / "curves"
@@ -85,7 +86,7 @@ def real_cases(folder: Path) -> list[Case]:
     return [
         Case(
             family=run["family"],
-            log=read(folder / f"{run['id']}.json"),
+            log=read_log(folder / f"{run['id']}.json"),
             label=run["label"],
             labels=frozenset(run["acceptable_labels"]),
             steps=frozenset(run["acceptable_best_steps"]),
@@ -179,7 +180,7 @@ def _rights(cases: list[Case], limits: Thresholds) -> list[bool]:
 def by_metric(folder: Path) -> dict[str, Any]:
     """How often the recommended step is as good as the best by the run's task metric, and by how many constants."""
     index = json.loads((folder / "metrics-index.json").read_text())
-    logs = [read(folder / f"{run['id']}.json") for run in index]
+    logs = [read_log(folder / f"{run['id']}.json") for run in index]
 
     def hits(limits: Thresholds = DEFAULT, criterion: Criterion = Criterion()) -> list[bool]:  # noqa: B008 - immutable
         found = [diagnose_log(log, criterion=criterion, limits=limits).recommended_step for log in logs]

@@ -89,7 +89,6 @@ class Curves:
     norm: Series
     """Gradient norm before clipping; non-finite norms are left out."""
 
-    exact_match: Series
     metrics: Mapping[str, Series]
     """Every other `eval_` number that is logged at an evaluation, timing left out."""
 
@@ -105,7 +104,6 @@ class Curves:
     epochs: Series = NOTHING
     """The epoch of each step that has one."""
 
-    exact_match_key: str = ""
     nan_train: tuple[float, ...] = ()
     """Steps whose train loss is literally NaN or infinite."""
 
@@ -156,19 +154,16 @@ def curves(log: Log, eval_set: str | None = None) -> Curves:
     train = [row for row in rows if "loss" in row]
     unknown = [] if eval_key else [row for row in train if row["loss"] == 0 and "grad_norm" not in row]
     sound = [row for row in train if math.isfinite(row["loss"]) and not _hides_nan(row)]
-    match_key = _exact_match_key(evaluated)
     return Curves(
         train=_series(sound if not unknown else [row for row in sound if row["loss"] != 0], "loss"),
         evals=_series(evaluated, eval_key),
         lr=_series(train, "learning_rate"),
         norm=_series(train, "grad_norm"),
-        exact_match=_series(evaluated, match_key),
         metrics=_metrics(evaluated, eval_key),
         eval_key=eval_key,
         eval_sets={name: _series(evaluated, name) for name in sets},
         train_metrics=_train_metrics(train),
         epochs=_series(rows, "epoch"),
-        exact_match_key=match_key,
         nan_train=_steps(row for row in train if not math.isfinite(row["loss"])),
         nan_eval=_steps(row for row in evaluated if not math.isfinite(row.get(eval_key, 0))),
         nan_masked=_steps(row for row in train if _hides_nan(row)),
@@ -213,11 +208,6 @@ def _eval_key(rows: Iterable[Row], sets: Sequence[str]) -> str:
         return "eval_loss" if sets else ""
     counts = Counter(key for row in rows for key in sets if key in row)
     return max(sets, key=counts.__getitem__)
-
-
-def _exact_match_key(rows: Iterable[Row]) -> str:
-    counts = Counter(key for row in rows for key in row if key.startswith("eval_") and "exact_match" in key)
-    return max(counts, key=lambda key: (counts[key], -len(key)), default="")
 
 
 def _metrics(rows: Sequence[Row], eval_key: str) -> dict[str, Series]:

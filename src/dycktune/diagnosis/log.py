@@ -41,13 +41,6 @@ class Log:
     """Sentences about the reading that a reader of the diagnosis must know."""
 
 
-def read(source: Path) -> Log:
-    """Read a log of any format; see `readers.read_log`."""
-    from dycktune.diagnosis.readers import read_log
-
-    return read_log(source)
-
-
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoint-N folders in `folder` or its `checkpoints`, by step."""
     places = [place for place in (folder, folder / "checkpoints") if place.is_dir()]
