@@ -260,7 +260,7 @@ class Task(ABC, Generic[I]):
         return self.item_type(**{name: problem[name] for name in names})
 
     def from_text(self, text: str, *, answer: str | None = None) -> I:
-        """The item that a person typed.
+        """The item that a person typed: by default, a data row's `problem` as JSON.
 
         Args:
             text: The question.
@@ -269,8 +269,14 @@ class Task(ABC, Generic[I]):
         Raises:
             DycktuneError: the text is no question of this task.
         """
-        del text, answer
-        raise ConfigError(f"task {self.name} takes no typed questions; give a data file")
+        del answer
+        try:
+            problem = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ItemError(
+                f"{shortened(text)!r} is no question of task {self.reference}; give the problem of a data row as JSON"
+            ) from error
+        return self.from_row({"problem": problem}, Demonstration(prompt=[], completion=""))
 
     def read_benchmark(self, path: Path) -> list[I]:
         """The items of a published benchmark file of this task.
