@@ -3,7 +3,6 @@
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib import import_module
 from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
@@ -23,7 +22,7 @@ COMMANDS = (
     "verify",
     "tokens",
 )
-"""Each is the function of that name in the module of that name under `commands`; none loads torch on import."""
+"""Each is the function of that name in the module of that name under `commands`, imported when it is called."""
 
 app = App(
     name="dycktune",
@@ -32,11 +31,15 @@ app = App(
     help_format="plaintext",
 )
 for _name in COMMANDS:
-    app.command(getattr(import_module(f"dycktune.commands.{_name}"), _name), name=_name)
+    app.command(f"dycktune.commands.{_name}:{_name}", name=_name)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0 done, 1 the answer is no, 2 unusable input."""
+    if not _command(arguments):
+        # The overview shows a description of every command.
+        for name in COMMANDS:
+            _ = app[name]
     try:
         status = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
