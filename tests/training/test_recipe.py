@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dycktune.errors import ConfigError
 from dycktune.schema import described_fields
-from dycktune.tasks import base
+from dycktune.tasks import registry
 from dycktune.tasks.base import Item, Message, Task, Verdict
 from dycktune.tasks.dyck.task import Dyck, DyckOptions
 from dycktune.training.config import Config, TaskSection
@@ -47,7 +47,7 @@ class Echo(Task[Item]):
 
 @pytest.fixture
 def echo(monkeypatch) -> None:
-    monkeypatch.setitem(base._REGISTERED, "echo", Echo)
+    monkeypatch.setitem(registry._REGISTERED, "echo", Echo)
 
 
 def fault(content, overrides=None) -> str:

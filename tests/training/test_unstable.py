@@ -33,5 +33,5 @@ def test_the_unguarded_run_diverges_and_the_doctor_chooses_a_checkpoint_before_t
 
 def test_the_guarded_run_ends_with_a_low_loss(tmp_path):
     found = run(tmp_path / "run", guarded=True)
-    assert {event.action for event in found.guarded} == {"rolled back"}
+    assert {event.action for event in found.beside.guarded} == {"rolled back"}
     assert found.view.evals.values[-1] < 0.2

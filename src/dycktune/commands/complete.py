@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from dycktune.errors import DycktuneError, ItemError, ModelError
 from dycktune.runs import RUNS, newest_selected_run
 from dycktune.tasks.base import Item, Task
+from dycktune.tasks.registry import make_task
 
 if TYPE_CHECKING:
     from dycktune.inference.completion import Completion, PromptBuilder
@@ -55,15 +56,17 @@ def complete(
         raise ItemError("no sequence given; try: dycktune complete '([{<' (or - for standard input)")
     from_stdin = sequences == ("-",)
     lines = (line.rstrip("\n") for line in sys.stdin) if from_stdin else iter(sequences)
-    from dycktune.inference.completion import task_of
-
-    loaded = _load(model)
-    task = task_of(loaded)
+    reference = model or _newest()
+    task = _task(reference)
     items: Iterable[Item | Unusable] = (_parse(task, line) for line in lines)
     if not from_stdin:
         items = _refuse_unusable(items)
+    if model is None:
+        print(f"model: {reference} (the newest selected run; --model names another)", file=sys.stderr)
+    from dycktune.models.loading import load
+
     status = 0
-    for row in _answers(loaded, task, items, strict=not from_stdin):
+    for row in _answers(load(reference), task, items, strict=not from_stdin):
         print(_shown(task, row, json=json, answer_only=answer_only), flush=True)
         status = max(status, _status(row))
     return status
@@ -110,13 +113,12 @@ def _prompted(build: "PromptBuilder", row: "Item | Unusable") -> "tuple[Item, Pr
         return Unusable(row.key, error)
 
 
-def _load(model: str | None) -> "LoadedModel":
-    if model is None:
-        model = _newest()
-        print(f"model: {model} (the newest selected run; --model names another)", file=sys.stderr)
-    from dycktune.models.loading import load
+def _task(reference: str) -> Task:
+    """The task of a model, without its weights: a bad sequence is refused before they are loaded."""
+    from dycktune.models.loading import read_card
 
-    return load(model)
+    card = read_card(reference)
+    return card.make_task() if card else make_task()
 
 
 def _newest() -> str:
