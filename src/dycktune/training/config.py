@@ -118,6 +118,9 @@ class OptimSection:
     """Examples in one forward pass on each device."""
     accumulation: Count = 8
     """Batches per optimizer step; the loss does not depend on how a step is split into batches."""
+    packed: bool = True
+    """Whether a batch is computed without padding, and the beginning that all its prompts share only once; the loss is
+    the same. Only on CPUs and for models with plain causal attention."""
     tokens_per_pass: Count | None = None
     """Maximum number of tokens in one forward pass, padding included. A larger batch is split into parts, with the
     same gradient, which bounds memory for examples of any length. Left out, there is no limit."""

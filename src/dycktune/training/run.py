@@ -176,6 +176,7 @@ def _fit(
         data_collator=DataCollatorWithWeights(cast("int | None", tokenizer.pad_token_id) or 0),
         card=ModelCard.of(config.model.base, task),
         bfloat16=in_bfloat16(config.optim.precision),
+        packed=config.optim.packed,
         tokens_per_pass=config.optim.tokens_per_pass,
         answer_evaluator=_answer_evaluator(config, tokenizer, task, examples, run),
         callbacks=[LogWriter(run, on_log)],

@@ -18,6 +18,7 @@ from dycktune.training.answer_evaluator import AnswerEvaluator
 from dycktune.training.collator import DataCollatorWithWeights, in_parts
 from dycktune.training.head import TiledHead, tiled_head
 from dycktune.training.loss import EPSILON, Targets, TokenLosses, summary, token_losses
+from dycktune.training.packing import can_pack, pack, packed_losses
 from dycktune.training.sampler import LengthGroupedOrder
 
 
@@ -42,6 +43,7 @@ class WeightedLossTrainer(Trainer):
         card: ModelCard | None = None,
         answer_evaluator: AnswerEvaluator | None = None,
         bfloat16: bool = False,
+        packed: bool = True,
         tokens_per_pass: int | None = None,
         **kwargs: Any,
     ):
@@ -54,6 +56,8 @@ class WeightedLossTrainer(Trainer):
             answer_evaluator: Adds its scores to every evaluation.
             bfloat16: Whether losses are computed under autocast to bfloat16. Trainer's own `bf16` would also change
                 how the answer evaluator decodes.
+            packed: Whether the rows of a batch are computed without padding, and what all prompts begin with only once,
+                where that is possible (`packing.can_pack`). The loss and its gradient are the same.
             tokens_per_pass: Maximum number of tokens in a forward pass of training on each rank, padding included; a
                 larger batch is split into parts, with the same gradient. None: no limit.
             **kwargs: Trainer's own; `args.remove_unused_columns` must be False.
@@ -69,7 +73,9 @@ class WeightedLossTrainer(Trainer):
         self._card, self._bfloat16 = card, bfloat16
         self._answer_evaluator = answer_evaluator
         self._tokens_per_pass = tokens_per_pass
-        self._head = tiled_head(self.accelerator.unwrap_model(self.model))  # pyright: ignore[reportArgumentType]
+        plain: Any = self.accelerator.unwrap_model(self.model)
+        self._head = tiled_head(plain)
+        self._packed = packed and can_pack(plain, self._head)
         self._sums_since_log: Tensor | None = None
 
     def training_step(
@@ -170,6 +176,8 @@ class WeightedLossTrainer(Trainer):
 
     def _losses(self, model: nn.Module, inputs: Mapping[str, Any]) -> tuple[Any, TokenLosses]:
         with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self._bfloat16):
+            if self._packed and self._head is not None:
+                return packed_losses(model, pack(inputs), self._head)
             return _forward(model, inputs, self._head)
 
     def _add_to_log(self, sums_PQ: Tensor) -> None:
