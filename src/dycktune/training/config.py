@@ -123,7 +123,8 @@ class OptimSection:
     the same. Only on CPUs and for models with plain causal attention."""
     tokens_per_pass: Count | None = None
     """Maximum number of tokens in one forward pass, padding included. A larger batch is split into parts, with the
-    same gradient, which bounds memory for examples of any length. Left out, there is no limit."""
+    same gradient, which bounds memory for examples of any length. Left out, it follows from the memory that is free
+    when the run starts; there is no limit if every batch fits, if `checkpointing` is on, or under FSDP."""
     epochs: Positive = 2.0
     """Passes over the data; ignored if `max_steps` is set."""
     max_steps: Count | None = None

@@ -118,7 +118,9 @@ def _agrees(model: PreTrainedModel, head: TiledHead) -> bool:
     plain = token_losses(model(input_ids=ids, attention_mask=attended, use_cache=False).logits, targets)
     packed = packed_losses(model, pack(batch), head)[1]
     model.train(was_training)
-    return torch.allclose(packed.nll, plain.nll, rtol=1e-2, atol=1e-3)
+    # Two paths in bfloat16 differ by several per cent; a row that sees another's tokens differs by far more.
+    close = 1e-2 if model.dtype == torch.float32 else 1e-1
+    return torch.allclose(packed.nll, plain.nll, rtol=close, atol=close)
 
 
 def packed_losses(model: torch.nn.Module, packed: PackedBatch, head: TiledHead) -> tuple[object, TokenLosses]:

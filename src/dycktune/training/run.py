@@ -19,7 +19,7 @@ from dycktune import ranks
 from dycktune.data.rows import Example
 from dycktune.data.tokens import LossWeights, TokenizedExample, tokenize
 from dycktune.errors import RunError
-from dycktune.files import write_json
+from dycktune.files import read_json, write_json
 from dycktune.models.card import ModelCard
 from dycktune.models.loading import in_bfloat16, load_base
 from dycktune.provenance import provenance
@@ -206,9 +206,14 @@ def _answer_evaluator(
 
 def _train(trainer: WeightedLossTrainer, run: RunFolder, manifest: Mapping[str, Any]) -> None:
     checkpoints = run.checkpoints()
+    if trainer.tokens_per_pass is None:
+        # A resumed run splits its batches as before, whatever memory is free now: its weights stay the same.
+        trainer.tokens_per_pass = (
+            read_json(run.manifest).get("tokens_per_pass") if checkpoints else trainer.tokens_that_fit()
+        )
     if trainer.is_world_process_zero():
         run.rewind(checkpoints[-1].step if checkpoints else 0)
-        write_json(run.manifest, manifest)
+        write_json(run.manifest, {**manifest, "tokens_per_pass": trainer.tokens_per_pass})
     trainer.accelerator.wait_for_everyone()
     trainer.train(resume_from_checkpoint=str(checkpoints[-1].path) if checkpoints else None)
     if trainer.is_world_process_zero():

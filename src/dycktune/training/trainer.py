@@ -18,6 +18,7 @@ from dycktune.training.answer_evaluator import AnswerEvaluator
 from dycktune.training.collator import DataCollatorWithWeights, in_parts
 from dycktune.training.head import TiledHead, tiled_head
 from dycktune.training.loss import EPSILON, Targets, TokenLosses, summary, token_losses
+from dycktune.training.memory import bytes_kept, tokens_that_fit
 from dycktune.training.packing import can_pack, pack, packed_losses
 from dycktune.training.sampler import LengthGroupedOrder
 
@@ -72,7 +73,7 @@ class WeightedLossTrainer(Trainer):
         self.model_accepts_loss_kwargs = True
         self._card, self._bfloat16 = card, bfloat16
         self._answer_evaluator = answer_evaluator
-        self._tokens_per_pass = tokens_per_pass
+        self.tokens_per_pass = tokens_per_pass
         plain: Any = self.accelerator.unwrap_model(self.model)
         self._head = tiled_head(plain)
         self._packed = packed and can_pack(plain, self._head)
@@ -92,11 +93,29 @@ class WeightedLossTrainer(Trainer):
         return torch.stack(losses).sum()
 
     def _parts(self, inputs: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-        if self._tokens_per_pass is None:
+        if self.tokens_per_pass is None:
             return [inputs]
         length = torch.tensor(inputs["labels"].shape[1], device=self.args.device)
         longest = self.accelerator.gather(length).max()  # pyright: ignore[reportAttributeAccessIssue]
-        return in_parts(inputs, self._tokens_per_pass, longest=int(longest))
+        return in_parts(inputs, self.tokens_per_pass, longest=int(longest))
+
+    def tokens_that_fit(self) -> int | None:
+        """The `tokens_per_pass` for the memory that is free now, the same on all ranks; None if every batch fits.
+
+        A forward pass of the longest row is measured. Where activations are recomputed or the model is sharded, that
+        would say little, and the answer is None.
+        """
+        if self.args.activation_checkpointing or self.is_fsdp_enabled:
+            return None
+        rows: Any = self.train_dataset
+        longest = max(rows, key=lambda row: len(row["input_ids"]))
+        batch = self._prepare_inputs(self.data_collator([longest]))
+        model: Any = self.model
+        kept = bytes_kept(lambda: self._losses(model.train(), batch))
+        tokens = len(longest["input_ids"])
+        here = torch.tensor(tokens_that_fit(kept, tokens, self.args.device), device=self.args.device)
+        fit = int(self.accelerator.gather(here).min())  # pyright: ignore[reportAttributeAccessIssue]
+        return None if fit >= self.args.train_batch_size * tokens else fit
 
     def compute_loss(
         self,
