@@ -19,7 +19,7 @@ def summary(examples: Sequence[Example], *, turns: Turns = "last") -> str:
     several = sum(map(_has_earlier_replies, examples))
     if turns == "each" or not several:
         return line
-    return f"{line}; {several} hold several replies: only the last is learned (data.turns)"
+    return f'{line}; {several} hold several replies: only the last is learned (data.turns = "each" for all)'
 
 
 def _has_earlier_replies(example: Example) -> bool:

@@ -45,7 +45,9 @@ def unknown_shape(row: Any) -> DataError:
     for names, reason in _OTHERS.items():
         if set(names) <= row.keys():
             return DataError(f"{', '.join(names)}: {reason}")
-    near = min((_compared(row, names) for names in _FORMS), key=lambda near: len(near.missing))
+    near = min(
+        (_compared(row, names) for names in _FORMS), key=lambda near: (near.has_nothing, len(near.missing))
+    )
     has = f"the row has {listed(row) or 'no fields'}"
     if near.has_nothing:
         return DataError(f"{has}; a row is {' or '.join(_FORMS.values())}")
