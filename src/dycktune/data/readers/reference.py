@@ -7,7 +7,8 @@ from typing import NamedTuple
 from dycktune.errors import DataError
 
 _HUB = re.compile(
-    r"(?P<name>[\w.-]+/[\w.-]+?)(?::(?P<config>[\w.-]+))??(?::(?P<split>[\w.-]+(?:\[[^\]]*\])?))?", re.ASCII
+    r"(?P<name>\w[\w.-]*/\w[\w.-]*?)(?::(?P<config>[\w.-]+))??(?::(?P<split>[\w.-]+(?:\[[^\]]*\])?))?",
+    re.ASCII,
 )
 
 
