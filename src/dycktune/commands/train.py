@@ -1,8 +1,9 @@
 """`dycktune train`."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -10,6 +11,10 @@ from dycktune import ranks
 from dycktune.commands.overrides import Overrides, override_texts
 from dycktune.commands.select import select
 from dycktune.runs import RUNS
+
+if TYPE_CHECKING:
+    from dycktune.training.config import DataSection
+    from dycktune.training.examples import Examples
 
 
 def train(
@@ -44,11 +49,23 @@ def train(
     # Imported late: loading torch takes seconds, and errors of the recipe should come at once.
     from dycktune.training.run import train as run_training
 
-    run_training(chosen, run, resume=resume, on_log=show_metrics)
+    run_training(
+        chosen, run, resume=resume, on_log=show_metrics, on_examples=partial(_show_examples, chosen.data)
+    )
     status = ranks.on_main(lambda: _diagnosed(run))
     if not no_select:
         select(run)
     return status
+
+
+def _show_examples(data: "DataSection", examples: "Examples") -> None:
+    """Print a line about each data file."""
+    if data.train is None:
+        return
+    from dycktune.data.summary import summary
+
+    print(f"{data.train}: {summary(examples.train, turns=data.turns)}")
+    print(f"{data.eval}: {summary(examples.eval, turns=data.turns)}", flush=True)
 
 
 def _diagnosed(run: Path) -> int:

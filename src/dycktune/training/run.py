@@ -1,7 +1,7 @@
 """One fine-tuning run: data, base and adapter, trainer, run folder."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,7 +37,14 @@ from dycktune.training.recorder import LogWriter, OnLog, save_state
 from dycktune.training.trainer import WeightedLossTrainer
 
 
-def train(config: Config, out: Path | str, *, resume: bool = False, on_log: OnLog | None = None) -> Path:
+def train(
+    config: Config,
+    out: Path | str,
+    *,
+    resume: bool = False,
+    on_log: OnLog | None = None,
+    on_examples: Callable[[Examples], None] | None = None,
+) -> Path:
     """Fine-tune as a recipe says and return the run folder, with its checkpoints and log.
 
     Args:
@@ -45,6 +52,7 @@ def train(config: Config, out: Path | str, *, resume: bool = False, on_log: OnLo
         out: The run folder; new, or an unfinished run's with `resume`.
         resume: Continue from the newest whole checkpoint; the final weights are those of an uninterrupted run.
         on_log: Called with each logged row.
+        on_examples: Called with the examples, before the base is loaded.
 
     Raises:
         DycktuneError: the recipe cannot be used; nothing has been trained.
@@ -54,6 +62,8 @@ def train(config: Config, out: Path | str, *, resume: bool = False, on_log: OnLo
     if run.finished:
         return out
     examples = load_examples(config)
+    if on_examples is not None and ranks.is_main():
+        on_examples(examples)
     model, tokenizer = load_base(
         config.model.base,
         dtype=config.model.dtype,
