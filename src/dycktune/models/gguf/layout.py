@@ -100,7 +100,7 @@ class _Settings:
             hidden=hidden,
             feed_forward=self._count("feed_forward_length"),
             heads=heads,
-            kv_heads=self._count("attention.head_count_kv", heads),
+            kv_heads=self._kv_heads(heads),
             head_size=head_size,
             vocabulary=self._vocabulary(),
             epsilon=self._number("attention.layer_norm_rms_epsilon"),
@@ -118,6 +118,13 @@ class _Settings:
                 raise unsupported(
                     self.header, f"sets {self.architecture}.{name} to {short(value)}, which is not supported"
                 )
+
+    def _kv_heads(self, heads: int) -> int:
+        # Without the number, transformers leaves llama's queries and keys in llama.cpp's order, and says nothing.
+        count = self._count("attention.head_count_kv")
+        if heads % count:
+            raise self._damaged(f"{heads} attention heads cannot share {count} of keys and values")
+        return count
 
     def _check_head_size(self, head_size: int) -> None:
         for name in ("rope.dimension_count", "attention.value_length"):

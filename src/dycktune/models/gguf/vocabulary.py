@@ -1,10 +1,10 @@
 """The tokenizer of a GGUF file, which cuts text as llama.cpp does."""
 
-from typing import Any, cast
+from typing import Any
 
-from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
-from transformers.integrations.gguf import convert_gguf_tokenizer  # pyright: ignore[reportPrivateImportUsage]
+from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
 from dycktune.errors import ModelError
 from dycktune.models.gguf.header import Header
@@ -15,13 +15,15 @@ _PLAIN = frozenset({"gpt-2", "jais", "mpt", "olmo", "phi-2"})
 _SINGLE_DIGITS = frozenset(
     {"codeshell", "command-r", "exaone", "minerva-7b", "refact", "smollm", "starcoder"}
 )
-"""Cut as GPT-2's, and every digit by itself; transformers 5.23 leaves numbers whole."""
+"""Cut as GPT-2's, and every digit by itself."""
 _SPLIT = frozenset({"dbrx", "deepseek-r1-qwen", "qwen2", "smaug-bpe"})
 """Cut by an expression that transformers holds."""
 _WHOLE_WORDS = frozenset({"llama-bpe", "llama-v3", "llama3", "tekken"})
 """The same; a word that is a token is never merged from parts, and a text begins with the bos token by default."""
 
 _LONGEST_TOKEN = 1024
+_CONTROL, _USER_DEFINED = 3, 4
+"""Types of tokens that are found in a text before it is cut; the first are special."""
 _SPECIAL = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
 _ENDS = frozenset(
     {
@@ -52,18 +54,15 @@ def read_tokenizer(header: Header) -> PreTrainedTokenizerFast:
             f"has a tokenizer of kind {short(kind)} that cuts text as {short(cut)}, which is not supported",
         )
     tokens = _tokens(header)
-    backend = _backend(header, tokens, cut)
-    if backend.get_vocab_size() != len(tokens):
-        raise _damaged(
-            header, f"{len(tokens)} tokens of its vocabulary are {backend.get_vocab_size()} different ones"
-        )
     special = {name: _special(header, tokens, own) for name, own in _SPECIAL.items()}
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend,
+        tokenizer_object=_backend(header, tokens, cut),
         clean_up_tokenization_spaces=False,
         add_bos_token=bool(metadata.get("tokenizer.ggml.add_bos_token", cut in _WHOLE_WORDS)),
         **special,
     )
+    if len(tokenizer) != len(tokens):
+        raise _damaged(header, f"its vocabulary lists {len(tokens)} tokens, of which some are the same")
     tokenizer.chat_template = _template(header)
     return tokenizer
 
@@ -77,24 +76,31 @@ def stop_tokens(header: Header) -> list[int]:
 
 
 def _backend(header: Header, tokens: list[str], cut: str) -> Tokenizer:
-    parts = {
-        "tokenizer_type": "gpt2",
-        "pre_tokenizer_type": cut,
-        "tokens": tokens,
-        "merges": _merges(header),
-        "token_type": _list(header, "token_type", int, len(tokens)),
-    }
-    backend, _ = convert_gguf_tokenizer(header.metadata["general.architecture"], parts)
-    if cut in _SINGLE_DIGITS:
-        backend.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Digits(individual_digits=True),
-                pre_tokenizers.ByteLevel(add_prefix_space=False),
-            ]
-        )
-    if cut in _WHOLE_WORDS:
-        cast("Any", backend.model).ignore_merges = True
+    """Byte-level BPE. That of transformers 5.23 leaves numbers whole and lacks the special tokens of DeepSeek."""
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    backend = Tokenizer(models.BPE(vocabulary, _merges(header), ignore_merges=cut in _WHOLE_WORDS))
+    backend.pre_tokenizer = _pre_tokenizer(cut)  # pyright: ignore[reportAttributeAccessIssue]
+    backend.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
+    types = _list(header, "token_type", int, len(tokens))
+    backend.add_tokens(
+        [
+            AddedToken(token, normalized=False, special=kind == _CONTROL)
+            for token, kind in zip(tokens, types, strict=True)
+            if kind in (_CONTROL, _USER_DEFINED)
+        ]
+    )
     return backend
+
+
+def _pre_tokenizer(cut: str) -> pre_tokenizers.PreTokenizer:
+    if cut in _PLAIN:
+        return pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if cut in _SINGLE_DIGITS:
+        digits = pre_tokenizers.Digits(individual_digits=True)
+        return pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    split = pre_tokenizers.Split(Regex(GGUF_PRE_TOKENIZER_SPLITS[cut]), behavior="isolated")
+    encoding = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return pre_tokenizers.Sequence([split, encoding])
 
 
 def _tokens(header: Header) -> list[str]:
@@ -104,12 +110,12 @@ def _tokens(header: Header) -> list[str]:
     return tokens
 
 
-def _merges(header: Header) -> list[str]:
+def _merges(header: Header) -> list[tuple[str, str]]:
     merges = _list(header, "merges", str)
     odd = next((merge for merge in merges if merge.count(" ") != 1), None)
     if odd is not None:
         raise _damaged(header, f"{short(odd)} is no merge of two tokens")
-    return merges
+    return [(first, second) for first, _, second in (merge.partition(" ") for merge in merges)]
 
 
 def _list(header: Header, name: str, kind: type, length: int | None = None) -> list[Any]:
