@@ -37,7 +37,7 @@ def evaluate(
     Parameters
     ----------
     model
-        A run, checkpoint, adapter or merged folder, a Hub id, or builtin:tiny.
+        A run, checkpoint, adapter or merged folder, a Hub id, a .gguf file, or builtin:tiny.
     data
         A data file of the task; items of the test split are generated if left out.
     benchmark

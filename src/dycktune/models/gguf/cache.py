@@ -38,7 +38,7 @@ def converted(path: Path) -> Path:
     """
     digest = _digest_of(path)
     try:
-        folder = cached_assets_path("dycktune", "gguf", "models") / f"{digest}-{_VERSION}"
+        folder = _cache() / f"{digest}-{_VERSION}"
         if not folder.exists():
             _convert_once(path, folder)
     except OSError as error:
@@ -48,6 +48,13 @@ def converted(path: Path) -> Path:
         ) from error
     _say_source(path, folder)
     return folder
+
+
+def _cache() -> Path:
+    try:
+        return cached_assets_path("dycktune", "gguf", "models")
+    except ValueError as error:  # a file stands where the folder belongs
+        raise NotADirectoryError(str(error)) from error
 
 
 def _convert_once(path: Path, folder: Path) -> None:
