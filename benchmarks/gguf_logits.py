@@ -4,19 +4,22 @@ Usage: gguf_logits.py FILE.gguf [--threads 1]
 
 Needs the package xllamacpp, llama.cpp in prebuilt wheels: pip install xllamacpp. llama.cpp's server gives the log-probs
 of the whole vocabulary for the next token, here with float32 keys and values. Each prompt is cut at several places, so
-that positions near and far are compared. The tokenizers are compared on the prompts, on rendered conversations, and on
-text that is hard to cut. Prints Markdown.
+that positions near and far are compared. llama.cpp rounds activations to 8 bits where weights are quantised, so it is
+also asked on a copy of the file with the dequantised weights in float32. The tokenizers are compared on the prompts, on
+rendered conversations, and on text that is hard to cut. Prints Markdown.
 """
 
 import argparse
 import json
 import platform
 import statistics
+import tempfile
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gguf
 import torch
 import transformers
 import xllamacpp
@@ -90,6 +93,23 @@ class Server:
         )
         with urllib.request.urlopen(request) as answer:  # noqa: S310
             return json.load(answer)
+
+
+def write_float32(path: Path, out: Path) -> Path:
+    """A copy of a GGUF file with every tensor in float32."""
+    reader = gguf.GGUFReader(path)
+    writer = gguf.GGUFWriter(out, reader.fields["general.architecture"].contents())
+    for name, field in reader.fields.items():
+        if not name.startswith("GGUF.") and name != "general.architecture":
+            inner = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(name, field.contents(), field.types[0], sub_type=inner)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, gguf.dequantize(tensor.data, tensor.tensor_type))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return out
 
 
 class Difference(NamedTuple):
@@ -183,14 +203,22 @@ def main() -> None:
     vocabulary = loaded.model.config.get_text_config().vocab_size
     prefixes = {tuple(ids[: max(1, round(share * len(ids)))]) for ids in prompts_of(loaded) for share in CUTS}
     theirs = {ids: server.log_probs(ids, vocabulary) for ids in sorted(prefixes)}
-    print("\n| weights | same likeliest token | largest difference | mean difference | KL divergence |")
+    with tempfile.TemporaryDirectory() as folder:
+        exact = Server(write_float32(options.file, Path(folder) / "float32.gguf"), options.threads)
+        same_weights = {ids: exact.log_probs(ids, vocabulary) for ids in theirs}
+    print(
+        "\n| weights: ours, llama.cpp's | same likeliest token | largest difference | mean | KL divergence |"
+    )
     print("|---|---|---|---|---|")
+    print(row("dequantised to float32, the same", compare(loaded, same_weights)))
     found = compare(loaded, theirs)
-    print(row("float32", found))
-    loaded.model.to(torch.bfloat16).float()
-    print(row("rounded to bfloat16, computed in float32", compare(loaded, theirs)))
+    print(row("dequantised to float32, the file", found))
+    themselves = [difference(same_weights[ids], theirs[ids]) for ids in theirs]
+    print(row("(llama.cpp's dequantised to float32, its own on the file)", themselves))
+    loaded.model.to(torch.bfloat16).float()  # type: ignore[call-arg]
+    print(row("rounded to bfloat16, dequantised to float32", compare(loaded, same_weights)))
     others = [round(d.margin, 3) for d in found if not d.same_top]
-    print(f"\nMargins of our likeliest token where llama.cpp's is another: {others or 'none'}.")
+    print(f"\nOur margins where llama.cpp's likeliest token on the file is another: {others or 'none'}.")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,20 @@
 """A GGUF file as a folder with safetensors that transformers loads."""
 
 from collections import Counter
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gguf
 import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, GgufConfig, PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
 from dycktune.errors import ModelError
 from dycktune.files import write_json
+from dycktune.models.adapters import warn_once
 from dycktune.models.gguf.cache import RECORD_NAME
 from dycktune.models.gguf.configuration import read_config
 from dycktune.models.gguf.header import Header, read_header
@@ -48,15 +52,19 @@ def convert(path: Path, folder: Path) -> None:
 
 
 def _dequantised(header: Header, folder: Path, config: PreTrainedConfig) -> PreTrainedModel:
-    # `folder` is empty: beside the file itself, transformers would also read an adapter or a configuration.
-    model, report = AutoModelForCausalLM.from_pretrained(
-        str(folder),
-        gguf_file=str(header.path.resolve()),
-        config=config,
-        quantization_config=GgufConfig(dequantize=True),
-        dtype=_dtype(header),
-        output_loading_info=True,
-    )
+    warn_once(f"{header.path}: it is converted to safetensors, once")
+    transformers_logging.disable_progress_bar()
+    with redirect_stderr(StringIO()):  # a progress bar that has no switch
+        # `folder` is empty: beside the file itself, transformers would also read an adapter or a configuration.
+        loaded = AutoModelForCausalLM.from_pretrained(
+            str(folder),
+            gguf_file=str(header.path.resolve()),
+            config=config,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=_dtype(header),
+            output_loading_info=True,
+        )
+    model, report = cast("tuple[PreTrainedModel, dict[str, Any]]", loaded)
     unread = sorted(report["missing_keys"]) + sorted(report["mismatched_keys"])
     if unread:
         raise unsupported(
