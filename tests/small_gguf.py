@@ -57,7 +57,7 @@ def write_gguf(
     *,
     model: PreTrainedModel | None = None,
     tokenizer: PreTrainedTokenizerFast | None = None,
-    cut: str = "gpt-2",
+    cut: str | None = None,
     kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
     metadata: Mapping[str, Any] | None = None,
     tensors: Mapping[str, np.ndarray] | None = None,
@@ -66,6 +66,7 @@ def write_gguf(
     tokenizer = tokenizer or make_tokenizer()
     model = model or make_model(architecture, tokenizer)
     writer = gguf.GGUFWriter(path, architecture)
+    cut = cut or ("gpt-2" if architecture == "llama" else "qwen2")
     values = _sizes(architecture, model) | _vocabulary(tokenizer, cut) | dict(metadata or {})
     for name, value in values.items():
         _add(writer, name, value)

@@ -120,6 +120,20 @@ def test_numbers_are_cut_as_the_file_says(cut, pieces, tmp_path):
     assert len(tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str("1234")) == pieces
 
 
+@pytest.mark.parametrize("family", ["qwen2.5", "qwen3", "r1-distill"])
+def test_the_tokenizer_of_a_qwen_file_keeps_its_special_tokens(family, tmp_path):
+    original = make_tokenizer(family)
+    tokenizer = load_tokenizer(str(write_gguf(tmp_path / "model.gguf", "qwen2", tokenizer=original)))
+    messages = [{"role": "user", "content": "x (( y"}]
+    assert chat.prompt_ids(tokenizer, messages) == chat.prompt_ids(original, messages)
+    assert len(tokenizer) == len(original)
+
+
+def test_a_qwen_file_that_cuts_text_otherwise_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="cuts text as 'gpt-2', which is not supported"):
+        load_tokenizer(str(write_gguf(tmp_path / "model.gguf", "qwen2", cut="gpt-2")))
+
+
 def test_a_reply_ends_at_the_files_own_tokens_and_at_well_known_ones(small):
     model, tokenizer = load_base(str(small))
     ends = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])

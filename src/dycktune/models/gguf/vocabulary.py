@@ -16,7 +16,8 @@ _SINGLE_DIGITS = frozenset(
     {"codeshell", "command-r", "exaone", "minerva-7b", "refact", "smollm", "starcoder"}
 )
 """Cut as GPT-2's, and every digit by itself."""
-_SPLIT = frozenset({"dbrx", "deepseek-r1-qwen", "qwen2", "smaug-bpe"})
+_QWEN = frozenset({"deepseek-r1-qwen", "qwen2"})
+_SPLIT = _QWEN | {"dbrx", "smaug-bpe"}
 """Cut by an expression that transformers holds."""
 _WHOLE_WORDS = frozenset({"llama-bpe", "llama-v3", "llama3", "tekken"})
 """The same; a word that is a token is never merged from parts, and a text begins with the bos token by default."""
@@ -48,7 +49,7 @@ def read_tokenizer(header: Header) -> PreTrainedTokenizerFast:
     """
     metadata = header.metadata
     kind, cut = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
-    if kind != "gpt2" or cut not in _PLAIN | _SINGLE_DIGITS | _SPLIT | _WHOLE_WORDS:
+    if kind != "gpt2" or cut not in _cuts(header.metadata["general.architecture"]):
         raise unsupported(
             header,
             f"has a tokenizer of kind {short(kind)} that cuts text as {short(cut)}, which is not supported",
@@ -73,6 +74,11 @@ def stop_tokens(header: Header) -> list[int]:
     own = (_number(header, tokens, name) for name in ("eos", "eot", "eom"))
     known = (i for i, token in enumerate(tokens) if token in _ENDS)
     return sorted({*known, *(i for i in own if i is not None)})
+
+
+def _cuts(architecture: str) -> frozenset[str]:
+    """The known ways to cut text. transformers 5 gives any tokenizer beside a Qwen model Qwen's own."""
+    return _PLAIN | _SINGLE_DIGITS | _SPLIT | _WHOLE_WORDS if architecture == "llama" else _QWEN
 
 
 def _backend(header: Header, tokens: list[str], cut: str) -> Tokenizer:
