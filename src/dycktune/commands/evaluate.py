@@ -38,7 +38,7 @@ def evaluate(
     Parameters
     ----------
     model
-        A run, checkpoint, adapter or merged folder, a Hub id, or builtin:tiny.
+        A run, checkpoint, adapter or merged folder, a Hub id, a .gguf file, or builtin:tiny.
     data
         Rows of the task: a file, a folder, or owner/name:split of the Hub; items of the test split are generated if
         left out.

@@ -34,7 +34,7 @@ def tokens(
     Parameters
     ----------
     model
-        A run, checkpoint, adapter or merged folder, a Hub id, or builtin:tiny.
+        A run, checkpoint, adapter or merged folder, a Hub id, a .gguf file, or builtin:tiny.
     data
         Rows to count, of any task: a file, a folder, or owner/name:split of the Hub; generated items if left out.
     task

@@ -100,7 +100,7 @@ def _render(
         text = tokenizer.apply_chat_template(
             list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
         )
-    except TemplateError as error:
+    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
         raise ModelError(
             f"the chat template of {_name(tokenizer)} refuses this conversation: {error}"
         ) from error

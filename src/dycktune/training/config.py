@@ -32,7 +32,7 @@ class ModelSection:
     """The model that is fine-tuned."""
 
     base: str = "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
-    """Hub id, folder, or `builtin:tiny`."""
+    """Hub id, folder, `.gguf` file, or `builtin:tiny`."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Precision of the frozen weights; the adapter is always float32."""
     quantization: Literal["none", "nf4"] = "none"
