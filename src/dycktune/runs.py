@@ -9,7 +9,15 @@ from typing import Any, NamedTuple
 
 from dycktune.errors import RunError
 from dycktune.files import append_jsonl, read_json, write_json, write_jsonl, write_text
-from dycktune.records import EvaluationRow, GuardRow, MetricsRow, RepliesRow, ScoreRow, SelectionRecord, read_rows
+from dycktune.records import (
+    EvaluationRow,
+    GuardRow,
+    MetricsRow,
+    RepliesRow,
+    ScoreRow,
+    SelectionRecord,
+    read_rows,
+)
 
 RUNS = Path("runs")
 """Where runs are kept when no folder is named."""

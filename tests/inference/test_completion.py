@@ -22,7 +22,7 @@ def test_typed_questions_and_items_are_completed_alike(loaded):
 
 def test_a_reply_may_have_a_quarter_more_than_the_solution(loaded):
     prompt = PromptBuilder(loaded, STACK)(Problem("(["))
-    length = len(prompt.draft.solution)
+    length = len(prompt.drafts[0].solution)
     assert prompt.limit == length + length // 4 + 32
 
 
@@ -32,10 +32,10 @@ def test_a_task_can_ask_for_more_room(loaded):
     assert PromptBuilder(loaded, task)(Problem("([")).limit == 900
 
 
-def test_a_question_without_a_known_answer_has_room_and_no_draft(loaded):
+def test_a_question_without_a_known_answer_has_room_and_no_drafts(loaded):
     task = make_task("marked_answer")
     prompt = PromptBuilder(loaded, task)(task.from_text("What is 2 + 2?"))
-    assert (prompt.limit, prompt.draft) == (UNKNOWN_LENGTH, None)
+    assert (prompt.limit, prompt.drafts) == (UNKNOWN_LENGTH, ())
 
 
 def test_an_item_that_does_not_fit_the_context_is_refused(loaded):

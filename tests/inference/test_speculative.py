@@ -34,13 +34,13 @@ class FixedDraft:
         return Guess(self.ids[len(written) :][:room], self.support)
 
 
-sources = st.builds(FixedDraft, ids.map(tuple), st.integers(0, 5) | st.just(math.inf)) | st.builds(KnownText, ids)
+sources = st.builds(FixedDraft, ids.map(tuple), st.integers(0, 5) | st.just(math.inf)) | st.builds(
+    KnownText, ids
+)
 """Random ids: at fixed places, or of a text that is realigned with the reply."""
 
 prompts = st.lists(
-    st.builds(
-        Prompt, ids=ids, limit=st.integers(1, 12), drafts=st.lists(sources, max_size=3).map(tuple)
-    ),
+    st.builds(Prompt, ids=ids, limit=st.integers(1, 12), drafts=st.lists(sources, max_size=3).map(tuple)),
     min_size=1,
     max_size=5,
 )

@@ -96,9 +96,7 @@ def complete_prompts(
 class PromptBuilder:
     """Builds prompts for one model and task; their common parts are computed once."""
 
-    def __init__(
-        self, loaded: LoadedModel, task: Task, *, earlier: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, loaded: LoadedModel, task: Task, *, earlier: Mapping[str, str] | None = None) -> None:
         """Prepare the prompts; `earlier` as in `complete`.
 
         Raises:

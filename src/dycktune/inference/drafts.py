@@ -13,7 +13,6 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from dycktune.inference.reference import NO_GUESS, Drafter, Guess
-
 from dycktune.models.chat import reply_text
 from dycktune.models.codec import TextCodec
 from dycktune.tasks.base import Draft

@@ -1,9 +1,10 @@
 """Speculative decoding: the same greedy text as reference decoding, most of it in one forward pass.
 
-The drafts come from the task, from earlier replies and from the row itself, not from a second model. A forward pass over
-a draft gives the greedy token at each of its positions. The draft is accepted up to the first difference, where the model's own token
-takes its place, and the next pass continues from there with a new draft. Where drafts are right, one pass decodes the
-whole reply; where they are always wrong, a pass is one step of reference decoding. The text is always the model's.
+The drafts come from the task, from earlier replies and from the row itself, not from a second model. A forward pass
+over a draft gives the greedy token at each of its positions. The draft is accepted up to the first difference, where
+the model's own token takes its place, and the next pass continues from there with a new draft. Where drafts are right,
+one pass decodes the whole reply; where they are always wrong, a pass is one step of reference decoding. The text is
+always the model's.
 
 Floating-point sums depend on the shapes they are computed in, so two logits that nearly tie can change places. The
 smallest margin between the top two logits is kept for each row. Rows with a margin below `MARGIN` are decoded again
@@ -12,7 +13,7 @@ alone with `generate`, the reference.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from os.path import commonprefix
+from itertools import takewhile
 from typing import NamedTuple
 
 import torch
@@ -164,8 +165,9 @@ def _passes(loaded: LoadedModel, rows: Sequence[_Row]) -> Iterator[int]:
 def _read_prefix(loaded: LoadedModel, prompts: Sequence[list[int]]) -> RaggedCache:
     """The cache of the tokens that all prompts begin with, which are read once; at least one token of each is left."""
     cache = RaggedCache(1)
-    shared = commonprefix([prompt[:-1] for prompt in prompts]) if len(prompts) > 1 else []
-    if shared:
+    columns = zip(*(prompt[:-1] for prompt in prompts), strict=False)
+    shared = [tokens[0] for tokens in takewhile(lambda tokens: len(set(tokens)) == 1, columns)]
+    if len(prompts) > 1 and shared:
         ids_1P = torch.tensor([shared], device=loaded.model.device)
         loaded.model(input_ids=ids_1P, past_key_values=cache.past, use_cache=True, logits_to_keep=1)
         cache.keep([len(shared)], [0])
@@ -175,9 +177,7 @@ def _read_prefix(loaded: LoadedModel, prompts: Sequence[list[int]]) -> RaggedCac
 class _Batch:
     """Unfinished rows that are decoded together, and their cache."""
 
-    def __init__(
-        self, loaded: LoadedModel, stops: list[int], rows: list[_Row], cache: RaggedCache
-    ) -> None:
+    def __init__(self, loaded: LoadedModel, stops: list[int], rows: list[_Row], cache: RaggedCache) -> None:
         self.rows, self.cache = rows, cache
         self._loaded, self._stops, self._passes = loaded, stops, 0
 
