@@ -152,4 +152,4 @@ def test_the_source_that_agrees_with_most_of_the_reply_is_used_and_the_first_of_
     assert best_guess([changed, lookup, same], [1, 2, 3], 1).ids == [4]
     assert best_guess([changed, lookup], [1, 2, 3], 1).ids == [6]
     assert best_guess([KnownText([1, 2, 3, 7]), same], [1, 2, 3], 1).ids == [7]
-    assert best_guess([KnownText([]), lookup], [], 1).ids == ()
+    assert best_guess([KnownText([]), PromptLookup([1])], [], 1).ids == ()

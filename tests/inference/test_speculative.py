@@ -63,6 +63,15 @@ def test_for_any_draft_and_batch_the_reply_is_that_of_reference_decoding(loaded,
     assert [reply.ids for reply in batched] == [alone[i] for i in order]
 
 
+@given(ids, st.lists(ids, min_size=2, max_size=4), st.booleans())
+@settings(max_examples=10)
+def test_a_beginning_that_all_prompts_share_is_read_once_and_changes_no_reply(loaded, shared, rests, same):
+    rows = [Prompt(ids=shared + ([] if same else rest), limit=6) for rest in rests]
+    alone = [generate(loaded, [row])[0].ids for row in rows]
+    assert [reply.ids for reply in decode(loaded, rows)] == alone
+    assert speculative._read_prefix(loaded, [row.ids for row in rows]).lengths[0] >= len(shared) - 1
+
+
 @given(prompts)
 @settings(max_examples=10)
 def test_a_reply_is_the_argmax_of_a_forward_pass_at_every_step(loaded, rows):
