@@ -44,8 +44,11 @@ def test_a_logged_row_is_printed_as_one_line(capsys):
     }
     show_metrics(row)
     show_metrics({"step": 10, "max_steps": 100, "eval_loss": 2.5e-6, "eval_accuracy_answer": 0.99996})
+    times = {"eval_answers_seconds": 4.25, "eval_training_seconds": 31.0}
+    show_metrics({"step": 20, "max_steps": 100, "eval_loss": 2.5e-6, "eval_exact_match": 0.75, **times})
     show_metrics({"step": 100, "max_steps": 100, "train_runtime": 3.0})
     assert capsys.readouterr().out.splitlines() == [
         "step   5/100  loss 0.500 (reasoning 0.400, answer 0.600)  lr 8.0e-06",
         "step  10/100  eval 2.50e-06 (answer tokens right 1.0000)",
+        "step  20/100  eval 2.50e-06  exact match 0.750 (4 s, training 31 s)",
     ]

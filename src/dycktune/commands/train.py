@@ -83,8 +83,15 @@ def show_metrics(row: Mapping[str, Any]) -> None:
     if "loss" in row:
         print(f"{step}  loss {_parts(row, '')}  lr {row['learning_rate']:.1e}", flush=True)
     if "eval_loss" in row:
-        exact_match = f"  exact match {row['eval_exact_match']:.3f}" if "eval_exact_match" in row else ""
-        print(f"{step}  eval {_parts(row, 'eval_')}{exact_match}", flush=True)
+        print(f"{step}  eval {_parts(row, 'eval_')}{_answers(row)}", flush=True)
+
+
+def _answers(row: Mapping[str, Any]) -> str:
+    """The exact match of an evaluation, and its time beside that of the training before it."""
+    if "eval_exact_match" not in row:
+        return ""
+    times = f"{row['eval_answers_seconds']:.0f} s, training {row['eval_training_seconds']:.0f} s"
+    return f"  exact match {row['eval_exact_match']:.3f} ({times})"
 
 
 def _parts(row: Mapping[str, Any], prefix: str) -> str:

@@ -1,5 +1,6 @@
 """transformers' Trainer with a weight for every token."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -78,11 +79,14 @@ class WeightedLossTrainer(Trainer):
         self._head = tiled_head(plain)
         self._packed = packed and can_pack(plain, self._head)
         self._sums_since_log: Tensor | None = None
+        self._training_since: float | None = None
+        """Time of the first training step after an evaluation."""
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
         """Forward and backward pass of a batch, split into parts if it is large. Returns its loss, without a graph."""
+        self._training_since = self._training_since or time.perf_counter()
         *parts, last = self._parts(inputs)
         losses = []
         for part in parts:
@@ -146,13 +150,16 @@ class WeightedLossTrainer(Trainer):
         return None, sums_BPQ, sums_BPQ[:, 0, 0]
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
-        """Trainer's own, with the scores of the answer evaluator added to the metrics."""
+        """Trainer's own, with the scores of the answer evaluator and the time of the training before it added."""
+        started = time.perf_counter()
+        training = {"training_seconds": round(started - (self._training_since or started), 2)}
+        self._training_since = None
         output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         if self._answer_evaluator is None or output.metrics is None:
             return output
         model = self.accelerator.unwrap_model(self.model)
         scores = self._answer_evaluator.evaluate(model, self.state.global_step, self.accelerator)
-        named = {f"{metric_key_prefix}_{name}": value for name, value in scores.items()}
+        named = {f"{metric_key_prefix}_{name}": value for name, value in {**scores, **training}.items()}
         return output._replace(metrics=output.metrics | named)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
