@@ -66,7 +66,35 @@ def read_examples(path: Path, task: Task | None = None) -> Iterator[Example]:
     for row in read_rows(path):
         yield _example(row, task)
     if row is None:
-        raise DataError(f"{path} holds no rows; write some with: dycktune generate {path} --count 1000")
+        raise _no_rows(path)
+
+
+def examples_and_faults(path: Path, task: Task) -> Iterator[Example | DataError]:
+    """As `read_examples`, with an error in the place of each row that cannot be used.
+
+    Rows after a line that is no row at all are not read.
+
+    Raises:
+        DataError: the file cannot be read, or holds no rows.
+    """
+    rows = read_rows(path)
+    row = next(rows, None)
+    if row is None:
+        raise _no_rows(path)
+    while row is not None:
+        try:
+            yield _example(row, task)
+        except DataError as error:
+            yield error
+        try:
+            row = next(rows, None)
+        except DataError as error:
+            yield error
+            return
+
+
+def _no_rows(path: Path) -> DataError:
+    return DataError(f"{path} holds no rows; write some with: dycktune generate {path} --count 1000")
 
 
 def task_name_for(path: Path) -> str:
