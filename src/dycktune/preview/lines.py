@@ -84,7 +84,7 @@ def _visible(character: str) -> str:
         return "⏎\n"
     if character == "\t":
         return "→"
-    if ord(character) < 0x20:  # noqa: PLR2004 - the control characters of ASCII
+    if ord(character) < 0x20:
         return chr(_CONTROL_PICTURES + ord(character))
     if (
         unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}

@@ -62,7 +62,9 @@ class ExampleView:
     @property
     def tokens_by_kind(self) -> dict[Kind, int]:
         """Tokens of each kind that occurs."""
-        counts = {kind: sum(len(p.ids) for p in self.pieces if p.kind == kind) for kind in MEANINGS}
+        counts: dict[Kind, int] = dict.fromkeys(MEANINGS, 0)
+        for piece in self.pieces:
+            counts[piece.kind] += len(piece.ids)
         return {kind: count for kind, count in counts.items() if count}
 
 
@@ -125,9 +127,9 @@ def _kinds(example: TokenizedExample, template_tokens: frozenset[int]) -> list[K
     kinds: list[Kind] = [
         "template" if index in template_tokens else "prompt" for index in range(example.prompt_length)
     ]
-    kinds += ["reasoning"] * example.reasoning_length
-    kinds += ["answer"] * (example.answer_length - example.end_length)
-    kinds += ["end"] * example.end_length
+    kinds.extend("reasoning" for _ in range(example.reasoning_length))
+    kinds.extend("answer" for _ in range(example.answer_length - example.end_length))
+    kinds.extend("end" for _ in range(example.end_length))
     for index in example.unsupervised:
         kinds[index] = "unsupervised"
     return kinds
