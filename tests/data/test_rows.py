@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dycktune.data.corpus import Corpus
 from dycktune.data.files import write_rows
-from dycktune.data.rows import Example, judge_rows, read_examples, row_of, task_name_for
+from dycktune.data.rows import Example, examples_and_faults, read_examples, row_of, task_name_for
 from dycktune.errors import DataError
 from dycktune.tasks.marked_answer import Question
 from dycktune.tasks.registry import make_task
@@ -164,7 +164,7 @@ def test_a_row_of_unknown_shape_is_refused_with_file_line_and_field(tmp_path):
 
 def test_each_row_is_judged_by_itself(tmp_path):
     path = write_lines(tmp_path / "rows.jsonl", {"prompt": "2?"}, [USER, ASSISTANT], "4", [USER])
-    judged = list(judge_rows(path))
+    judged = list(examples_and_faults(path))
     assert [type(row) for row in judged] == [DataError, Example, DataError, DataError]
     assert [":1: " in str(judged[0]), ":3: " in str(judged[2]), ":4: " in str(judged[3])] == [True] * 3
 
@@ -185,7 +185,7 @@ def test_each_reply_of_a_conversation_is_learned_on_request_without_the_reasonin
 def test_any_json_value_is_an_example_or_an_error_of_one_line(values, tmp_path_factory):
     path = write_lines(tmp_path_factory.mktemp("rows") / "rows.jsonl", *values)
     try:
-        judged = list(judge_rows(path))
+        judged = list(examples_and_faults(path))
     except DataError as error:
         judged = [error]
     for row in judged:

@@ -1,7 +1,6 @@
 """`dycktune train`."""
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +12,7 @@ from dycktune.commands.select import select
 from dycktune.runs import RUNS
 
 if TYPE_CHECKING:
-    from dycktune.training.config import DataSection
-    from dycktune.training.examples import Examples
+    from dycktune.training.run import Beginning
 
 
 def train(
@@ -49,17 +47,16 @@ def train(
     # Imported late: loading torch takes seconds, and errors of the recipe should come at once.
     from dycktune.training.run import train as run_training
 
-    run_training(
-        chosen, run, resume=resume, on_log=show_metrics, on_examples=partial(_show_examples, chosen.data)
-    )
+    run_training(chosen, run, resume=resume, on_log=show_metrics, on_begin=_show_examples)
     status = ranks.on_main(lambda: _diagnosed(run))
     if not no_select:
         select(run)
     return status
 
 
-def _show_examples(data: "DataSection", examples: "Examples") -> None:
+def _show_examples(beginning: "Beginning") -> None:
     """Print a line about each data file."""
+    data, examples = beginning.config.data, beginning.examples
     if data.train is None:
         return
     from dycktune.data.summary import summary

@@ -65,20 +65,37 @@ def read_examples(path: Path | str, task: Task | None = None, *, turns: Turns = 
     for row in read_rows(path):
         yield from _located(row, task, turns)
     if row is None:
-        raise DataError(f"{path} holds no rows; write some with: dycktune generate {path} --count 1000")
+        raise _no_rows(path)
 
 
-def judge_rows(path: Path | str, task: Task | None = None) -> Iterator[Example | DataError]:
-    """Each row as its example, or as the error for which `read_examples` would stop there.
+def examples_and_faults(
+    path: Path | str, task: Task | None = None, *, turns: Turns = "last"
+) -> Iterator[Example | DataError]:
+    """As `read_examples`, with an error in the place of each row that cannot be used.
+
+    Rows after a line that is no row at all are not read.
 
     Raises:
-        DataError: the source cannot be read, or what follows a damaged line.
+        DataError: the source cannot be read, or holds no rows.
     """
-    for row in read_rows(path):
+    rows = read_rows(path)
+    row = next(rows, None)
+    if row is None:
+        raise _no_rows(path)
+    while row is not None:
         try:
-            yield from _located(row, task, "last")
+            yield from _located(row, task, turns)
         except DataError as error:
             yield error
+        try:
+            row = next(rows, None)
+        except DataError as error:
+            yield error
+            return
+
+
+def _no_rows(path: Path | str) -> DataError:
+    return DataError(f"{path} holds no rows; write some with: dycktune generate {path} --count 1000")
 
 
 def task_name_for(path: Path | str) -> str:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from dycktune.data.corpus import Corpus
 from dycktune.data.rows import Example, example_of, read_examples, task_name_for
+from dycktune.data.tokens import LossWeights
 from dycktune.tasks.base import Task, options_of
 from dycktune.tasks.registry import DEFAULT_TASK
 from dycktune.training.config import Config
@@ -34,6 +35,12 @@ def with_task(config: Config) -> Config:
 
 def _implied_task(config: Config) -> str:
     return task_name_for(config.data.train) if config.data.train else DEFAULT_TASK
+
+
+def loss_weights(config: Config) -> LossWeights:
+    """The weights of a recipe's tokens in the loss."""
+    loss = config.loss
+    return LossWeights(answer=loss.answer_weight, reasoning=loss.reasoning_weight, marker=loss.marker)
 
 
 def load_examples(config: Config) -> Examples:

@@ -1,9 +1,10 @@
 """One fine-tuning run: data, base and adapter, trainer, run folder."""
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch.utils.data import Dataset
@@ -11,13 +12,14 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
+    TrainerCallback,
     TrainingArguments,
     set_seed,
 )
 
 from dycktune import ranks
 from dycktune.data.rows import Example
-from dycktune.data.tokens import LossWeights, TokenizedExample, tokenize
+from dycktune.data.tokens import TokenizedExample, tokenize
 from dycktune.errors import RunError
 from dycktune.files import read_json, write_json
 from dycktune.models.card import ModelCard
@@ -30,11 +32,25 @@ from dycktune.training.adapter import with_adapter
 from dycktune.training.answer_evaluator import AnswerEvaluator
 from dycktune.training.collator import DataCollatorWithWeights
 from dycktune.training.config import Config
-from dycktune.training.examples import Examples, load_examples, with_task
+from dycktune.training.examples import Examples, load_examples, loss_weights, with_task
 from dycktune.training.guard import attach
 from dycktune.training.recipe import task_of
 from dycktune.training.recorder import LogWriter, OnLog, save_state
 from dycktune.training.trainer import WeightedLossTrainer
+
+
+class Beginning(NamedTuple):
+    """What a run is about to train; the model has no adapter yet."""
+
+    config: Config
+    """With its task."""
+    model: PreTrainedModel
+    examples: Examples
+    train_set: Sequence[TokenizedExample]
+    eval_set: Sequence[TokenizedExample]
+
+
+OnBegin = Callable[[Beginning], None]
 
 
 def train(
@@ -43,7 +59,7 @@ def train(
     *,
     resume: bool = False,
     on_log: OnLog | None = None,
-    on_examples: Callable[[Examples], None] | None = None,
+    on_begin: OnBegin | None = None,
 ) -> Path:
     """Fine-tune as a recipe says and return the run folder, with its checkpoints and log.
 
@@ -52,7 +68,7 @@ def train(
         out: The run folder; new, or an unfinished run's with `resume`.
         resume: Continue from the newest whole checkpoint; the final weights are those of an uninterrupted run.
         on_log: Called with each logged row.
-        on_examples: Called with the examples, before the base is loaded.
+        on_begin: Called on the first rank when data and base are loaded, before the first step.
 
     Raises:
         DycktuneError: the recipe cannot be used; nothing has been trained.
@@ -62,16 +78,20 @@ def train(
     if run.finished:
         return out
     examples = load_examples(config)
-    if on_examples is not None and ranks.is_main():
-        on_examples(examples)
-    model, tokenizer = load_base(
-        config.model.base,
-        dtype=config.model.dtype,
-        quantization=config.model.quantization,
-        trust_remote_code=config.model.trust_remote_code,
-    )
-    _fit(config, model, tokenizer, examples, run, on_log)
+    model, tokenizer = base_of(config)
+    _fit(config, model, tokenizer, examples, run, on_log, on_begin)
     return out
+
+
+def base_of(config: Config) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The base of a recipe. Raises ModelError as `load_base` does."""
+    section = config.model
+    return load_base(
+        section.base,
+        dtype=section.dtype,
+        quantization=section.quantization,
+        trust_remote_code=section.trust_remote_code,
+    )
 
 
 def fit(
@@ -88,7 +108,7 @@ def fit(
     """As `train`, with a loaded model and examples; `model` gets the adapter in place."""
     config = with_task(config)
     run = _begin(out, config, resume=resume)
-    _fit(config, model, tokenizer, Examples(train_examples, eval_examples), run, on_log)
+    _fit(config, model, tokenizer, Examples(train_examples, eval_examples), run, on_log, None)
     return out
 
 
@@ -103,7 +123,8 @@ def training_arguments(config: Config, run: RunFolder) -> TrainingArguments:
         max_steps=optim.max_steps or -1,
         learning_rate=optim.learning_rate,
         lr_scheduler_type=optim.schedule,
-        warmup_steps=optim.warmup,
+        # Trainer takes a number from 1 on for steps, but the recipe's 1 is a share too.
+        warmup_steps=min(optim.warmup, math.nextafter(1.0, 0.0)),
         weight_decay=optim.weight_decay,
         max_grad_norm=optim.max_grad_norm,
         activation_checkpointing=optim.checkpointing,
@@ -168,31 +189,24 @@ def _fit(
     examples: Examples,
     run: RunFolder,
     on_log: OnLog | None,
+    on_begin: OnBegin | None,
 ) -> None:
-    weights = LossWeights(
-        answer=config.loss.answer_weight, reasoning=config.loss.reasoning_weight, marker=config.loss.marker
-    )
-    limit = config.data.max_tokens
+    weights, limit = loss_weights(config), config.data.max_tokens
     train_set = tokenize(examples.train, tokenizer, weights=weights, max_tokens=limit)
     eval_set = tokenize(examples.eval, tokenizer, weights=weights, max_tokens=limit)
-    task = task_of(config)
-    set_seed(config.optim.seed)
-    trainer = WeightedLossTrainer(
-        model=with_adapter(model, config.lora),
-        args=training_arguments(config, run),
-        train_dataset=Rows(train_set),
-        eval_dataset=Rows(sorted(eval_set, key=len)),
-        processing_class=tokenizer,
-        data_collator=DataCollatorWithWeights(cast("int | None", tokenizer.pad_token_id) or 0),
-        card=ModelCard.of(config.model.base, task),
-        bfloat16=in_bfloat16(config.optim.precision),
-        packed=config.optim.packed,
-        tokens_per_pass=config.optim.tokens_per_pass,
-        answer_evaluator=_answer_evaluator(config, tokenizer, task, examples, run),
+    if on_begin is not None and ranks.is_main():
+        on_begin(Beginning(config, model, examples, train_set, eval_set))
+    evaluator = _answer_evaluator(config, tokenizer, task_of(config), examples, run)
+    trainer = make_trainer(
+        config,
+        model,
+        tokenizer,
+        train_set,
+        eval_set,
+        run,
+        answer_evaluator=evaluator,
         callbacks=[LogWriter(run, on_log)],
-        optimizer_cls_and_kwargs=optimizer(config),
     )
-    trainer.remove_callback(PrinterCallback)
     guard = (
         attach(trainer, max_rollbacks=config.guard.max_rollbacks, folder=run.path)
         if config.guard.enabled
@@ -205,6 +219,38 @@ def _fit(
             f"after {config.guard.max_rollbacks} rollbacks; lower optim.learning_rate, and see: "
             f"dycktune diagnose {run.path}"
         )
+
+
+def make_trainer(
+    config: Config,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    train_set: Sequence[TokenizedExample],
+    eval_set: Sequence[TokenizedExample],
+    run: RunFolder,
+    *,
+    answer_evaluator: AnswerEvaluator | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> WeightedLossTrainer:
+    """The trainer of a recipe; `model` gets the adapter in place."""
+    set_seed(config.optim.seed)
+    trainer = WeightedLossTrainer(
+        model=with_adapter(model, config.lora),
+        args=training_arguments(config, run),
+        train_dataset=Rows(train_set),
+        eval_dataset=Rows(sorted(eval_set, key=len)),
+        processing_class=tokenizer,
+        data_collator=DataCollatorWithWeights(cast("int | None", tokenizer.pad_token_id) or 0),
+        card=ModelCard.of(config.model.base, task_of(config)),
+        bfloat16=in_bfloat16(config.optim.precision),
+        packed=config.optim.packed,
+        tokens_per_pass=config.optim.tokens_per_pass,
+        answer_evaluator=answer_evaluator,
+        callbacks=list(callbacks),
+        optimizer_cls_and_kwargs=optimizer(config),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def _answer_evaluator(
