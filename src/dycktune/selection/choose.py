@@ -4,6 +4,7 @@ import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +32,9 @@ _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "dycktune.
 
 OnProgress = Callable[[str], None]
 """Called with a line for each checkpoint that was scored."""
+
+OnAnswer = Callable[[str, int, int], None]
+"""Called with the name of a checkpoint, its answered questions and all its questions, on this rank."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +81,11 @@ class Selection:
 
 
 def select(
-    path: Path | str, *, by: Criterion | None = None, on_progress: OnProgress = lambda _: None
+    path: Path | str,
+    *,
+    by: Criterion | None = None,
+    on_progress: OnProgress = lambda _: None,
+    on_answer: OnAnswer = lambda *_: None,
 ) -> Selection:
     """Score a run's checkpoints on its eval items and deploy the best.
 
@@ -88,6 +96,7 @@ def select(
         path: The run folder.
         by: The criterion; the recipe's choice when None.
         on_progress: Called with a line for each checkpoint that was scored.
+        on_answer: Called while a checkpoint answers, with its name, the answered questions and all questions.
 
     Raises:
         RunError: the folder is no run, or holds no whole checkpoint.
@@ -100,7 +109,7 @@ def select(
     task = recipe.task_of(config)
     items = [example.item for example in eval_examples(config)[: config.select.count] if example.item]
     criterion = by or config.select.by
-    ranked = rank(_scores(known, task, items, on_progress), criterion)
+    ranked = rank(_scores(known, task, items, on_progress, on_answer), criterion)
 
     def deploy() -> Selection:
         _write_scores(run, ranked, known)
@@ -147,7 +156,9 @@ def _write_models(
         return _prove(adapter, merged, task, items)
 
 
-def _scores(known: _Known, task: Task, items: Sequence[Item], on_progress: OnProgress) -> list[Score]:
+def _scores(
+    known: _Known, task: Task, items: Sequence[Item], on_progress: OnProgress, on_answer: OnAnswer
+) -> list[Score]:
     """Every checkpoint's score, the most promising first. A checkpoint that has lost gets no more items.
 
     Raises:
@@ -157,7 +168,7 @@ def _scores(known: _Known, task: Task, items: Sequence[Item], on_progress: OnPro
     scores: list[Score] = []
     for checkpoint in sorted(known.checkpoints, key=lambda c: _wrong(found[c.step])):
         try:
-            answers = _answers(checkpoint, found[checkpoint.step], task, items, scores)
+            answers = _answers(checkpoint, found[checkpoint.step], task, items, scores, on_answer)
         except NotFiniteError as error:
             on_progress(f"{checkpoint.path.name}: left out ({error})")
             continue
@@ -177,14 +188,25 @@ def _scores(known: _Known, task: Task, items: Sequence[Item], on_progress: OnPro
 
 
 def _answers(
-    checkpoint: Checkpoint, known: Answers, task: Task, items: Sequence[Item], scores: Sequence[Score]
+    checkpoint: Checkpoint,
+    known: Answers,
+    task: Task,
+    items: Sequence[Item],
+    scores: Sequence[Score],
+    on_answer: OnAnswer,
 ) -> Answers:
     """The known answers of a checkpoint and, unless it has lost already, its answers to the other items."""
     missing = items[len(known.correct) :]
     complete = [score.correct for score in scores if len(score.correct) == len(items)]
     if not missing or any(has_lost(known.correct, other) for other in complete):
         return known
-    return known.followed_by(evaluate_distributed(lambda: load(checkpoint.path), task, missing).answers)
+    show = partial(on_answer, checkpoint.path.name)
+    questions = len(ranks.shard(missing))
+    show(0, questions)
+    found = evaluate_distributed(
+        lambda: load(checkpoint.path), task, missing, on_reply=lambda answered: show(answered, questions)
+    )
+    return known.followed_by(found.answers)
 
 
 def _wrong(answers: Answers) -> float:

@@ -1,17 +1,19 @@
 """Exact match at every evaluation of a run: the loss alone does not show whether answers are right."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from accelerate import Accelerator, DistributedType
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from dycktune import ranks
 from dycktune.evaluation.distributed import evaluate_distributed
 from dycktune.evaluation.evaluate import Evaluation, evaluate
 from dycktune.models.loading import LoadedModel
 from dycktune.records import ScoreRow
 from dycktune.runs import RunFolder
 from dycktune.tasks.base import Item, Task
+from dycktune.training.events import Evaluating, OnEvent
 
 SAMPLE = 1
 """Replies that are checked at each evaluation: reference decoding is slow compared to a training step."""
@@ -25,6 +27,8 @@ class AnswerEvaluator:
     tokenizer: PreTrainedTokenizerBase
     task: Task
     items: Sequence[Item]
+    on_event: OnEvent | None = None
+    """Called with the number of answers so far."""
 
     def evaluate(self, model: PreTrainedModel, step: int, accelerator: Accelerator) -> dict[str, float]:
         """`exact_match` and, if the task verifies steps, `trace_valid`. The answers of all items go to scores.jsonl.
@@ -46,5 +50,13 @@ class AnswerEvaluator:
     def _evaluation(self, loaded: LoadedModel, *, sharded: bool) -> Evaluation:
         if sharded:
             # Each forward pass of a sharded model needs all ranks, so shares of unequal length would deadlock.
-            return evaluate(loaded, self.task, self.items, sample=SAMPLE)
-        return evaluate_distributed(lambda: loaded, self.task, self.items, sample=SAMPLE)
+            report = self._reporter(len(self.items))
+            return evaluate(loaded, self.task, self.items, sample=SAMPLE, on_reply=report)
+        report = self._reporter(len(ranks.shard(self.items)))
+        return evaluate_distributed(lambda: loaded, self.task, self.items, sample=SAMPLE, on_reply=report)
+
+    def _reporter(self, questions: int) -> Callable[[int], None] | None:
+        on_event = self.on_event
+        if on_event is None or not ranks.is_main():
+            return None
+        return lambda answered: on_event(Evaluating(answered, questions))

@@ -23,6 +23,7 @@ from dycktune.files import write_json
 from dycktune.models.card import ModelCard
 from dycktune.models.loading import in_bfloat16, load_base
 from dycktune.provenance import provenance
+from dycktune.records import GuardRow
 from dycktune.runs import RunFolder, open_run
 from dycktune.tasks.base import Task
 from dycktune.training import recipe
@@ -30,14 +31,23 @@ from dycktune.training.adapter import with_adapter
 from dycktune.training.answer_evaluator import AnswerEvaluator
 from dycktune.training.collator import DataCollatorWithWeights
 from dycktune.training.config import Config
+from dycktune.training.events import GuardActed, OnEvent
 from dycktune.training.examples import Examples, load_examples, with_task
-from dycktune.training.guard import attach
+from dycktune.training.guard import OnGuard, attach, log_warning
 from dycktune.training.recipe import task_of
-from dycktune.training.recorder import LogWriter, OnLog, save_state
+from dycktune.training.recorder import LogWriter, OnLog
+from dycktune.training.trackers import Trackers, require
 from dycktune.training.trainer import WeightedLossTrainer
 
 
-def train(config: Config, out: Path | str, *, resume: bool = False, on_log: OnLog | None = None) -> Path:
+def train(
+    config: Config,
+    out: Path | str,
+    *,
+    resume: bool = False,
+    on_log: OnLog | None = None,
+    on_event: OnEvent | None = None,
+) -> Path:
     """Fine-tune as a recipe says and return the run folder, with its checkpoints and log.
 
     Args:
@@ -45,11 +55,13 @@ def train(config: Config, out: Path | str, *, resume: bool = False, on_log: OnLo
         out: The run folder; new, or an unfinished run's with `resume`.
         resume: Continue from the newest whole checkpoint; the final weights are those of an uninterrupted run.
         on_log: Called with each logged row.
+        on_event: Called at each step, while an evaluation runs, and when the guard intervenes.
 
     Raises:
         DycktuneError: the recipe cannot be used; nothing has been trained.
     """
     config, out = with_task(config), Path(out)
+    require(config.log.trackers)
     run = _begin(out, config, resume=resume)
     if run.finished:
         return out
@@ -60,7 +72,7 @@ def train(config: Config, out: Path | str, *, resume: bool = False, on_log: OnLo
         quantization=config.model.quantization,
         trust_remote_code=config.model.trust_remote_code,
     )
-    _fit(config, model, tokenizer, examples, run, on_log)
+    _fit(config, model, tokenizer, examples, run, on_log, on_event)
     return out
 
 
@@ -74,11 +86,13 @@ def fit(
     *,
     resume: bool = False,
     on_log: OnLog | None = None,
+    on_event: OnEvent | None = None,
 ) -> Path:
     """As `train`, with a loaded model and examples; `model` gets the adapter in place."""
     config = with_task(config)
+    require(config.log.trackers)
     run = _begin(out, config, resume=resume)
-    _fit(config, model, tokenizer, Examples(train_examples, eval_examples), run, on_log)
+    _fit(config, model, tokenizer, Examples(train_examples, eval_examples), run, on_log, on_event)
     return out
 
 
@@ -87,6 +101,7 @@ def training_arguments(config: Config, run: RunFolder) -> TrainingArguments:
     optim, evaluation, save = config.optim, config.eval, config.save
     return TrainingArguments(
         output_dir=str(run.checkpoints_folder),
+        run_name=run.path.name,
         per_device_train_batch_size=optim.batch_size,
         gradient_accumulation_steps=optim.accumulation,
         num_train_epochs=optim.epochs,
@@ -108,6 +123,7 @@ def training_arguments(config: Config, run: RunFolder) -> TrainingArguments:
         save_total_limit=save.keep,
         load_best_model_at_end=save.load_best,
         remove_unused_columns=False,
+        # The recipe's trackers are callbacks of their own, which survive a tracker that fails.
         report_to="none",
         # Without it, ranks without an accelerator would each train alone, into the same folder.
         use_cpu=not torch.accelerator.is_available(),
@@ -158,6 +174,7 @@ def _fit(
     examples: Examples,
     run: RunFolder,
     on_log: OnLog | None,
+    on_event: OnEvent | None,
 ) -> None:
     weights = LossWeights(
         answer=config.loss.answer_weight, reasoning=config.loss.reasoning_weight, marker=config.loss.marker
@@ -166,6 +183,7 @@ def _fit(
     train_set = tokenize(examples.train, tokenizer, weights=weights, max_tokens=limit)
     eval_set = tokenize(examples.eval, tokenizer, weights=weights, max_tokens=limit)
     task = task_of(config)
+    trackers = Trackers(run, config.log.trackers if ranks.is_main() else ())
     set_seed(config.optim.seed)
     trainer = WeightedLossTrainer(
         model=with_adapter(model, config.lora),
@@ -177,13 +195,18 @@ def _fit(
         card=ModelCard.of(config.model.base, task),
         bfloat16=in_bfloat16(config.optim.precision),
         tokens_per_pass=config.optim.tokens_per_pass,
-        answer_evaluator=_answer_evaluator(config, tokenizer, task, examples, run),
-        callbacks=[LogWriter(run, on_log)],
+        answer_evaluator=_answer_evaluator(config, tokenizer, task, examples, run, on_event),
+        callbacks=[LogWriter(run, on_log, on_event), trackers],
         optimizer_cls_and_kwargs=optimizer(config),
     )
     trainer.remove_callback(PrinterCallback)
     guard = (
-        attach(trainer, max_rollbacks=config.guard.max_rollbacks, folder=run.path)
+        attach(
+            trainer,
+            max_rollbacks=config.guard.max_rollbacks,
+            folder=run.path,
+            on_guard=_guard_reporter(trackers, on_event),
+        )
         if config.guard.enabled
         else None
     )
@@ -196,11 +219,29 @@ def _fit(
         )
 
 
+def _guard_reporter(trackers: Trackers, on_event: OnEvent | None) -> OnGuard:
+    def report(row: GuardRow) -> None:
+        trackers.note_guard(row)
+        if on_event is None:
+            log_warning(row)
+        else:
+            on_event(GuardActed(row))
+
+    return report
+
+
 def _answer_evaluator(
-    config: Config, tokenizer: PreTrainedTokenizerBase, task: Task, examples: Examples, run: RunFolder
+    config: Config,
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    examples: Examples,
+    run: RunFolder,
+    on_event: OnEvent | None,
 ) -> AnswerEvaluator | None:
     items = [example.item for example in examples.eval[: config.eval.exact_match] if example.item is not None]
-    return AnswerEvaluator(run=run, tokenizer=tokenizer, task=task, items=items) if items else None
+    if not items:
+        return None
+    return AnswerEvaluator(run=run, tokenizer=tokenizer, task=task, items=items, on_event=on_event)
 
 
 def _train(trainer: WeightedLossTrainer, run: RunFolder, manifest: Mapping[str, Any]) -> None:
@@ -210,8 +251,6 @@ def _train(trainer: WeightedLossTrainer, run: RunFolder, manifest: Mapping[str, 
         write_json(run.manifest, manifest)
     trainer.accelerator.wait_for_everyone()
     trainer.train(resume_from_checkpoint=str(checkpoints[-1].path) if checkpoints else None)
-    if trainer.is_world_process_zero():
-        save_state(run, trainer.state)
 
 
 def _manifest(config: Config, train_set: Sequence[TokenizedExample]) -> dict[str, Any]:
