@@ -29,6 +29,7 @@ app = App(
     help="Fine-tune language models on reasoning traces with verifiable answers, and know whether it worked.",
     version=lambda: version("dycktune"),
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
 )
 for _name in COMMANDS:
     app.command(f"dycktune.commands.{_name}:{_name}", name=_name)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from dycktune.console.figures import duration, speed
 from dycktune.console.pace import Pace
-from dycktune.console.terminal import Terminal
+from dycktune.console.terminal import CTRL_C, Terminal
 
 NARROWEST_BAR = 10
 """Characters of a bar; on a narrow terminal, figures give way to it, the last ones first."""
@@ -48,19 +48,20 @@ class Bar:
         figures = [f"{self._done}/{self._total}"]
         if self._pace.per_second is not None and left is not None:
             figures += [speed(self._pace.per_second, self._unit), f"{duration(left)} left"]
-        yield bar_line(self._title, self._done, self._total, figures, width=options.max_width)
+        yield bar_line(self._title, self._done, self._total, figures, width=options.max_width - CTRL_C)
 
 
 def bar_line(title: str, done: int, total: int, figures: Sequence[str], *, width: int) -> Table:
     """A title, a bar, and as many of the figures as there is room for."""
     room = width - len(title) - 1 - NARROWEST_BAR
     shown = [figure for i, figure in enumerate(figures) if sum(len(f) + 1 for f in figures[: i + 1]) <= room]
-    line = Table.grid(padding=(0, 1, 0, 0), expand=True)
+    line = Table.grid(padding=(0, 1, 0, 0))
+    line.width = width
     line.add_column(no_wrap=True)
     line.add_column(ratio=1)
     for _ in shown:
         line.add_column(no_wrap=True, justify="right")
-    bar = ProgressBar(total=total, completed=done)
+    bar = ProgressBar(total=total, completed=done, complete_style="cyan", finished_style="cyan")
     line.add_row(Text(title), bar, *(Text(figure, "dim" if i else "") for i, figure in enumerate(shown)))
     return line
 

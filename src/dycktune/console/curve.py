@@ -61,19 +61,24 @@ def _columns(points: Sequence[Point], count: int, *, logarithmic: bool) -> dict[
         inside = found.setdefault(column, [])
         if math.isfinite(point.value):
             inside.append(math.log(point.value) if logarithmic else point.value)
-    return {column: sum(v) / len(v) if (v := found[column]) else None for column in sorted(found)}
+    return {column: _mean(found[column]) for column in sorted(found)}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(value / len(values) for value in values) if values else None
 
 
 def _levels(columns: dict[int, float | None], count: int) -> dict[int, int | None]:
     """The height of each column in dots, from 0 to `count` - 1; equal values lie in the middle."""
     finite = [value for value in columns.values() if value is not None]
-    low, span = min(finite), max(finite) - min(finite)
-    return {
-        column: None
-        if value is None
-        else round((value - low) / span * (count - 1) if span else (count - 1) / 2)
-        for column, value in columns.items()
-    }
+    # Halves, because the difference of two floats can be infinite.
+    low, half_span = min(finite) / 2, max(finite) / 2 - min(finite) / 2
+
+    def level(value: float) -> int:
+        share = (value / 2 - low) / half_span if half_span else 0.5
+        return round(share * (count - 1))
+
+    return {column: None if value is None else level(value) for column, value in columns.items()}
 
 
 def _joined(levels: dict[int, int | None]) -> set[tuple[int, int]]:

@@ -20,6 +20,11 @@ REFRESHES = 4
 """Redraws a second; more would take time from the work on a machine with few cores."""
 
 
+CTRL_C = len("^C")
+"""Characters at the end of a line that a view leaves free: if they did not fit, a terminal would show Ctrl-C on a line
+of its own, and the view could not be removed whole."""
+
+
 class Terminal:
     """Standard error if it is a terminal; a view is shown there, because standard output carries the results."""
 

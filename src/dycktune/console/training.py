@@ -13,7 +13,7 @@ from dycktune.console.bar import bar_line, waiting
 from dycktune.console.curve import Curve, Point, draw
 from dycktune.console.figures import duration, figure, speed
 from dycktune.console.pace import Pace
-from dycktune.console.terminal import Terminal
+from dycktune.console.terminal import CTRL_C, Terminal
 from dycktune.training.events import AtStep, Evaluating, GuardActed, guard_sentence
 
 SMALLEST_CURVE = 12
@@ -66,9 +66,10 @@ class TrainingView:
             yield waiting(self._spinner, title, self._pace.elapsed, plain=options.ascii_only)
             return
         step, total = self._at
-        yield bar_line("training", step, total, self._bar_figures(self._at), width=options.max_width)
+        width = options.max_width - CTRL_C
+        yield bar_line("training", step, total, self._bar_figures(self._at), width=width)
         if self._last and console.height >= SMALLEST_HEIGHT:
-            yield self._figures_beside_curve(options)
+            yield self._figures_beside_curve(width, plain=options.ascii_only)
 
     def _bar_figures(self, at: AtStep) -> list[str]:
         figures = [f"{at.step}/{at.max_steps}"]
@@ -81,7 +82,7 @@ class TrainingView:
         left = self._pace.left(at.max_steps, pauses=evaluations)
         return figures if left is None else [*figures, f"{duration(left)} left"]
 
-    def _figures_beside_curve(self, options: ConsoleOptions) -> Table:
+    def _figures_beside_curve(self, width: int, *, plain: bool) -> Table:
         rows = [
             (title, style, _shown(name, self._last[name]))
             for name, (title, style) in _FIGURES.items()
@@ -89,7 +90,7 @@ class TrainingView:
         ]
         table = Table.grid(padding=(0, 1, 0, 0))
         taken = max(len(title) for title, _, _ in rows) + max(len(text) for _, _, text in rows) + 2
-        curve = self._curve(options.max_width - taken, len(rows), plain=options.ascii_only)
+        curve = self._curve(width - taken, len(rows), plain=plain)
         lines = curve.lines if curve else [""] * len(rows)
         scale = _scale(curve, len(rows))
         for (title, style, text), line, mark in zip(rows, lines, scale, strict=True):
