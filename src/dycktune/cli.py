@@ -31,6 +31,7 @@ app = App(
     help="Fine-tune language models on reasoning traces with verifiable answers, and know whether it worked.",
     version=lambda: version("dycktune"),
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
 )
 for _name in COMMANDS:
     app.command(f"dycktune.commands.{_name}:{_name}", name=_name)
@@ -52,14 +53,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not ranks.is_lost_peer(error):
             raise
         return _complain("stopped, because another rank is gone; that rank or the launcher says why")
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as interrupt:
+        return _stopped(interrupt)
     except BrokenPipeError:
         # The reader of a pipe, such as head, has closed it.
         sys.stderr.close()
         return 0
     ranks.finalize()
     return status if isinstance(status, int) else 0
+
+
+def _stopped(interrupt: KeyboardInterrupt) -> int:
+    """Say in one line how to go on. Returns the status that shells give a program stopped by Ctrl-C."""
+    if ranks.is_main():
+        # A terminal shows ^C where the cursor was.
+        start = "\n" if sys.stderr.isatty() else ""
+        print(f"{start}dycktune: stopped" + "".join(f"; {hint}" for hint in interrupt.args), file=sys.stderr)
+    return 130
 
 
 def _complain(message: str) -> int:

@@ -1,7 +1,6 @@
 """`dycktune evaluate`."""
 
 import json as jsonlib
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -9,14 +8,17 @@ from typing import TYPE_CHECKING, Annotated, cast
 from cyclopts import Parameter
 
 from dycktune.commands.task_options import TASK_OPTIONS
+from dycktune.console.terminal import Quiet, hint_on_interrupt
 from dycktune.errors import ConfigError
 from dycktune.tasks.base import Item, Task, options_of
 from dycktune.tasks.registry import make_task
 
 if TYPE_CHECKING:
+    from dycktune.console.bar import Bar
     from dycktune.data.rows import Example
     from dycktune.evaluation.evaluate import Evaluation
     from dycktune.evaluation.metrics import Proportion
+    from dycktune.models.loading import LoadedModel
 
 
 def evaluate(
@@ -29,6 +31,7 @@ def evaluate(
     task: str | None = None,
     seed: int = 0,
     json: Annotated[bool, Parameter(negative="")] = False,
+    quiet: Quiet = False,
     **options: Annotated[str, Parameter(help=TASK_OPTIONS)],
 ) -> int:
     """Measure exact match and trace validity of a model on test items, a data file or a benchmark.
@@ -61,15 +64,26 @@ def evaluate(
     examples = None if data is None else _examples_of(chosen, data)
     items = _items(chosen, examples, benchmark, count=count, seed=seed)
     from dycktune import ranks
+    from dycktune.console.bar import working
     from dycktune.data.summary import summary
     from dycktune.evaluation.distributed import evaluate_distributed
     from dycktune.models.loading import load
 
-    ranks.initialize()
-    main = ranks.is_main()
-    progress = _progress(len(ranks.shard(items))) if main else None
-    evaluation = evaluate_distributed(lambda: load(model), chosen, items, on_reply=progress)
-    if not main:
+    with (
+        hint_on_interrupt(lambda: "no result was recorded; start again with the same command"),
+        working(f"loading {model}", unit="replies", quiet=quiet) as bar,
+    ):
+        ranks.initialize()
+
+        def loaded() -> "LoadedModel":
+            found = load(model)
+            bar.begin("answering", total=len(ranks.shard(items)))
+            return found
+
+        evaluation = evaluate_distributed(
+            loaded, chosen, items, on_reply=answers_on(bar, len(ranks.shard(items)))
+        )
+    if not ranks.is_main():
         return 0
     _record(model, evaluation, data or benchmark, seed)
     if json:
@@ -182,12 +196,13 @@ def _group(title: str, shares: "dict[str, Proportion]") -> str:
     return "\n".join([title, *rows])
 
 
-def _progress(total: int) -> Callable[[int], None] | None:
-    """Shows the progress on standard error, where that is a terminal."""
-    if not sys.stderr.isatty():
-        return None
+def answers_on(bar: "Bar", questions: int) -> Callable[[int], None]:
+    """Shows on a bar how many questions are answered, and what follows the last answer."""
 
-    def show(done: int) -> None:
-        print(f"\rdecoded {done} of {total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+    def show(answered: int) -> None:
+        if answered < questions:
+            bar.advance(answered)
+        else:
+            bar.begin("checking a sample of the replies with plain decoding")
 
     return show

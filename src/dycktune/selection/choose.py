@@ -4,6 +4,7 @@ import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +32,9 @@ _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "dycktune.
 
 OnProgress = Callable[[str], None]
 """Called with a line for each checkpoint that was scored."""
+
+OnAnswer = Callable[[str, int, int], None]
+"""Called with the name of a checkpoint, its answered questions and all its questions, on this rank."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +81,11 @@ class Selection:
 
 
 def select(
-    path: Path | str, *, by: Criterion | None = None, on_progress: OnProgress = lambda _: None
+    path: Path | str,
+    *,
+    by: Criterion | None = None,
+    on_progress: OnProgress = lambda _: None,
+    on_answer: OnAnswer = lambda *_: None,
 ) -> Selection:
     """Score a run's checkpoints on its eval items and deploy the best.
 
@@ -88,6 +96,7 @@ def select(
         path: The run folder.
         by: The criterion; the recipe's choice when None.
         on_progress: Called with a line for each checkpoint that was scored.
+        on_answer: Called while a checkpoint answers, with its name, the answered questions and all questions.
 
     Raises:
         RunError: the folder is no run, or holds no whole checkpoint.
@@ -101,7 +110,7 @@ def select(
     items = [example.item for example in eval_examples(config)[: config.select.count] if example.item]
     criterion = by or config.select.by
     replies = _replies_by_key(known, items)
-    ranked = rank(_scores(known, task, items, replies, on_progress), criterion)
+    ranked = rank(_scores(known, task, items, replies, on_progress, on_answer), criterion)
 
     def deploy() -> Selection:
         _write_scores(run, ranked, known)
@@ -178,7 +187,12 @@ def _write_models(
 
 
 def _scores(
-    known: _Known, task: Task, items: Sequence[Item], replies: Replies, on_progress: OnProgress
+    known: _Known,
+    task: Task,
+    items: Sequence[Item],
+    replies: Replies,
+    on_progress: OnProgress,
+    on_answer: OnAnswer,
 ) -> list[Score]:
     """Every checkpoint's score, the most promising first. A checkpoint that has lost gets no more items.
 
@@ -191,7 +205,7 @@ def _scores(
     scores: list[Score] = []
     for checkpoint in sorted(known.checkpoints, key=lambda c: _wrong(found[c.step])):
         try:
-            answers = _answers(checkpoint, found[checkpoint.step], task, items, scores, replies)
+            answers = _answers(checkpoint, found[checkpoint.step], task, items, scores, replies, on_answer)
         except NotFiniteError as error:
             on_progress(f"{checkpoint.path.name}: left out ({error})")
             continue
@@ -217,14 +231,23 @@ def _answers(
     items: Sequence[Item],
     scores: Sequence[Score],
     replies: Replies,
+    on_answer: OnAnswer,
 ) -> Answers:
     """The known answers of a checkpoint and, unless it has lost already, its answers to the other items."""
     missing = items[len(known.correct) :]
     complete = [score.correct for score in scores if len(score.correct) == len(items)]
     if not missing or any(has_lost(known.correct, other) for other in complete):
         return known
-    earlier = nearest_replies(replies, checkpoint.step)
-    found = evaluate_distributed(lambda: load(checkpoint.path), task, missing, earlier=earlier)
+    show = partial(on_answer, checkpoint.path.name)
+    questions = len(ranks.shard(missing))
+    show(0, questions)
+    found = evaluate_distributed(
+        lambda: load(checkpoint.path),
+        task,
+        missing,
+        earlier=nearest_replies(replies, checkpoint.step),
+        on_reply=lambda answered: show(answered, questions),
+    )
     replies[checkpoint.step] = replies.get(checkpoint.step, {}) | found.replies
     return known.followed_by(found.answers)
 

@@ -1,7 +1,7 @@
 """Exact match at every evaluation of a run: the loss alone does not show whether answers are right."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from accelerate import Accelerator, DistributedType
@@ -14,6 +14,7 @@ from dycktune.models.loading import LoadedModel
 from dycktune.records import RepliesRow, ScoreRow
 from dycktune.runs import RunFolder
 from dycktune.tasks.base import Item, Task
+from dycktune.training.events import Evaluating, OnEvent
 
 SAMPLE = 1
 """Replies that are checked at each evaluation: reference decoding is slow compared to a training step."""
@@ -27,6 +28,8 @@ class AnswerEvaluator:
     tokenizer: PreTrainedTokenizerBase
     task: Task
     items: Sequence[Item]
+    on_event: OnEvent | None = None
+    """Called with the number of answers so far."""
     _replies: dict[str, str] | None = field(default=None, init=False)
     """Of the last evaluation, by the items' keys: drafts of the next one."""
 
@@ -56,11 +59,31 @@ class AnswerEvaluator:
         earlier = self._stored_replies() if self._replies is None else self._replies
         if sharded:
             # Each forward pass of a sharded model needs all ranks, so shares of unequal length would deadlock.
-            return evaluate(loaded, self.task, self.items, sample=SAMPLE, earlier=earlier)
-        return evaluate_distributed(lambda: loaded, self.task, self.items, sample=SAMPLE, earlier=earlier)
+            return evaluate(
+                loaded,
+                self.task,
+                self.items,
+                sample=SAMPLE,
+                earlier=earlier,
+                on_reply=self._reporter(len(self.items)),
+            )
+        return evaluate_distributed(
+            lambda: loaded,
+            self.task,
+            self.items,
+            sample=SAMPLE,
+            earlier=earlier,
+            on_reply=self._reporter(len(ranks.shard(self.items))),
+        )
 
     def _stored_replies(self) -> dict[str, str]:
         """The last replies of a run that is resumed; none for a new run."""
         stored = ranks.on_main(self.run.read_replies)
         texts = stored[max(stored)] if stored else []
         return {item.key: text for item, text in zip(self.items, texts, strict=False)}
+
+    def _reporter(self, questions: int) -> Callable[[int], None] | None:
+        on_event = self.on_event
+        if on_event is None or not ranks.is_main():
+            return None
+        return lambda answered: on_event(Evaluating(answered, questions))

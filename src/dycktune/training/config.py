@@ -18,6 +18,8 @@ Amount = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
+TrackerName = Literal["tensorboard", "trackio", "wandb", "mlflow"]
+
 
 def _of_a_task(name: str) -> str:
     task_type(name)
@@ -189,6 +191,21 @@ class SelectSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LogSection:
+    """Where a run is reported, beside its own folder."""
+
+    report_to: TrackerName | tuple[TrackerName, ...] = ()
+    """Experiment trackers that get the metrics, the guard's interventions and the doctor's findings: `tensorboard`,
+    `trackio`, `wandb`, `mlflow`, or a list of them. TensorBoard's files lie in the run folder; the others read their
+    own settings from the environment, as they do with any Trainer."""
+
+    @property
+    def trackers(self) -> tuple[TrackerName, ...]:
+        """The trackers, always as a tuple."""
+        return (self.report_to,) if isinstance(self.report_to, str) else self.report_to
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """One recipe."""
 
@@ -202,3 +219,4 @@ class Config:
     guard: GuardSection = field(default_factory=GuardSection)
     save: SaveSection = field(default_factory=SaveSection)
     select: SelectSection = field(default_factory=SelectSection)
+    log: LogSection = field(default_factory=LogSection)

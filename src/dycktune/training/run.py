@@ -25,6 +25,7 @@ from dycktune.files import read_json, write_json
 from dycktune.models.card import ModelCard
 from dycktune.models.loading import in_bfloat16, load_base
 from dycktune.provenance import provenance
+from dycktune.records import GuardRow
 from dycktune.runs import RunFolder, open_run
 from dycktune.tasks.base import Task
 from dycktune.training import recipe
@@ -32,10 +33,12 @@ from dycktune.training.adapter import with_adapter
 from dycktune.training.answer_evaluator import AnswerEvaluator
 from dycktune.training.collator import DataCollatorWithWeights
 from dycktune.training.config import Config
+from dycktune.training.events import GuardActed, OnEvent
 from dycktune.training.examples import Examples, load_examples, loss_weights, with_task
-from dycktune.training.guard import attach
+from dycktune.training.guard import OnGuard, attach, log_warning
 from dycktune.training.recipe import task_of
-from dycktune.training.recorder import LogWriter, OnLog, save_state
+from dycktune.training.recorder import LogWriter, OnLog
+from dycktune.training.trackers import Trackers, require
 from dycktune.training.trainer import WeightedLossTrainer
 
 
@@ -60,6 +63,7 @@ def train(
     resume: bool = False,
     on_log: OnLog | None = None,
     on_begin: OnBegin | None = None,
+    on_event: OnEvent | None = None,
 ) -> Path:
     """Fine-tune as a recipe says and return the run folder, with its checkpoints and log.
 
@@ -69,17 +73,19 @@ def train(
         resume: Continue from the newest whole checkpoint; the final weights are those of an uninterrupted run.
         on_log: Called with each logged row.
         on_begin: Called on the first rank when data and base are loaded, before the first step.
+        on_event: Called at each step, while an evaluation runs, and when the guard intervenes.
 
     Raises:
         DycktuneError: the recipe cannot be used; nothing has been trained.
     """
     config, out = with_task(config), Path(out)
+    require(config.log.trackers)
     run = _begin(out, config, resume=resume)
     if run.finished:
         return out
     examples = load_examples(config)
     model, tokenizer = base_of(config)
-    _fit(config, model, tokenizer, examples, run, on_log, on_begin)
+    _fit(config, model, tokenizer, examples, run, on_log, on_event, on_begin)
     return out
 
 
@@ -104,11 +110,13 @@ def fit(
     *,
     resume: bool = False,
     on_log: OnLog | None = None,
+    on_event: OnEvent | None = None,
 ) -> Path:
     """As `train`, with a loaded model and examples; `model` gets the adapter in place."""
     config = with_task(config)
+    require(config.log.trackers)
     run = _begin(out, config, resume=resume)
-    _fit(config, model, tokenizer, Examples(train_examples, eval_examples), run, on_log, None)
+    _fit(config, model, tokenizer, Examples(train_examples, eval_examples), run, on_log, on_event)
     return out
 
 
@@ -117,6 +125,7 @@ def training_arguments(config: Config, run: RunFolder) -> TrainingArguments:
     optim, evaluation, save = config.optim, config.eval, config.save
     return TrainingArguments(
         output_dir=str(run.checkpoints_folder),
+        run_name=run.path.name,
         per_device_train_batch_size=optim.batch_size,
         gradient_accumulation_steps=optim.accumulation,
         num_train_epochs=optim.epochs,
@@ -139,6 +148,7 @@ def training_arguments(config: Config, run: RunFolder) -> TrainingArguments:
         save_total_limit=save.keep,
         load_best_model_at_end=save.load_best,
         remove_unused_columns=False,
+        # The recipe's trackers are callbacks of their own, which survive a tracker that fails.
         report_to="none",
         # Without it, ranks without an accelerator would each train alone, into the same folder.
         use_cpu=not torch.accelerator.is_available(),
@@ -189,14 +199,16 @@ def _fit(
     examples: Examples,
     run: RunFolder,
     on_log: OnLog | None,
-    on_begin: OnBegin | None,
+    on_event: OnEvent | None,
+    on_begin: OnBegin | None = None,
 ) -> None:
     weights, limit = loss_weights(config), config.data.max_tokens
     train_set = tokenize(examples.train, tokenizer, weights=weights, max_tokens=limit)
     eval_set = tokenize(examples.eval, tokenizer, weights=weights, max_tokens=limit)
     if on_begin is not None and ranks.is_main():
         on_begin(Beginning(config, model, examples, train_set, eval_set))
-    evaluator = _answer_evaluator(config, tokenizer, task_of(config), examples, run)
+    evaluator = _answer_evaluator(config, tokenizer, task_of(config), examples, run, on_event)
+    trackers = Trackers(run, config.log.trackers if ranks.is_main() else ())
     trainer = make_trainer(
         config,
         model,
@@ -205,10 +217,15 @@ def _fit(
         eval_set,
         run,
         answer_evaluator=evaluator,
-        callbacks=[LogWriter(run, on_log)],
+        callbacks=[LogWriter(run, on_log, on_event), trackers],
     )
     guard = (
-        attach(trainer, max_rollbacks=config.guard.max_rollbacks, folder=run.path)
+        attach(
+            trainer,
+            max_rollbacks=config.guard.max_rollbacks,
+            folder=run.path,
+            on_guard=_guard_reporter(trackers, on_event),
+        )
         if config.guard.enabled
         else None
     )
@@ -253,11 +270,29 @@ def make_trainer(
     return trainer
 
 
+def _guard_reporter(trackers: Trackers, on_event: OnEvent | None) -> OnGuard:
+    def report(row: GuardRow) -> None:
+        trackers.note_guard(row)
+        if on_event is None:
+            log_warning(row)
+        else:
+            on_event(GuardActed(row))
+
+    return report
+
+
 def _answer_evaluator(
-    config: Config, tokenizer: PreTrainedTokenizerBase, task: Task, examples: Examples, run: RunFolder
+    config: Config,
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    examples: Examples,
+    run: RunFolder,
+    on_event: OnEvent | None,
 ) -> AnswerEvaluator | None:
     items = [example.item for example in examples.eval[: config.eval.exact_match] if example.item is not None]
-    return AnswerEvaluator(run=run, tokenizer=tokenizer, task=task, items=items) if items else None
+    if not items:
+        return None
+    return AnswerEvaluator(run=run, tokenizer=tokenizer, task=task, items=items, on_event=on_event)
 
 
 def _train(trainer: WeightedLossTrainer, run: RunFolder, manifest: Mapping[str, Any]) -> None:
@@ -272,8 +307,6 @@ def _train(trainer: WeightedLossTrainer, run: RunFolder, manifest: Mapping[str, 
         write_json(run.manifest, {**manifest, "tokens_per_pass": trainer.tokens_per_pass})
     trainer.accelerator.wait_for_everyone()
     trainer.train(resume_from_checkpoint=str(checkpoints[-1].path) if checkpoints else None)
-    if trainer.is_world_process_zero():
-        save_state(run, trainer.state)
 
 
 def _manifest(config: Config, train_set: Sequence[TokenizedExample]) -> dict[str, Any]:
