@@ -160,8 +160,10 @@ def metrics_line(row: Mapping[str, Any]) -> str | None:
 
 def _answers(row: Mapping[str, Any]) -> str:
     """The exact match of an evaluation, and its time beside that of the training before it."""
-    times = f"{row['eval_answers_seconds']:.0f} s, training {row['eval_training_seconds']:.0f} s"
-    return f"  exact match {row['eval_exact_match']:.3f} ({times})"
+    shown = f"  exact match {row['eval_exact_match']:.3f}"
+    if "eval_answers_seconds" not in row:
+        return shown
+    return f"{shown} ({row['eval_answers_seconds']:.0f} s, training {row['eval_training_seconds']:.0f} s)"
 
 
 def _parts(row: Mapping[str, Any], prefix: str) -> str:
