@@ -1,5 +1,6 @@
 """The command line: the commands, and how their errors are reported."""
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from dycktune.errors import DycktuneError
 COMMANDS = (
     "quickstart",
     "generate",
+    "preview",
     "train",
     "diagnose",
     "evaluate",
@@ -33,7 +35,9 @@ app = App(
 )
 for _name in COMMANDS:
     app.command(f"dycktune.commands.{_name}:{_name}", name=_name)
-app.register_install_completion_command(help="Complete commands and options with Tab in this shell from now on.")
+app.register_install_completion_command(
+    help="Complete commands and options with Tab in this shell from now on."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,4 +90,6 @@ def run() -> None:
     """Entry point of the `dycktune` script."""
     # Warnings of libraries to their developers are noise to a user; tests still see them.
     warnings.simplefilter("ignore")
+    # The Hub's client reports every retry; the command's own error says that it failed. It reads this on import.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     ranks.exit_process(ranks.record_errors(main)())

@@ -15,6 +15,7 @@ from dycktune.tasks.registry import make_task
 
 if TYPE_CHECKING:
     from dycktune.console.bar import Bar
+    from dycktune.data.rows import Example
     from dycktune.evaluation.evaluate import Evaluation
     from dycktune.evaluation.metrics import Proportion
     from dycktune.models.loading import LoadedModel
@@ -40,9 +41,10 @@ def evaluate(
     Parameters
     ----------
     model
-        A run, checkpoint, adapter or merged folder, a Hub id, or builtin:tiny.
+        A run, checkpoint, adapter or merged folder, a Hub id, a .gguf file, or builtin:tiny.
     data
-        A data file of the task; items of the test split are generated if left out.
+        Rows of the task: a file, a folder, or owner/name:split of the Hub; items of the test split are generated if
+        left out.
     benchmark
         A BIG-Bench Hard dyck_languages JSON file, as published.
     trained_on
@@ -59,9 +61,11 @@ def evaluate(
     if data is not None and benchmark is not None:
         raise ConfigError("--data and --benchmark exclude each other; evaluate one after the other")
     chosen = _task(model, task, options)
-    items = _items(chosen, data, benchmark, count=count, seed=seed)
+    examples = None if data is None else _examples_of(chosen, data)
+    items = _items(chosen, examples, benchmark, count=count, seed=seed)
     from dycktune import ranks
     from dycktune.console.bar import working
+    from dycktune.data.summary import summary
     from dycktune.evaluation.distributed import evaluate_distributed
     from dycktune.models.loading import load
 
@@ -85,6 +89,8 @@ def evaluate(
     if json:
         print(jsonlib.dumps(evaluation.to_json()))
         return 0
+    if examples is not None:
+        print(f"{data}: {summary(examples)}")
     print(evaluation_report(evaluation))
     seen = _seen(model, chosen, trained_on)
     if seen is not None:
@@ -147,26 +153,32 @@ def _task(model: str, name: str | None, options: dict[str, str]) -> Task:
     return own.with_options(options) if options else own
 
 
-def _items(task: Task, data: Path | None, benchmark: Path | None, *, count: int, seed: int) -> Sequence[Item]:
+def _items(
+    task: Task, examples: "list[Example] | None", benchmark: Path | None, *, count: int, seed: int
+) -> Sequence[Item]:
     if benchmark is not None:
         return task.read_benchmark(benchmark)
-    if data is not None:
-        return _items_of(task, data)
+    if examples is not None:
+        return _items_in(examples)
     from dycktune.data.corpus import Corpus
 
     return list(Corpus(task, count=count, split="test", seed=seed))
 
 
-def _items_of(task: Task, data: Path) -> list[Item]:
+def _examples_of(task: Task, data: Path) -> "list[Example]":
     from dycktune.data.rows import read_examples
 
-    return [example.item for example in read_examples(data, task) if example.item is not None]
+    return list(read_examples(data, task))
+
+
+def _items_in(examples: "list[Example]") -> list[Item]:
+    return [example.item for example in examples if example.item is not None]
 
 
 def _seen(model: str, task: Task, trained_on: Path | None) -> set[str] | None:
     """Keys of the items that the model was trained on; None if they are not known."""
     if trained_on is not None:
-        return {item.key for item in _items_of(task, trained_on)}
+        return {item.key for item in _items_in(_examples_of(task, trained_on))}
     from dycktune.runs import RunFolder
 
     run = RunFolder(Path(model))

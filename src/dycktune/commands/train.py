@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -11,6 +11,9 @@ from dycktune.commands.overrides import Overrides, override_texts
 from dycktune.commands.select import select
 from dycktune.console.terminal import Quiet, hint_on_interrupt
 from dycktune.runs import RUNS, RunFolder
+
+if TYPE_CHECKING:
+    from dycktune.training.run import Beginning
 
 
 def train(
@@ -51,7 +54,14 @@ def train(
 
     with hint_on_interrupt(lambda: how_to_go_on(run)):
         with watching(evaluation_steps=chosen.eval.steps, quiet=quiet) as view:
-            run_training(chosen, run, resume=resume, on_log=view.on_log, on_event=view.on_event)
+            run_training(
+                chosen,
+                run,
+                resume=resume,
+                on_log=view.on_log,
+                on_event=view.on_event,
+                on_begin=_show_examples,
+            )
         status = ranks.on_main(lambda: _diagnosed(run))
         if not no_select:
             select(run, quiet=quiet)
@@ -67,6 +77,17 @@ def how_to_go_on(path: Path) -> str:
     saved = max((checkpoint.step for checkpoint in run.checkpoints()), default=0)
     command = shlex.join(["dycktune", "train", str(run.config), "--out", str(path), "--resume"])
     return f"the log reaches step {last}, the newest checkpoint step {saved}; go on with: {command}"
+
+
+def _show_examples(beginning: "Beginning") -> None:
+    """Print a line about each data file."""
+    data, examples = beginning.config.data, beginning.examples
+    if data.train is None:
+        return
+    from dycktune.data.summary import summary
+
+    print(f"{data.train}: {summary(examples.train, turns=data.turns)}")
+    print(f"{data.eval}: {summary(examples.eval, turns=data.turns)}", flush=True)
 
 
 def _diagnosed(run: Path) -> int:
