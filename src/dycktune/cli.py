@@ -30,11 +30,14 @@ app = App(
     name="dycktune",
     help="Fine-tune language models on reasoning traces with verifiable answers, and know whether it worked.",
     version=lambda: version("dycktune"),
-    help_format="plaintext",
+    help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
 for _name in COMMANDS:
     app.command(f"dycktune.commands.{_name}:{_name}", name=_name)
+app.register_install_completion_command(
+    help="Complete commands and options with Tab in this shell from now on."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -45,7 +45,7 @@ def test_a_logged_row_is_one_line():
     assert metrics_line(row) == "step   5/100  loss 0.500 (reasoning 12.3, answer 7.95e-07)  lr 8.0e-06"
     evaluated = {"step": 10, "max_steps": 100, "eval_loss": 2.5e-6, "eval_accuracy_answer": 0.99996}
     assert metrics_line(evaluated) == "step  10/100  eval 2.50e-06 (answer tokens right 1.0000)"
-    times = {"eval_answers_seconds": 4.25, "eval_training_seconds": 31.0}
-    answered = {"step": 20, "max_steps": 100, "eval_loss": 2.5e-6, "eval_exact_match": 0.75, **times}
-    assert metrics_line(answered) == "step  20/100  eval 2.50e-06  exact match 0.750 (4 s, training 31 s)"
+    answered = {"eval_exact_match": 0.75, "eval_answers_seconds": 4.25, "eval_training_seconds": 31.0}
+    line = metrics_line({"step": 20, "max_steps": 100, "eval_loss": 2.5e-6, **answered})
+    assert line == "step  20/100  eval 2.50e-06  exact match 0.750 (4 s, training 31 s)"
     assert metrics_line({"step": 100, "max_steps": 100, "train_runtime": 3.0}) is None

@@ -153,17 +153,18 @@ def metrics_line(row: Mapping[str, Any]) -> str | None:
     if "loss" in row:
         return f"{step}  loss {_parts(row, '')}  lr {row['learning_rate']:.1e}"
     if "eval_loss" in row:
-        exact_match = _answers(row) if "eval_exact_match" in row else ""
-        return f"{step}  eval {_parts(row, 'eval_')}{exact_match}"
+        return f"{step}  eval {_parts(row, 'eval_')}{_answers(row)}"
     return None
 
 
 def _answers(row: Mapping[str, Any]) -> str:
     """The exact match of an evaluation, and its time beside that of the training before it."""
-    shown = f"  exact match {row['eval_exact_match']:.3f}"
-    if "eval_answers_seconds" not in row:
-        return shown
-    return f"{shown} ({row['eval_answers_seconds']:.0f} s, training {row['eval_training_seconds']:.0f} s)"
+    if "eval_exact_match" not in row:
+        return ""
+    text = f"  exact match {row['eval_exact_match']:.3f}"
+    if "eval_answers_seconds" not in row or "eval_training_seconds" not in row:
+        return text
+    return f"{text} ({row['eval_answers_seconds']:.0f} s, training {row['eval_training_seconds']:.0f} s)"
 
 
 def _parts(row: Mapping[str, Any], prefix: str) -> str:

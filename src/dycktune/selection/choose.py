@@ -245,8 +245,8 @@ def _answers(
         lambda: load(checkpoint.path),
         task,
         missing,
-        earlier=nearest_replies(replies, checkpoint.step),
         on_reply=lambda answered: show(answered, questions),
+        earlier=nearest_replies(replies, checkpoint.step),
     )
     replies[checkpoint.step] = replies.get(checkpoint.step, {}) | found.replies
     return known.followed_by(found.answers)

@@ -59,31 +59,21 @@ class AnswerEvaluator:
         earlier = self._stored_replies() if self._replies is None else self._replies
         if sharded:
             # Each forward pass of a sharded model needs all ranks, so shares of unequal length would deadlock.
-            return evaluate(
-                loaded,
-                self.task,
-                self.items,
-                sample=SAMPLE,
-                earlier=earlier,
-                on_reply=self._reporter(len(self.items)),
-            )
+            report = self._reporter(len(self.items))
+            return evaluate(loaded, self.task, self.items, sample=SAMPLE, earlier=earlier, on_reply=report)
+        report = self._reporter(len(ranks.shard(self.items)))
         return evaluate_distributed(
-            lambda: loaded,
-            self.task,
-            self.items,
-            sample=SAMPLE,
-            earlier=earlier,
-            on_reply=self._reporter(len(ranks.shard(self.items))),
+            lambda: loaded, self.task, self.items, sample=SAMPLE, earlier=earlier, on_reply=report
         )
-
-    def _stored_replies(self) -> dict[str, str]:
-        """The last replies of a run that is resumed; none for a new run."""
-        stored = ranks.on_main(self.run.read_replies)
-        texts = stored[max(stored)] if stored else []
-        return {item.key: text for item, text in zip(self.items, texts, strict=False)}
 
     def _reporter(self, questions: int) -> Callable[[int], None] | None:
         on_event = self.on_event
         if on_event is None or not ranks.is_main():
             return None
         return lambda answered: on_event(Evaluating(answered, questions))
+
+    def _stored_replies(self) -> dict[str, str]:
+        """The last replies of a run that is resumed; none for a new run."""
+        stored = ranks.on_main(self.run.read_replies)
+        texts = stored[max(stored)] if stored else []
+        return {item.key: text for item, text in zip(self.items, texts, strict=False)}

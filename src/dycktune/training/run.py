@@ -62,8 +62,8 @@ def train(
     *,
     resume: bool = False,
     on_log: OnLog | None = None,
-    on_begin: OnBegin | None = None,
     on_event: OnEvent | None = None,
+    on_begin: OnBegin | None = None,
 ) -> Path:
     """Fine-tune as a recipe says and return the run folder, with its checkpoints and log.
 
@@ -72,8 +72,8 @@ def train(
         out: The run folder; new, or an unfinished run's with `resume`.
         resume: Continue from the newest whole checkpoint; the final weights are those of an uninterrupted run.
         on_log: Called with each logged row.
-        on_begin: Called on the first rank when data and base are loaded, before the first step.
         on_event: Called at each step, while an evaluation runs, and when the guard intervenes.
+        on_begin: Called on the first rank when data and base are loaded, before the first step.
 
     Raises:
         DycktuneError: the recipe cannot be used; nothing has been trained.
@@ -116,7 +116,7 @@ def fit(
     config = with_task(config)
     require(config.log.trackers)
     run = _begin(out, config, resume=resume)
-    _fit(config, model, tokenizer, Examples(train_examples, eval_examples), run, on_log, on_event)
+    _fit(config, model, tokenizer, Examples(train_examples, eval_examples), run, on_log, on_event, None)
     return out
 
 
@@ -200,15 +200,15 @@ def _fit(
     run: RunFolder,
     on_log: OnLog | None,
     on_event: OnEvent | None,
-    on_begin: OnBegin | None = None,
+    on_begin: OnBegin | None,
 ) -> None:
     weights, limit = loss_weights(config), config.data.max_tokens
     train_set = tokenize(examples.train, tokenizer, weights=weights, max_tokens=limit)
     eval_set = tokenize(examples.eval, tokenizer, weights=weights, max_tokens=limit)
     if on_begin is not None and ranks.is_main():
         on_begin(Beginning(config, model, examples, train_set, eval_set))
-    evaluator = _answer_evaluator(config, tokenizer, task_of(config), examples, run, on_event)
     trackers = Trackers(run, config.log.trackers if ranks.is_main() else ())
+    evaluator = _answer_evaluator(config, tokenizer, task_of(config), examples, run, on_event)
     trainer = make_trainer(
         config,
         model,
@@ -236,6 +236,17 @@ def _fit(
             f"after {config.guard.max_rollbacks} rollbacks; lower optim.learning_rate, and see: "
             f"dycktune diagnose {run.path}"
         )
+
+
+def _guard_reporter(trackers: Trackers, on_event: OnEvent | None) -> OnGuard:
+    def report(row: GuardRow) -> None:
+        trackers.note_guard(row)
+        if on_event is None:
+            log_warning(row)
+        else:
+            on_event(GuardActed(row))
+
+    return report
 
 
 def make_trainer(
@@ -268,17 +279,6 @@ def make_trainer(
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-def _guard_reporter(trackers: Trackers, on_event: OnEvent | None) -> OnGuard:
-    def report(row: GuardRow) -> None:
-        trackers.note_guard(row)
-        if on_event is None:
-            log_warning(row)
-        else:
-            on_event(GuardActed(row))
-
-    return report
 
 
 def _answer_evaluator(
