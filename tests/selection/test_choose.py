@@ -48,7 +48,7 @@ def evaluated(monkeypatch, drafts) -> list[tuple[str, int]]:
     """The evaluated checkpoints, each with its number of items; all answers are right, and each reply is its step."""
     calls = []
 
-    def all_right(load, task, items, *, earlier):
+    def all_right(load, task, items, *, earlier, on_reply):
         name = load().reference.rpartition("/")[2]
         calls.append((name, len(items)))
         drafts.append({name: set(earlier.values())})
