@@ -30,9 +30,9 @@ class Session:
         return "\n".join(self.screens[-1]).strip("\n")
 
     def moment(self, shown: Callable[[str], bool]) -> str:
-        """The first screen for which `shown` is true."""
+        """The fullest screen for which `shown` is true: a screen may have been read while it was drawn."""
         texts = ("\n".join(screen) for screen in self.screens)
-        return next(text for text in texts if shown(text))
+        return max((text for text in texts if shown(text)), key=lambda text: len("".join(text.split())))
 
 
 def run_in_terminal(

@@ -52,8 +52,7 @@ def test_at_the_end_the_view_is_gone_and_every_line_is_there_once_and_whole(sess
 
 def test_lines_that_are_printed_meanwhile_are_never_torn(session):
     for screen in session.screens:
-        for line in screen:
-            assert "━" not in line or line.startswith("training ━")
+        assert all("━" not in line or line.startswith("training ━") for line in screen)
 
 
 def test_standard_output_in_a_pipe_gets_all_lines_and_the_terminal_only_the_view():

@@ -53,7 +53,8 @@ def train(
     from dycktune.training.run import train as run_training
 
     with hint_on_interrupt(lambda: how_to_go_on(run)):
-        with watching(evaluation_steps=chosen.eval.steps, quiet=quiet) as view:
+        earlier = list(RunFolder(run).read_metrics()) if resume else []
+        with watching(evaluation_steps=chosen.eval.steps, earlier=earlier, quiet=quiet) as view:
             run_training(
                 chosen,
                 run,

@@ -1,6 +1,6 @@
 """The view of a training: the bar, the last figures, a small curve of the loss; and its log as plain lines."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from dycktune.console.curve import Curve, Point, draw
 from dycktune.console.figures import duration, figure, speed
 from dycktune.console.pace import Pace
 from dycktune.console.terminal import CTRL_C, Terminal
+from dycktune.records import MetricsRow
 from dycktune.training.events import AtStep, Evaluating, GuardActed, guard_sentence
 
 SMALLEST_CURVE = 12
@@ -25,9 +26,15 @@ SMALLEST_HEIGHT = 8
 class TrainingView:
     """Follows a training by its log rows and its events, and shows them."""
 
-    def __init__(self, terminal: Terminal, *, evaluation_steps: int):
-        """Begin to follow; `evaluation_steps` is the number of steps between two evaluations."""
-        self._terminal, self._evaluation_steps = terminal, evaluation_steps
+    def __init__(self, terminal: Terminal, *, evaluation_steps: int, earlier: Iterable[MetricsRow] = ()):
+        """Begin to follow.
+
+        Args:
+            terminal: Where the view is shown.
+            evaluation_steps: Steps between two evaluations.
+            earlier: The log rows of a run that is resumed.
+        """
+        self._terminal, self._evaluation_steps, self._earlier = terminal, evaluation_steps, earlier
         self._at: AtStep | None = None
         self._evaluating: Evaluating | None = None
         self._pace = Pace()
@@ -38,9 +45,7 @@ class TrainingView:
 
     def on_log(self, row: Mapping[str, Any]) -> None:
         """Take in a logged row. Evaluations are always printed, the others only where no view shows them."""
-        self._last |= {name: row[name] for name in _FIGURES if name in row}
-        if "loss" in row:
-            self._losses.append(Point(row["step"] / max(1, row["max_steps"]), row["loss"]))
+        self._remember(row, max_steps=row["max_steps"])
         line = metrics_line(row)
         if line and ("eval_loss" in row or not self._terminal.shows_output):
             self._terminal.say(line)
@@ -50,7 +55,7 @@ class TrainingView:
         match event:
             case AtStep():
                 if self._at is None:
-                    self._pace = Pace(done=event.step)
+                    self._begin(event)
                 self._at, self._evaluating = event, None
                 self._pace.advance(event.step)
             case Evaluating():
@@ -59,6 +64,18 @@ class TrainingView:
             case GuardActed(row):
                 style = "bold red" if row["action"] == "stopped" else "yellow"
                 self._terminal.say(f"guard: {guard_sentence(row)}", style=style)
+
+    def _begin(self, at: AtStep) -> None:
+        """Take in the first step, and the earlier rows up to it: the steps after it are trained again."""
+        self._pace = Pace(done=at.step)
+        for row in self._earlier:
+            if row["step"] <= at.step:
+                self._remember(row, max_steps=at.max_steps)
+
+    def _remember(self, row: Mapping[str, Any], *, max_steps: int) -> None:
+        self._last |= {name: row[name] for name in _FIGURES if name in row}
+        if "loss" in row:
+            self._losses.append(Point(row["step"] / max(1, max_steps), row["loss"]))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self._at is None:
@@ -139,10 +156,12 @@ def _scale(curve: Curve | None, height: int) -> list[str]:
 
 
 @contextmanager
-def watching(*, evaluation_steps: int, quiet: bool = False) -> Iterator[TrainingView]:
+def watching(
+    *, evaluation_steps: int, earlier: Iterable[MetricsRow] = (), quiet: bool = False
+) -> Iterator[TrainingView]:
     """Show a training in a terminal until the end of the block; elsewhere its log is printed as lines."""
     terminal = Terminal(quiet=quiet)
-    view = TrainingView(terminal, evaluation_steps=evaluation_steps)
+    view = TrainingView(terminal, evaluation_steps=evaluation_steps, earlier=earlier)
     with terminal.showing(view):
         yield view
 

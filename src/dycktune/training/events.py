@@ -35,7 +35,7 @@ _REASONS = {
     "loss": "the loss stayed far above its best level",
     "grad_norm": "the gradient norm stayed far above its usual level",
     "eval": "evaluation and train loss rose together",
-    "data": "good weights had a high loss on this batch",
+    "data": "weights known to be good had a high loss on this batch",
 }
 
 
