@@ -49,6 +49,7 @@ def evaluated(monkeypatch, drafts) -> list[tuple[str, int]]:
     calls = []
 
     def all_right(load, task, items, *, earlier, on_reply):
+        on_reply(len(items))
         name = load().reference.rpartition("/")[2]
         calls.append((name, len(items)))
         drafts.append({name: set(earlier.values())})
