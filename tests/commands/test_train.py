@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from dycktune.cli import main
@@ -49,3 +51,13 @@ def test_a_logged_row_is_printed_as_one_line(capsys):
         "step   5/100  loss 0.500 (reasoning 0.400, answer 0.600)  lr 8.0e-06",
         "step  10/100  eval 2.50e-06 (answer tokens right 1.0000)",
     ]
+
+
+def test_training_says_once_which_rows_it_read(recipe, tmp_path, capsys):
+    row = {"conversations": [{"from": "human", "value": "2?"}, {"from": "gpt", "value": "FINAL ANSWER: 2"}]}
+    data = tmp_path / "rows.json"
+    data.write_text(json.dumps([row, row]))
+    named = [f"--data.{split}={data}" for split in ("train", "eval")]
+    base = f"--model.base={tmp_path / 'none'}"
+    assert main(["train", str(recipe), *named, base, "--out", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().out.splitlines() == [f"{data}: read 2 examples (ShareGPT)"] * 2
