@@ -47,3 +47,18 @@ def test_a_missing_training_file_is_named(tmp_path):
     missing = {"train": str(tmp_path / "no.jsonl"), "eval": str(tmp_path / "no.jsonl")}
     with pytest.raises(DataError, match=r"no\.jsonl cannot be read"):
         with_task(config(data=missing))
+
+
+def test_a_recipe_learns_the_last_reply_of_a_conversation_or_each(tmp_path):
+    reply = {"role": "assistant", "content": "FINAL ANSWER: 4"}
+    talk = [{"role": "user", "content": "2 + 2?"}, reply, {"role": "user", "content": "5 - 1?"}, reply]
+    write_rows(tmp_path / "talk.jsonl", [{"messages": talk}])
+    data = {"train": str(tmp_path / "talk.jsonl"), "eval": str(tmp_path / "talk.jsonl")}
+    prompts = {
+        turns: [
+            len(example.prompt)
+            for example in load_examples(with_task(config(data=data | {"turns": turns}))).train
+        ]
+        for turns in ("last", "each")
+    }
+    assert prompts == {"last": [3], "each": [1, 3]}
