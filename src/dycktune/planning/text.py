@@ -62,9 +62,9 @@ def _evaluation(plan: Plan) -> str:
     facts = plan.facts
     answers = facts.answers_per_evaluation
     asked = f" and {counted(answers, 'answer')}" if answers else ", no answers"
-    rows = len(facts.evaluation.examples)
+    rows = counted(len(facts.evaluation.examples), "example")
     return (
-        f"{facts.schedule.evaluations} evaluations during training, each the loss of {rows} examples{asked}"
+        f"{counted(facts.schedule.evaluations, 'evaluation')} during training, each the loss of {rows}{asked}"
     )
 
 
@@ -98,8 +98,8 @@ def _disk(plan: Plan) -> str:
     size, schedule = facts.footprint, facts.schedule
     return (
         f"{size_in_words(size.disk(schedule))}: {counted(schedule.kept, 'checkpoint')} of "
-        f"{size_in_words(size.checkpoint)} (adapter {size_in_words(size.adapter)}, the rest optimizer state), merged model "
-        f"{size_in_words(size.merged)}; {size_in_words(facts.free_disk)} free"
+        f"{size_in_words(size.checkpoint)} (adapter {size_in_words(size.adapter)}, the rest optimizer state), "
+        f"merged model {size_in_words(size.merged)}; {size_in_words(facts.free_disk)} free"
     )
 
 
