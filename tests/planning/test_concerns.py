@@ -69,6 +69,12 @@ def test_the_suggested_answer_weight_gives_the_answer_a_fifth_of_the_loss():
     assert warned(loss__answer_weight=suggested, loss__reasoning_weight=100.0) == []
 
 
+def test_few_kept_checkpoints_are_fine_where_the_trainer_keeps_the_best_of_them():
+    kept = {"save__keep": 1, "select__by": "eval_loss"}
+    assert [concern.field for concern in warned(**kept)] == ["save.keep"]
+    assert warned(**kept, save__load_best=True) == []
+
+
 def test_a_low_but_usual_rate_of_full_fine_tuning_is_a_note():
     found = planned(optim__learning_rate=2e-5)
     assert [concern.severity for concern in found.concerns] == ["note"]
@@ -82,8 +88,28 @@ def test_eval_rows_in_the_training_data_are_a_warning(tmp_path):
     files = {name: str(tmp_path / f"{name}.jsonl") for name in ("train", "eval")}
     recipe = build({**SOUND, "task": {"name": "marked_answer"}, "data": files}, {})
     found = plan(recipe, measured=False)
+    assert not [concern for concern in found.concerns if "answer to the question" in concern.what]
     overlap = next(concern for concern in found.concerns if concern.field == "data.eval")
     assert "120 of 120 eval rows are in the training data" in overlap.what
+
+
+def test_faults_of_data_files_name_the_row_and_what_to_do(tmp_path):
+    train = [{"prompt": f"{n} + 1?", "completion": f"FINAL ANSWER: {n + 1}"} for n in range(120)]
+    train += [
+        {"prompt": "0 + 1?", "completion": "FINAL ANSWER: 2"},
+        {"prompt": "2 + 2?", "completion": "four"},
+    ]
+    evaluation = [{"prompt": f"{n} + 2?", "completion": f"FINAL ANSWER: {n + 2}"} for n in range(9)]
+    files = {}
+    for name, rows in (("train", train), ("eval", evaluation)):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        files[name] = str(path)
+    found = plan(build({**SOUND, "task": {"name": "marked_answer"}, "data": files}, {}), measured=False)
+    said = {concern.what: concern.remedy for concern in found.concerns}
+    assert f"1 train row cannot be used, the first at {files['train']}:122" in said
+    assert "1 training row with another answer to the question of an earlier row" in said
+    assert said["selection compares checkpoints on 9 items"].startswith("add rows to data.eval; ")
 
 
 def test_examples_beyond_the_context_of_the_base_are_a_warning():

@@ -6,7 +6,7 @@ from safetensors import safe_open
 from dycktune.errors import DataError
 from dycktune.planning.measurement import Measurement
 from dycktune.planning.plan import plan, plan_of
-from dycktune.planning.text import full_text, short_text
+from dycktune.planning.text import WIDTH, full_text, short_text
 from dycktune.planning.units import duration_in_words, size_in_words
 from dycktune.runs import RunFolder
 from dycktune.training.recipe import build
@@ -50,6 +50,14 @@ def test_without_measuring_times_are_unknown_and_sizes_are_computed():
     assert found.evaluation_seconds is None
     assert found.facts.memory == found.facts.footprint.memory
     assert "not measured" in full_text(found)
+
+
+def test_no_line_of_a_plan_is_longer_than_a_screen_is_wide():
+    found = plan(build({**CONTENT, "optim": {"max_grad_norm": 0, "learning_rate": 9.0}}, {}), measured=False)
+    lines = [*full_text(found).splitlines(), *short_text(found).splitlines()]
+    assert max(map(len, lines)) <= WIDTH
+    assert any(line.startswith(" " * 12) for line in lines)
+    assert not [line for line in lines if line.strip().startswith(("MB", "GB", "%"))]
 
 
 def test_the_plan_at_the_start_of_a_run_is_the_plan_of_its_recipe(tmp_path):

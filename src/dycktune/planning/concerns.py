@@ -107,7 +107,7 @@ def _refused(facts: Facts) -> Iterator[Concern]:
             yield Concern(
                 "warning",
                 f"data.{survey.split}",
-                f"{len(survey.refused)} {survey.split} rows cannot be used, the first at {first.source}",
+                f"{counted(len(survey.refused), f'{survey.split} row')} cannot be used, the first at {first.source}",
                 f"Training refuses the file: {first.reason}.",
                 "correct or remove the rows; dycktune preview lists them",
             )
@@ -116,7 +116,8 @@ def _refused(facts: Facts) -> Iterator[Concern]:
             yield Concern(
                 "warning",
                 "data.max_tokens",
-                f"{len(survey.overlong)} {survey.split} examples are over data.max_tokens = {survey.max_tokens}",
+                f"{counted(len(survey.overlong), f'{survey.split} example')} over "
+                f"data.max_tokens = {survey.max_tokens}",
                 f"Training refuses them; the longest, {longest.source}, has {len(longest)} tokens.",
                 f"set data.max_tokens to {len(longest)}, or make the examples shorter",
             )
@@ -165,7 +166,7 @@ def _repeats(facts: Facts) -> Iterator[Concern]:
         yield Concern(
             "warning",
             "data.train",
-            f"{len(conflicts)} training rows repeat a question with another answer",
+            f"{counted(len(conflicts), 'training row')} with another answer to the question of an earlier row",
             f"At most one can be right: {first.source} and {other.source}.",
             "correct or remove them",
         )
@@ -211,7 +212,10 @@ def _evaluations(facts: Facts) -> Iterator[Concern]:
 
 
 def _kept(facts: Facts) -> Iterator[Concern]:
-    schedule = facts.schedule
+    schedule, config = facts.schedule, facts.config
+    if config.save.load_best and config.select.by == "eval_loss":
+        # Trainer then keeps the checkpoint of lowest evaluation loss beside the newest.
+        return
     if schedule.kept < schedule.checkpoints:
         all_of_them = size_in_words(schedule.checkpoints * facts.footprint.checkpoint)
         yield Concern(
@@ -231,13 +235,14 @@ def _selection(facts: Facts) -> Iterator[Concern]:
         few = (
             "select.count" if config.select.count < len(facts.evaluation.examples) else facts.eval_size_field
         )
+        more = "add rows to data.eval" if few == "data.eval" else f"raise {few}"
         yield Concern(
             "warning",
             few,
-            f"selection compares checkpoints on {n} items",
+            f"selection compares checkpoints on {counted(n, 'item')}",
             f"The 95 % interval of an exact match of 0.5 is then {low:.2f} to {high:.2f}: chance chooses among near "
             "checkpoints.",
-            f"raise {few}; 100 items give ±0.10, 400 give ±0.05",
+            f"{more}; 100 items give ±0.10, 400 give ±0.05",
         )
 
 

@@ -1,9 +1,16 @@
 """A plan as lines for a person."""
 
+import re
+import textwrap
 from collections.abc import Iterator
 
 from dycktune.planning.plan import Plan
 from dycktune.planning.units import counted, duration_in_words, size_in_words
+
+WIDTH = 110
+"""Characters of a line; names and paths are never split."""
+_LABEL = 12
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def full_text(plan: Plan) -> str:
@@ -22,14 +29,27 @@ def full_text(plan: Plan) -> str:
         ("memory", _memory(plan)),
         ("disk", _disk(plan)),
     ]
-    lines = [f"{name:<11} {text}" for name, text in rows]
+    lines = [_labelled(name, text) for name, text in rows]
     return "\n".join([*lines, "", *_concerns(plan)])
 
 
 def short_text(plan: Plan) -> str:
     """The lines with which a training begins."""
-    head = f"plan        {_data(plan)}; {_steps(plan)}"
-    return "\n".join([head, f"            {_evaluation(plan)}", *_warnings(plan)])
+    plan_lines = [_labelled("plan", f"{_data(plan)}; {_steps(plan)}"), _labelled("", _evaluation(plan))]
+    return "\n".join([*plan_lines, *_warnings(plan)])
+
+
+def _labelled(label: str, text: str) -> str:
+    return _wrapped(f"{label:<{_LABEL}}{text}", indent=_LABEL)
+
+
+def _wrapped(text: str, *, indent: int) -> str:
+    """Lines of at most `WIDTH`, all but the first indented; a number stays beside its unit."""
+    joined = re.sub(r"(?<=\d) (?=\S)", _NO_BREAK, text)
+    lines = textwrap.fill(
+        joined, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )
+    return lines.replace(_NO_BREAK, " ")
 
 
 def _data(plan: Plan) -> str:
@@ -45,9 +65,9 @@ def _supervised(plan: Plan) -> str:
 
 def _steps(plan: Plan) -> str:
     schedule, optim = plan.facts.schedule, plan.facts.config.optim
+    epochs = "1 epoch" if schedule.epochs == 1 else f"{schedule.epochs:.3g} epochs"
     return (
-        f"{counted(schedule.steps, 'step')} of {counted(schedule.examples_per_step, 'example')}, "
-        f"{schedule.epochs:.3g} epochs, "
+        f"{counted(schedule.steps, 'step')} of {counted(schedule.examples_per_step, 'example')}, {epochs}, "
         f"{schedule.tokens:,} tokens; learning rate {optim.learning_rate:g} after "
         f"{counted(schedule.warmup_steps, 'step')}, then {optim.schedule}"
     )
@@ -107,12 +127,12 @@ def _concerns(plan: Plan) -> Iterator[str]:
     if not plan.concerns:
         yield "Nothing looks wrong."
     for concern in plan.concerns:
-        yield f"{concern.severity}: {concern.what}"
-        yield f"  why: {concern.why}"
-        yield f"  do:  {concern.remedy}"
+        yield _wrapped(f"{concern.severity}: {concern.what}", indent=7)
+        yield _wrapped(f"  why: {concern.why}", indent=7)
+        yield _wrapped(f"  do:  {concern.remedy}", indent=7)
 
 
 def _warnings(plan: Plan) -> Iterator[str]:
     for concern in plan.concerns:
         if concern.severity == "warning":
-            yield f"warning     {concern.what}; {concern.remedy}"
+            yield _labelled("warning", f"{concern.what}; {concern.remedy}")
