@@ -1,7 +1,7 @@
-"""The cures that this project began with, measured on a pretrained model: short trainings that differ in one choice.
+r"""The cures that this project began with, measured on a pretrained model: short trainings that differ in one choice.
 
-    python benchmarks/cures.py OUT [--base MODEL] [--only NAME ...] [--seeds 0 1 2] [--longest 8] [--rows 1500] \
-[--problems 100]
+    python benchmarks/cures.py OUT [--base MODEL] [--only NAME ...] [--seeds 0 1 2] [--longest 8] \
+        [--rows 1500] [--problems 100]
 
 The recipe is recipes/smollm2-135m-lora.toml on prefixes of 2 to LONGEST brackets. Every variant is trained on the same
 number of rows, with four checkpoints, and evaluated on the same test problems. Three rules choose the checkpoint: the
@@ -15,11 +15,10 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ablation import median_line, without_lines
+from ablation import Variant, median_line, without_lines
 from dycktune.data.corpus import Corpus
 from dycktune.diagnosis.diagnose import diagnose
 from dycktune.errors import DycktuneError
@@ -37,18 +36,6 @@ from dycktune.training.run import fit
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "smollm2-135m-lora.toml"
 CHECKPOINTS = 4
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A choice that differs from the recipe's."""
-
-    overrides: dict[str, str] = field(default_factory=dict)
-    """Fields of the recipe, as texts by dotted name."""
-    rate: float = 1.0
-    """Learning rate, as a multiple of the recipe's."""
-    without: tuple[str, ...] = ()
-    """Kinds of lines that are left out of the training traces."""
 
 
 NO_WARMUP, NO_CLIPPING = {"optim.warmup": "0.0"}, {"optim.max_grad_norm": "0.0"}

@@ -64,25 +64,9 @@ def evaluate(
     examples = None if data is None else _examples_of(chosen, data)
     items = _items(chosen, examples, benchmark, count=count, seed=seed)
     from dycktune import ranks
-    from dycktune.console.bar import working
     from dycktune.data.summary import summary
-    from dycktune.evaluation.distributed import evaluate_distributed
-    from dycktune.models.loading import load
 
-    with (
-        hint_on_interrupt(lambda: "no result was recorded; start again with the same command"),
-        working(f"loading {model}", unit="replies", quiet=quiet) as bar,
-    ):
-        ranks.initialize()
-
-        def loaded() -> "LoadedModel":
-            found = load(model)
-            bar.begin("answering", total=len(ranks.shard(items)))
-            return found
-
-        evaluation = evaluate_distributed(
-            loaded, chosen, items, on_reply=answers_on(bar, len(ranks.shard(items)))
-        )
+    evaluation = _evaluation(model, chosen, items, quiet=quiet)
     if not ranks.is_main():
         return 0
     _record(model, evaluation, data or benchmark, seed)
@@ -96,6 +80,28 @@ def evaluate(
     if seen is not None:
         print(overlap_report(evaluation, seen))
     return 0
+
+
+def _evaluation(model: str, task: Task, items: Sequence[Item], *, quiet: bool) -> "Evaluation":
+    """The model's replies to the items, with a bar in a terminal; the ranks of a launch share the items."""
+    from dycktune import ranks
+    from dycktune.console.bar import working
+    from dycktune.evaluation.distributed import evaluate_distributed
+    from dycktune.models.loading import load
+
+    questions = len(ranks.shard(items))
+    with (
+        hint_on_interrupt(lambda: "no result was recorded; start again with the same command"),
+        working(f"loading {model}", unit="replies", quiet=quiet) as bar,
+    ):
+        ranks.initialize()
+
+        def loaded() -> "LoadedModel":
+            found = load(model)
+            bar.begin("answering", total=questions)
+            return found
+
+        return evaluate_distributed(loaded, task, items, on_reply=answers_on(bar, questions))
 
 
 def _record(model: str, evaluation: "Evaluation", file: Path | None, seed: int) -> None:

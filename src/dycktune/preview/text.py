@@ -19,7 +19,7 @@ STYLES: dict[Kind, tuple[str, str]] = {
     "end": ("black on #e3c1f0", "black on #d3a3e6"),
     "unsupervised": ("black on #f6dd9c", "black on #ecc965"),
 }
-"""Two styles for each kind, used in turn, so that the tokens can be told apart."""
+"""Two styles for each kind, used in turn, so that neighbouring tokens look different."""
 
 HEAD_LINES, TAIL_LINES = 8, 4
 """Lines of a long part that are shown."""

@@ -57,14 +57,14 @@ def attention(
     """Attention as transformers calls it: `query` (1, H, N, D), `key` and `value` (1, G, N, D), to (1, N, H, D).
 
     Raises:
-        NotImplementedError: the model wants more than plain causal attention of a packed batch.
+        ValueError: the model wants more than plain causal attention of a packed batch.
     """
     if layout is None:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs
         )
     if dropout or any(kwargs.get(name) is not None for name in _UNSUPPORTED):
-        raise NotImplementedError("packed rows get plain causal attention")
+        raise ValueError("packed rows get plain causal attention")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     device = query.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else query.dtype

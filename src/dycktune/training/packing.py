@@ -92,8 +92,8 @@ def can_pack(model: PreTrainedModel, head: TiledHead | None) -> bool:
         model.set_attn_implementation(packed_attention.NAME)
         if _agrees(model, head):
             return True
-    except (NotImplementedError, ValueError, TypeError):
-        pass
+    except (ValueError, TypeError):
+        pass  # an attention that cannot be replaced, is not plain, or takes no layout
     model.set_attn_implementation(previous or "sdpa")
     return False
 

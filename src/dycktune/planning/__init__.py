@@ -1,1 +1,0 @@
-"""A plan of a run before it starts: steps, memory, time, disk, and the settings that look wrong."""
