@@ -15,6 +15,7 @@ COMMANDS = (
     "quickstart",
     "generate",
     "preview",
+    "plan",
     "train",
     "diagnose",
     "evaluate",

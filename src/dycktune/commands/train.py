@@ -1,6 +1,7 @@
 """`dycktune train`."""
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,7 +62,7 @@ def train(
                 resume=resume,
                 on_log=view.on_log,
                 on_event=view.on_event,
-                on_begin=_show_examples,
+                on_begin=partial(_show_beginning, run),
             )
         status = ranks.on_main(lambda: _diagnosed(run))
         if not no_select:
@@ -78,6 +79,15 @@ def how_to_go_on(path: Path) -> str:
     saved = max((checkpoint.step for checkpoint in run.checkpoints()), default=0)
     command = shlex.join(["dycktune", "train", str(run.config), "--out", str(path), "--resume"])
     return f"the log reaches step {last}, the newest checkpoint step {saved}; go on with: {command}"
+
+
+def _show_beginning(run: Path, beginning: "Beginning") -> None:
+    """Print the data and the plan of a run, before its first step."""
+    from dycktune.planning.plan import plan_of
+    from dycktune.planning.text import short_text
+
+    _show_examples(beginning)
+    print(short_text(plan_of(beginning, run)), flush=True)
 
 
 def _show_examples(beginning: "Beginning") -> None:

@@ -14,9 +14,11 @@ from huggingface_hub.utils import validate_repo_id
 from peft import PeftModel
 from safetensors import SafetensorError
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -133,6 +135,30 @@ def load_base(
     # PEFT records these names as the adapter's base, in its configuration and in its README.
     model.name_or_path = model.config._name_or_path = _recorded(reference)  # noqa: SLF001
     return model, tokenizer
+
+
+def load_skeleton(reference: str, *, trust_remote_code: bool = False) -> PreTrainedModel:
+    """A whole model without its weights, on the meta device: shapes only.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    folder = _folder_of(reference)
+    try:
+        config = AutoConfig.from_pretrained(str(folder or reference), trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{reference!r} cannot be loaded as a model: {_first_line(error)}") from error
+    return skeleton(config, trust_remote_code=trust_remote_code)
+
+
+def skeleton(config: PreTrainedConfig, *, trust_remote_code: bool = False) -> PreTrainedModel:
+    """As `load_skeleton`, from a model's configuration."""
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+    except (ValueError, ImportError) as error:
+        name = config._name_or_path  # noqa: SLF001
+        raise ModelError(f"{name!r} cannot be loaded as a model: {_first_line(error)}") from error
 
 
 def load_tokenizer(reference: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:

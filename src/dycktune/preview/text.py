@@ -61,7 +61,7 @@ def _part(part: Sequence[Line], *, full: bool) -> Iterator[Text]:
     hidden = 0 if full else max(0, len(part) - HEAD_LINES - TAIL_LINES)
     labels = [f"{part[0].kind:<12} {part[0].weight:>4g}", *[""] * (len(part) - 1)]
     shown = [
-        Text(f"{label:<17} │ ", style="dim") + _body(line, full=full)
+        Text.assemble((f"{label:<17} │ ", "dim"), _body(line, full=full))
         for label, line in zip(labels, part, strict=True)
     ]
     yield from shown[:HEAD_LINES] if hidden else shown
@@ -82,7 +82,9 @@ def _body(line: Line, *, full: bool) -> Text:
 
 
 def _legend(preview: Preview) -> Text:
-    legend = Text("weight in the loss; a mark of its own for each ⏎ line break, → tab, · space at an end\n")
+    legend = Text(
+        "The number is the weight of each token in the loss. ⏎ line break, → tab, · space that is easy to overlook\n"
+    )
     for kind, weight in preview.weights.items():
         legend.append(f" {kind:<12} ", style=STYLES[kind][1])
         legend.append(f"{weight:>4g}  {MEANINGS[kind]}\n")

@@ -197,6 +197,8 @@ class WeightedLossTrainer(Trainer):
             group=self.args.train_batch_size * self.args.world_size,
             seed=self.args.seed,
         )
+        # A second training of the same trainer has an order of its own.
+        self.remove_callback(_EpochOrder)
         self.add_callback(_EpochOrder(order))
         return order
 
