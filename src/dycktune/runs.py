@@ -9,7 +9,15 @@ from typing import Any, NamedTuple
 
 from dycktune.errors import RunError
 from dycktune.files import append_jsonl, read_json, write_json, write_jsonl, write_text
-from dycktune.records import EvaluationRow, GuardRow, MetricsRow, ScoreRow, SelectionRecord, read_rows
+from dycktune.records import (
+    EvaluationRow,
+    GuardRow,
+    MetricsRow,
+    Role,
+    ScoreRow,
+    SelectionRecord,
+    read_rows,
+)
 
 RUNS = Path("runs")
 """Where runs are kept when no folder is named."""
@@ -161,6 +169,11 @@ class RunFolder:
         """Which checkpoint is deployed. Raises RunError where none was selected."""
         return read_json(self.selection)
 
+    @property
+    def selected_step(self) -> int | None:
+        """The step of the deployed checkpoint; None before the selection."""
+        return self.read_selection()["step"] if self.selection.is_file() else None
+
     def write_selection(self, record: SelectionRecord) -> None:
         """Write which checkpoint is deployed."""
         write_json(self.selection, record)
@@ -173,6 +186,32 @@ class RunFolder:
         complete = {checkpoint.path for checkpoint in self.checkpoints()}
         for folder in set(self.checkpoints_folder.glob("checkpoint-*")) - complete:
             shutil.rmtree(folder)
+
+
+class ModelInRun(NamedTuple):
+    """A model that belongs to a run."""
+
+    run: RunFolder
+    role: Role
+    reference: str
+    step: int | None
+    """The step whose weights it has; None for the base, and where the run has no selection."""
+
+
+def model_in_run(path: Path) -> ModelInRun | None:
+    """The model that a run folder, or a checkpoint, adapter or merged folder in one, stands for; None for others."""
+    for role, place in (("tuned", path), ("tuned", path.parent), ("checkpoint", path.parent.parent)):
+        run = RunFolder(place)
+        if run.config.is_file():
+            return _model_of(run, path, role)
+    return None
+
+
+def _model_of(run: RunFolder, path: Path, role: Role) -> ModelInRun | None:
+    if role == "tuned":
+        return ModelInRun(run, role, str(path), run.selected_step)
+    step = path.name.removeprefix("checkpoint-")
+    return ModelInRun(run, role, str(path), int(step)) if step.isdecimal() else None
 
 
 def open_run(path: Path, config_toml: str, *, resume: bool, defaults_toml: str = "") -> RunFolder:

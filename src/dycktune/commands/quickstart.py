@@ -1,18 +1,20 @@
 """`dycktune quickstart`."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from itertools import count as count_from
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dycktune.errors import ConfigError
 from dycktune.runs import RUNS
 
 if TYPE_CHECKING:
     from dycktune.data.rows import Example
+    from dycktune.evaluation.evaluate import Evaluation
+    from dycktune.evaluation.record import EvaluatedItems
     from dycktune.tasks.dyck.problem import Problem
     from dycktune.tasks.dyck.task import Dyck
     from dycktune.training.config import Config
@@ -22,8 +24,8 @@ TEST_PROBLEMS = 1000
 SHORT, LONG = 40, 100
 LONG_PROBLEMS = 60
 """Test problems of more than `SHORT` and up to `LONG` brackets."""
-BASE_PROBLEMS = 30
-"""Test problems of up to 16 brackets, for the untuned base."""
+BASE_PROBLEMS, BASE_LONGEST = 30, 16
+"""Test problems of up to 16 brackets, for the untuned base: few, because it writes to its token limit."""
 
 SHOWN = "([]{<()"
 """The sequence that is completed in full at the end."""
@@ -48,12 +50,14 @@ def quickstart(*, out: Path | None = None, benchmark: Path | None = None) -> int
     started = time.monotonic()
     config, run = recipe.load(_recipe()), out or _free_folder()
     trained_on = _data(config)
-    _base(config)
+    untuned = _base(config)
     _train(config, run)
+    _record_base(config, run, untuned)
     _diagnose(run)
     _select(run)
     _evaluate(run, trained_on, benchmark)
     _complete(run)
+    _report(run)
     _close(run, time.monotonic() - started)
     return 0
 
@@ -104,7 +108,7 @@ def _is_shown(example: "Example") -> bool:
     return problem.length == SHOWN_LENGTH and not set(problem.prefix) <= set("([{<") and counted_from_1
 
 
-def _base(config: "Config") -> None:
+def _base(config: "Config") -> "Evaluation":
     from dycktune.evaluation.evaluate import evaluate
     from dycktune.models.loading import load
 
@@ -117,8 +121,9 @@ def _base(config: "Config") -> None:
         print(
             "index, copy and follow links over arbitrary symbols; it has seen no traces and no matching brackets."
         )
-        untuned = evaluate(loaded, task, _test_problems(BASE_PROBLEMS, 2, 16))
+        untuned = evaluate(loaded, task, _test_problems(BASE_PROBLEMS, 2, BASE_LONGEST).problems)
         print(f"exact match before tuning: {untuned.exact_match} (95 % interval, n = {BASE_PROBLEMS})")
+    return untuned
 
 
 def _train(config: "Config", out: Path) -> None:
@@ -147,29 +152,64 @@ def _select(out: Path) -> None:
 
 def _evaluate(out: Path, trained_on: set[str], benchmark: Path | None) -> None:
     from dycktune.commands.evaluate import evaluation_report, overlap_report
-    from dycktune.evaluation.evaluate import evaluate
-    from dycktune.models.loading import load
+    from dycktune.evaluation.record import EvaluatedItems, from_file
     from dycktune.tasks.dyck.benchmark import read_benchmark
     from dycktune.tasks.dyck.shapes import SHAPES, held_out
 
-    loaded, task = load(str(out)), _dyck()
+    evaluated = _recorder(out)
     with _stage("Evaluation of the tuned model on unseen test problems"):
-        print(evaluation_report(evaluate(loaded, task, _test_problems(TEST_PROBLEMS, 2, SHORT))))
+        print(evaluation_report(evaluated(*_test_problems(TEST_PROBLEMS, 2, SHORT))))
+        tuned = evaluated(*_test_problems(BASE_PROBLEMS, 2, BASE_LONGEST))
+        print(f"on the {BASE_PROBLEMS} problems of the base: {tuned.exact_match}")
     longest = max(map(len, trained_on))
     with _stage(
         f"Test problems of {SHORT + 1} to {LONG} brackets; the longest training problem has {longest}"
     ):
-        print(evaluation_report(evaluate(loaded, task, _test_problems(LONG_PROBLEMS, SHORT + 1, LONG))))
+        print(evaluation_report(evaluated(*_test_problems(LONG_PROBLEMS, SHORT + 1, LONG))))
     with _stage(f"Regular shapes of up to {SHORT} brackets, none of them in the training data"):
         for shape in SHAPES:
-            found = evaluate(loaded, task, held_out(shape, 2, SHORT))
+            described = EvaluatedItems(f"shape {shape}, 2 to {SHORT} brackets", None)
+            found = evaluated(held_out(shape, 2, SHORT), described)
             n = len(found.completions)
             print(f"{shape:<12} exact match {found.exact_match}, trace valid {found.trace_valid}, n = {n}")
     if benchmark is not None:
         with _stage(f"Benchmark {benchmark.name}"):
-            evaluation = evaluate(loaded, task, read_benchmark(benchmark))
+            evaluation = evaluated(read_benchmark(benchmark), from_file(benchmark, "--benchmark"))
             print(evaluation_report(evaluation))
             print(overlap_report(evaluation, trained_on))
+
+
+def _recorder(out: Path) -> "Callable[[Sequence[Problem], EvaluatedItems], Evaluation]":
+    """Evaluates the run's model on problems, and records the evaluation in the run folder."""
+    from dycktune.evaluation.evaluate import evaluate
+    from dycktune.evaluation.record import record_evaluation
+    from dycktune.models.loading import load
+    from dycktune.runs import model_in_run
+
+    loaded, task, member = load(str(out)), _dyck(), model_in_run(out)
+    assert member is not None
+
+    def evaluated(problems: "Sequence[Problem]", items: "EvaluatedItems") -> "Evaluation":
+        found = evaluate(loaded, task, problems)
+        record_evaluation(member, found, items)
+        return found
+
+    return evaluated
+
+
+def _record_base(config: "Config", out: Path, untuned: "Evaluation") -> None:
+    from dycktune.evaluation.record import record_evaluation
+    from dycktune.runs import ModelInRun, RunFolder
+
+    base = ModelInRun(RunFolder(out), "base", config.model.base, None)
+    record_evaluation(base, untuned, _test_problems(BASE_PROBLEMS, 2, BASE_LONGEST).items)
+
+
+def _report(out: Path) -> None:
+    from dycktune.report import write_report
+    from dycktune.runs import RunFolder
+
+    write_report([out], RunFolder(out).report)
 
 
 def _complete(out: Path) -> None:
@@ -183,6 +223,7 @@ def _close(out: Path, seconds: float) -> None:
     print(f"""
 == Done in {seconds / 60:.1f} minutes
 run folder    {out} (config.toml, metrics.jsonl, checkpoints/, findings.json, scores.jsonl, selection.json)
+report        {out / "report.html"}      open it in a browser
 loss curve    {out / "loss.png"}
 adapter       {out / "adapter"}
 merged model  {out / "merged"}
@@ -200,10 +241,18 @@ def _dyck(**options: Any) -> "Dyck":
     return Dyck(DyckOptions(**options))
 
 
-def _test_problems(count: int, shortest: int, longest: int) -> "list[Problem]":
-    from dycktune.data.corpus import Corpus
+class _TestProblems(NamedTuple):
+    problems: "list[Problem]"
+    items: "EvaluatedItems"
 
-    return list(Corpus(_dyck(min_length=shortest, max_length=longest), count=count, split="test"))
+
+def _test_problems(count: int, shortest: int, longest: int) -> _TestProblems:
+    from dycktune.data.corpus import Corpus
+    from dycktune.evaluation.record import generated
+
+    task = _dyck(min_length=shortest, max_length=longest)
+    problems = list(Corpus(task, count=count, split="test"))
+    return _TestProblems(problems, generated(task, count=count, seed=0))
 
 
 def _indented(text: str) -> str:

@@ -67,6 +67,8 @@ class WrongStep:
     """In the reply, from 1."""
     reason: str
     """One sentence: the line's content and the correct content."""
+    right: str | None = None
+    """The line that belongs there; None where nothing does."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dycktune.evaluation.distributed import evaluate_distributed
 from dycktune.evaluation.evaluate import Evaluation, evaluate
+from dycktune.evaluation.wrong_replies import wrong_replies
 from dycktune.models.loading import LoadedModel
 from dycktune.records import ScoreRow
 from dycktune.runs import RunFolder
@@ -39,7 +40,7 @@ class AnswerEvaluator:
         )
         found = self._evaluation(loaded, sharded=accelerator.distributed_type == DistributedType.FSDP)
         if accelerator.is_main_process:
-            self.run.append_score(ScoreRow(step=step, **found.answers.to_record()))
+            self.run.append_score(_score(step, found))
         scores = {"exact_match": found.exact_match, "trace_valid": found.trace_valid}
         return {name: share.value for name, share in scores.items() if share is not None}
 
@@ -48,3 +49,10 @@ class AnswerEvaluator:
             # Each forward pass of a sharded model needs all ranks, so shares of unequal length would deadlock.
             return evaluate(loaded, self.task, self.items, sample=SAMPLE)
         return evaluate_distributed(lambda: loaded, self.task, self.items, sample=SAMPLE)
+
+
+def _score(step: int, found: Evaluation) -> ScoreRow:
+    row = ScoreRow(step=step, **found.answers.to_record())
+    if wrong := wrong_replies(found.task, found.completions):
+        row["wrong_replies"] = wrong
+    return row
