@@ -8,6 +8,8 @@ from itertools import count as count_from
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from dycktune.commands.train import how_to_go_on
+from dycktune.console.terminal import Quiet, hint_on_interrupt
 from dycktune.errors import ConfigError
 from dycktune.runs import RUNS
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from dycktune.data.rows import Example
     from dycktune.evaluation.evaluate import Evaluation
     from dycktune.evaluation.record import EvaluatedItems
+    from dycktune.models.loading import LoadedModel
     from dycktune.tasks.dyck.problem import Problem
     from dycktune.tasks.dyck.task import Dyck
     from dycktune.training.config import Config
@@ -33,8 +36,10 @@ SHOWN_LENGTH = 5
 """Brackets of the training problem that is printed, some of them closing."""
 
 
-def quickstart(*, out: Path | None = None, benchmark: Path | None = None) -> int:
+def quickstart(*, out: Path | None = None, benchmark: Path | None = None, quiet: Quiet = False) -> int:
     """Run every stage on a small built-in model: data, training, diagnosis, selection, evaluation.
+
+    Example: dycktune quickstart --out runs/first
 
     Parameters
     ----------
@@ -50,12 +55,13 @@ def quickstart(*, out: Path | None = None, benchmark: Path | None = None) -> int
     started = time.monotonic()
     config, run = recipe.load(_recipe()), out or _free_folder()
     trained_on = _data(config)
-    untuned = _base(config)
-    _train(config, run)
-    _record_base(config, run, untuned)
-    _diagnose(run)
-    _select(run)
-    _evaluate(run, trained_on, benchmark)
+    with hint_on_interrupt(lambda: how_to_go_on(run)):
+        untuned = _base(config, quiet=quiet)
+        _train(config, run, quiet=quiet)
+        _record_base(config, run, untuned)
+        _diagnose(run)
+        _select(run, quiet=quiet)
+        _evaluate(run, trained_on, benchmark, quiet=quiet)
     _complete(run)
     _report(run)
     _close(run, time.monotonic() - started)
@@ -108,8 +114,7 @@ def _is_shown(example: "Example") -> bool:
     return problem.length == SHOWN_LENGTH and not set(problem.prefix) <= set("([{<") and counted_from_1
 
 
-def _base(config: "Config") -> "Evaluation":
-    from dycktune.evaluation.evaluate import evaluate
+def _base(config: "Config", *, quiet: bool) -> "Evaluation":
     from dycktune.models.loading import load
 
     with _stage("Base"):
@@ -121,19 +126,31 @@ def _base(config: "Config") -> "Evaluation":
         print(
             "index, copy and follow links over arbitrary symbols; it has seen no traces and no matching brackets."
         )
-        untuned = evaluate(loaded, task, _test_problems(BASE_PROBLEMS, 2, BASE_LONGEST).problems)
+        problems = _test_problems(BASE_PROBLEMS, 2, BASE_LONGEST).problems
+        untuned = _answers(loaded, task, problems, quiet=quiet)
         print(f"exact match before tuning: {untuned.exact_match} (95 % interval, n = {BASE_PROBLEMS})")
     return untuned
 
 
-def _train(config: "Config", out: Path) -> None:
-    from dycktune.commands.train import show_metrics
+def _answers(loaded: "LoadedModel", task: "Dyck", items: "Sequence[Problem]", *, quiet: bool) -> "Evaluation":
+    from dycktune.commands.evaluate import answers_on
+    from dycktune.console.bar import working
+    from dycktune.evaluation.evaluate import evaluate
+
+    with working("answering", unit="replies", quiet=quiet) as bar:
+        bar.begin("answering", total=len(items))
+        return evaluate(loaded, task, items, on_reply=answers_on(bar, len(items)))
+
+
+def _train(config: "Config", out: Path, *, quiet: bool) -> None:
+    from dycktune.console.training import watching
     from dycktune.training.run import train
 
     optim, lora, weight = config.optim, config.lora, config.loss.answer_weight
     with _stage("Training"):
         print(f"LoRA r = {lora.r}, learning rate {optim.learning_rate:g}, answer weight {weight:g}")
-        train(config, out, on_log=show_metrics)
+        with watching(evaluation_steps=config.eval.steps, quiet=quiet) as view:
+            train(config, out, on_log=view.on_log, on_event=view.on_event)
 
 
 def _diagnose(out: Path) -> None:
@@ -143,20 +160,20 @@ def _diagnose(out: Path) -> None:
         diagnose(out)
 
 
-def _select(out: Path) -> None:
+def _select(out: Path, *, quiet: bool) -> None:
     from dycktune.commands.select import select
 
     with _stage("Selection"):
-        select(out)
+        select(out, quiet=quiet)
 
 
-def _evaluate(out: Path, trained_on: set[str], benchmark: Path | None) -> None:
+def _evaluate(out: Path, trained_on: set[str], benchmark: Path | None, *, quiet: bool) -> None:
     from dycktune.commands.evaluate import evaluation_report, overlap_report
     from dycktune.evaluation.record import EvaluatedItems, from_file
     from dycktune.tasks.dyck.benchmark import read_benchmark
     from dycktune.tasks.dyck.shapes import SHAPES, held_out
 
-    evaluated = _recorder(out)
+    evaluated = _recorder(out, quiet=quiet)
     with _stage("Evaluation of the tuned model on unseen test problems"):
         print(evaluation_report(evaluated(*_test_problems(TEST_PROBLEMS, 2, SHORT))))
         tuned = evaluated(*_test_problems(BASE_PROBLEMS, 2, BASE_LONGEST))
@@ -179,9 +196,8 @@ def _evaluate(out: Path, trained_on: set[str], benchmark: Path | None) -> None:
             print(overlap_report(evaluation, trained_on))
 
 
-def _recorder(out: Path) -> "Callable[[Sequence[Problem], EvaluatedItems], Evaluation]":
+def _recorder(out: Path, *, quiet: bool) -> "Callable[[Sequence[Problem], EvaluatedItems], Evaluation]":
     """Evaluates the run's model on problems, and records the evaluation in the run folder."""
-    from dycktune.evaluation.evaluate import evaluate
     from dycktune.evaluation.record import record_evaluation
     from dycktune.models.loading import load
     from dycktune.runs import model_in_run
@@ -190,7 +206,7 @@ def _recorder(out: Path) -> "Callable[[Sequence[Problem], EvaluatedItems], Evalu
     assert member is not None
 
     def evaluated(problems: "Sequence[Problem]", items: "EvaluatedItems") -> "Evaluation":
-        found = evaluate(loaded, task, problems)
+        found = _answers(loaded, task, problems, quiet=quiet)
         record_evaluation(member, found, items)
         return found
 
