@@ -17,6 +17,7 @@ COMMANDS = (
     "preview",
     "train",
     "diagnose",
+    "report",
     "evaluate",
     "select",
     "merge",

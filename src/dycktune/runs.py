@@ -220,18 +220,14 @@ class ModelInRun(NamedTuple):
 
 def model_in_run(path: Path) -> ModelInRun | None:
     """The model that a run folder, or a checkpoint, adapter or merged folder in one, stands for; None for others."""
-    for role, place in (("tuned", path), ("tuned", path.parent), ("checkpoint", path.parent.parent)):
-        run = RunFolder(place)
-        if run.config.is_file():
-            return _model_of(run, path, role)
+    for place in (path, path.parent):
+        if RunFolder(place).config.is_file():
+            run = RunFolder(place)
+            return ModelInRun(run, "tuned", str(path), run.selected_step)
+    run, step = RunFolder(path.parent.parent), path.name.removeprefix("checkpoint-")
+    if run.config.is_file() and step.isdecimal():
+        return ModelInRun(run, "checkpoint", str(path), int(step))
     return None
-
-
-def _model_of(run: RunFolder, path: Path, role: Role) -> ModelInRun | None:
-    if role == "tuned":
-        return ModelInRun(run, role, str(path), run.selected_step)
-    step = path.name.removeprefix("checkpoint-")
-    return ModelInRun(run, role, str(path), int(step)) if step.isdecimal() else None
 
 
 def open_run(path: Path, config_toml: str, *, resume: bool, defaults_toml: str = "") -> RunFolder:
