@@ -39,6 +39,12 @@ class Axis:
         low, high, at = (self._scaled(v) for v in (self.low, self.high, max(value, self.low)))
         return min(1.0, max(0.0, (at - low) / (high - low)))
 
+    def with_headroom(self, share: float) -> "Axis":
+        """The axis with this share of its length empty at the high end."""
+        low, high = self._scaled(self.low), self._scaled(self.high)
+        top = low + (high - low) / (1 - share)
+        return Axis(self.low, 10**top if self.logarithmic else top, self.logarithmic)
+
     def ticks(self, most: int = 5) -> list[Tick]:
         """Round values, `most` or fewer."""
         values = self._decades(most) if self.logarithmic else self._round_values(most)
@@ -170,6 +176,7 @@ class Panel:
             "steps": [self.steps.low, self.steps.high],
             "values": [self.values.low, self.values.high],
             "logarithmic": self.values.logarithmic,
+            "fixed": self.values == SHARES,
             "height": self.height,
             "lines": [_data(line) for line in self.legend],
         }

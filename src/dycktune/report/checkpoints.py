@@ -44,7 +44,7 @@ def _remark(subject: Subject, step: int, n: int, *, saved: bool) -> str:
     if not saved:
         return "not saved"
     if step in selection["not_told_apart"]:
-        return "as good, as far as these items tell"
+        return "not clearly worse"
     return f"lost after {n} items" if n < selection["n"] else "worse"
 
 

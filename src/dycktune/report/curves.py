@@ -12,7 +12,14 @@ from dycktune.diagnosis.view import View
 from dycktune.report.chart import SHARES, Axis, Band, Chart, Line, Mark, Panel, step_axis, value_axis
 from dycktune.report.subject import Subject
 
+RATE = "learning rate"
 LOSS_HEIGHT, METRIC_HEIGHT, SMALL_HEIGHT = 280, 110, 72
+
+FLAG_HEIGHT = 18
+"""In CSS pixels; flags stand above the curves."""
+
+WHOLE_RUN = 0.03
+"""Share of the axis at each end; a finding from one end to the other is of no place."""
 
 FLAG_ROOM = 0.04
 """Share of the width that a finding's flag takes."""
@@ -94,7 +101,7 @@ def _metric(view: View) -> Line | None:
 
 
 def _settings(view: View) -> list[Line]:
-    named = {"gradient norm": view.curves.norm, "learning rate": view.curves.lr}
+    named = {"gradient norm": view.curves.norm, RATE: view.curves.lr}
     return [
         Line(name=name, kind="setting", series=series)
         for name, series in named.items()
@@ -116,17 +123,21 @@ def _axis(lines: Sequence[Line]) -> Axis:
     values = np.concatenate([line.series.values for line in lines])
     if all(line.kind == "metric" for line in lines) and values.min() >= 0 and values.max() <= 1:
         return SHARES
+    if all(line.name == RATE for line in lines):
+        return Axis(0.0, 1.1 * float(values.max()) or 1.0)
     return value_axis(line.series for line in lines)
 
 
 def _loss_panel(diagnosis: Diagnosis, lines: Sequence[Line], steps: Axis) -> Panel:
+    flags = list(_flags(diagnosis, steps))
+    room = FLAG_HEIGHT * max((flag.row + 1 for flag in flags), default=0) / LOSS_HEIGHT
     return Panel(
         title="loss",
         lines=lines,
         steps=steps,
-        values=value_axis(line.series for line in lines),
+        values=value_axis(line.series for line in lines).with_headroom(room),
         height=LOSS_HEIGHT,
-        marks=[*_marks(diagnosis), *_flags(diagnosis, steps)],
+        marks=[*_marks(diagnosis), *flags],
         bands=list(_bands(diagnosis)),
     )
 
@@ -160,9 +171,9 @@ def _flags(diagnosis: Diagnosis, steps: Axis) -> Iterator[Mark]:
     for number, finding in sorted(
         enumerate(diagnosis.findings, start=1), key=lambda numbered: numbered[1].first_step
     ):
-        if finding.first_step <= steps.low and finding.last_step >= steps.high:
-            continue
         place = steps.place(finding.first_step)
+        if place < WHOLE_RUN and steps.place(finding.last_step) > 1 - WHOLE_RUN:
+            continue
         row = next((i for i, end in enumerate(ends) if place >= end), len(ends))
         ends[row : row + 1] = [place + FLAG_ROOM]
         yield Mark(

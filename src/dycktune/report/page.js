@@ -178,7 +178,7 @@ class Chart {
   }
 
   valuesIn(panel) {
-    if (this.view === this.full) return panel.values;
+    if (panel.fixed || this.view === this.full) return panel.values;
     const seen = panel.lines.flatMap((line) =>
       line.values.filter((_, i) => line.steps[i] >= this.view[0] && line.steps[i] <= this.view[1])
     );

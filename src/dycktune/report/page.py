@@ -23,7 +23,7 @@ from dycktune.report.heat import heat_maps
 from dycktune.report.repeat import commands
 from dycktune.report.subject import Subject, read_subject
 from dycktune.report.traces import wrong_traces
-from dycktune.report.verdict import gains, measured, verdict
+from dycktune.report.verdict import gains, health, measured, verdict
 from dycktune.report.words import percent, share_of
 
 
@@ -72,6 +72,7 @@ def _environment() -> Environment:
         "duration": duration,
         "sentence": sentence,
         "percent": percent,
+        "unbroken": _unbroken,
         "share": share_of,
     }
     return environment
@@ -83,6 +84,7 @@ def _one(subject: Subject) -> dict[str, Any]:
     return {
         "subject": subject,
         "verdict": verdict(subject),
+        "health": health(subject),
         "measured": measured(subject),
         "headline": HEADLINES[diagnosis.label],
         "decisive": [(number, finding) for number, finding in numbered if _decides(finding)],
@@ -116,6 +118,11 @@ def _decides(finding: Finding) -> bool:
 def _settings(recipe: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """The recipe without the sections that the report shows as data."""
     return {name: values for name, values in recipe.items() if name not in ("data", "task")}
+
+
+def _unbroken(text: str) -> str:
+    """The text with no line break before a percent sign."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _source(name: str) -> Markup:

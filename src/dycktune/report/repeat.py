@@ -31,6 +31,6 @@ def _made(subject: Subject, path: str) -> Iterator[Command]:
     for row in subject.evaluations:
         options = row.get("options")
         if options:
-            model = shlex.quote(row.get("reference") or str(subject.path))
-            of = f"{path} --base" if row.get("role") == "base" else model
+            checkpoint = shlex.quote(row.get("reference", ""))
+            of = {"base": f"{path} --base", "checkpoint": checkpoint}.get(row.get("role", "tuned"), path)
             yield Command(f"dycktune evaluate {of} {options}", f"exact match on {row['n']} items")

@@ -95,7 +95,7 @@ def verdict(subject: Subject) -> Verdict:
     """What to deploy, how good it is, and whether the run is healthy."""
     label, found = subject.diagnosis.label, measured(subject)
     if found is None:
-        return Verdict(f"{HEADLINES[label]} {_recommended(subject)}", _tone(subject))
+        return Verdict(f"{HEADLINES[label]} {_recommended(subject)}", health(subject))
     share, place = found.share, _chosen(subject)
     if not share.proportion.hits:
         none = f"{place}, the best of this run, answers none of {share.proportion.n} {found.items} right"
@@ -104,7 +104,7 @@ def verdict(subject: Subject) -> Verdict:
         fewer = f"{place} answers {share.counts} {found.items} right, fewer than its base on the same ones"
         return Verdict(f"Deploy nothing: {fewer}.", "bad")
     right = f"it answers {_all_of(share)} {found.items} right (95 % interval {share.interval})"
-    return Verdict(f"Deploy {place}: {right}, {_HEALTH[label]}.", _tone(subject))
+    return Verdict(f"Deploy {place}: {right}, {_HEALTH[label]}.", health(subject))
 
 
 def _all_of(share: Share) -> str:
@@ -123,7 +123,8 @@ def _recommended(subject: Subject) -> str:
     return f"Deploy {subject.diagnosis.log.axis} {step}."
 
 
-def _tone(subject: Subject) -> Tone:
+def health(subject: Subject) -> Tone:
+    """How healthy the run is."""
     if any(finding.kind in URGENT for finding in subject.diagnosis.findings):
         return "bad"
     return TONES.get(subject.diagnosis.label, "bad")

@@ -14,13 +14,13 @@ class Share(NamedTuple):
     @property
     def percent(self) -> str:
         """Such as 99.6 %."""
-        return f"{percent(self.proportion.value)} %"
+        return f"{percent(self.proportion.value)}\N{NO-BREAK SPACE}%"
 
     @property
     def interval(self) -> str:
         """Such as 99.2 to 100 %."""
         low, high = self.proportion.ci95
-        return f"{percent(low)} to {percent(high)} %"
+        return f"{percent(low)} to {percent(high)}\N{NO-BREAK SPACE}%"
 
     @property
     def counts(self) -> str:
@@ -65,4 +65,5 @@ def in_points(gap: Interval) -> str:
 
 
 def _signed(share: float) -> str:
-    return f"{100 * share:+.0f}".replace("-", "−")
+    text = f"{100 * share:+.1f}".removesuffix(".0")
+    return "0" if text in ("+0", "-0") else text.replace("-", "−")
