@@ -75,7 +75,9 @@ def test_the_page_loads_nothing_and_runs_only_its_own_program(tmp_path):
 def test_groups_are_a_heat_map_of_two_names_and_each_cell_has_its_interval(tmp_path):
     cells = [cell("9-16", "3-5", 10, 5), cell("1-8", "3-5", 10, 10), cell("1-8", "1-2", 4, 4)]
     table = re.search(
-        r'<table class="heat">.*?</table>', html(write_run(tmp_path / "run", evaluation(cells=cells))), re.DOTALL
+        r'<table class="heat">.*?</table>',
+        html(write_run(tmp_path / "run", evaluation(cells=cells))),
+        re.DOTALL,
     )
     assert table
     assert re.findall(r'class="s(\d+)"', table[0]) == ["10", "10", "5"]

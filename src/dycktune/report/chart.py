@@ -98,8 +98,6 @@ class Line:
     series: Series
     dotted: bool = False
     """Whether each point has a dot."""
-    named: bool = True
-    """Whether the legend and the reading under the pointer name it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,11 +138,6 @@ class Panel:
     bands: Sequence[Band] = ()
 
     @property
-    def legend(self) -> list[Line]:
-        """The lines to name."""
-        return [line for line in self.lines if line.named]
-
-    @property
     def ticks(self) -> list[Tick]:
         """Of the values."""
         return self.values.ticks(5 if self.height > 150 else 3)
@@ -178,7 +171,7 @@ class Panel:
             "logarithmic": self.values.logarithmic,
             "fixed": self.values == SHARES,
             "height": self.height,
-            "lines": [_data(line) for line in self.legend],
+            "lines": [_data(line) for line in self.lines],
         }
 
     def _points(self, line: Line) -> list[tuple[float, float]]:

@@ -81,12 +81,10 @@ def _losses(view: View) -> list[Line]:
     lines = []
     if len(train.steps):
         dense = view.train_width >= 3
-        lines.append(
-            Line(name="train loss", kind="train raw" if dense else "train", series=train, named=not dense)
-        )
+        lines.append(Line(name="train loss", kind="train raw" if dense else "train", series=train))
         if dense:
             level = Series(train.steps, running_median(train.values, view.train_width))
-            lines.append(Line(name="train loss", kind="train", series=level))
+            lines.append(Line(name="its running median", kind="train", series=level))
     if len(evals.steps):
         name = view.curves.eval_key.replace("_", " ")
         lines.append(Line(name=name, kind="eval", series=evals, dotted=len(evals.steps) <= 80))
