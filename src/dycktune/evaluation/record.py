@@ -1,5 +1,6 @@
 """Evaluations as a run folder keeps them, so that a report needs no model again."""
 
+import shlex
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,15 +25,14 @@ def generated(task: Task, *, count: int, seed: int) -> EvaluatedItems:
     """Generated items of the test split."""
     values = options_of(task)
     described = ", ".join(f"{name} = {value}" for name, value in values.items())
-    flags = [f"--{name.replace('_', '-')} {value}" for name, value in values.items()]
-    return EvaluatedItems(
-        f"test split, seed {seed}, {described}", " ".join([f"--count {count} --seed {seed}", *flags])
-    )
+    flags = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in values.items()]
+    options = " ".join([f"--count {count} --seed {seed}", *flags])
+    return EvaluatedItems(f"test split, seed {seed}, {described}", options)
 
 
 def from_file(file: Path, option: str) -> EvaluatedItems:
     """The items of a file, named with `option`."""
-    return EvaluatedItems(str(file), f"{option} {file}")
+    return EvaluatedItems(str(file), f"{option} {shlex.quote(str(file))}")
 
 
 def record_evaluation(model: ModelInRun, evaluation: Evaluation, items: EvaluatedItems) -> None:
