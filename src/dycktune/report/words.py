@@ -23,6 +23,12 @@ class Share(NamedTuple):
         return f"{percent(low)} to {percent(high)}\N{NO-BREAK SPACE}%"
 
     @property
+    def range(self) -> str:
+        """The interval where there is little room, such as 99.2–100."""
+        low, high = self.proportion.ci95
+        return f"{percent(low)}–{percent(high)}"
+
+    @property
     def counts(self) -> str:
         """Such as 996 of 1000."""
         return f"{self.proportion.hits} of {self.proportion.n}"
