@@ -8,6 +8,7 @@ import pytest
 
 from dycktune.cli import main
 from dycktune.report import page, read_subject, write_report
+from dycktune.report.chart import Axis
 from report.runs_on_disk import cell, evaluation, write_run, wrong_reply
 
 SCRIPT = "<script>document.title='owned'</script>"
@@ -134,6 +135,16 @@ def test_runs_side_by_side_show_the_settings_that_differ(tmp_path):
     found = text_of(html(write_run(tmp_path / "a"), write_run(tmp_path / "b", rate=0.5)))
     assert "optim.learning_rate 0.001 0.5" in found
     assert "model.base builtin" not in found
+
+
+def test_a_log_without_a_recipe_beside_runs_makes_no_setting_differ(tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("step,loss\n" + "".join(f"{step},{3 / step}\n" for step in range(1, 40)))
+    assert "Settings that differ" not in html(write_run(tmp_path / "a"), write_run(tmp_path / "b"), log)
+
+
+def test_a_logarithmic_axis_of_less_than_two_decades_has_more_than_one_label():
+    assert len(Axis(0.55, 5.2, logarithmic=True).ticks()) > 2
 
 
 def test_the_command_writes_into_the_run_folder(tmp_path, capsys):

@@ -55,6 +55,9 @@ class Axis:
 
     def _decades(self, most: int) -> list[float]:
         first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
+        if last - first < 1:
+            # One label would not show the scale.
+            return [value for value in self._round_values(most) if value > 0]
         apart = max(1, math.ceil((last - first + 1) / most))
         return [10.0**power for power in range(first, last + 1, apart)]
 

@@ -54,11 +54,12 @@ def sentence(subjects: Sequence[Subject]) -> str:
 
 
 def settings_that_differ(subjects: Sequence[Subject]) -> list[Setting]:
-    """Fields of the recipes with more than one value."""
+    """Fields with more than one value among the runs that have a recipe."""
     recipes = [_flat(subject) for subject in subjects]
     names = dict.fromkeys(name for recipe in recipes for name in recipe)
     settings = (Setting(name, [recipe.get(name, "—") for recipe in recipes]) for name in names)
-    return [setting for setting in settings if len(set(setting.values)) > 1]
+    known = [i for i, recipe in enumerate(recipes) if recipe]
+    return [setting for setting in settings if len({setting.values[i] for i in known}) > 1]
 
 
 def lowest_loss(subject: Subject) -> str:
