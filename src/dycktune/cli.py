@@ -18,6 +18,7 @@ COMMANDS = (
     "plan",
     "train",
     "diagnose",
+    "report",
     "evaluate",
     "select",
     "merge",

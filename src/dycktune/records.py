@@ -44,6 +44,47 @@ class MetricsRow(TypedDict):
     """Time of the training steps since the evaluation before."""
 
 
+class WrongStepRecord(TypedDict):
+    """The first line of a reply that differs from the solution."""
+
+    name: str
+    """Name of the step that belongs there."""
+    kind: str
+    line: int
+    """In the reply, from 1."""
+    reason: str
+    right: str | None
+    """The line that belongs there; None where nothing does."""
+
+
+class WrongReplyRecord(TypedDict):
+    """A reply that did not verify. Long texts are cut."""
+
+    key: str
+    """The item's key, which is short for many tasks."""
+    question: str
+    """The last message of the prompt."""
+    reply: str
+    solution: str | None
+    """The correct reply; None where the task has none."""
+    answer: str | None
+    """The final answer as it was read; None where there is none."""
+    correct: bool | None
+    """Whether the answer is right; then a step before it is wrong."""
+    reason: str | None
+    """Why the answer is not right."""
+    first_wrong_step: WrongStepRecord | None
+
+
+class CellRecord(TypedDict):
+    """Exact match of the items that are in the same group by every name."""
+
+    groups: dict[str, str]
+    """Such as `{"length": "9-16", "depth": "3-5"}`."""
+    n: int
+    correct: int
+
+
 class AnswersRecord(TypedDict):
     """The verified answers to `n` questions."""
 
@@ -67,6 +108,8 @@ class ScoreRow(AnswersRecord):
     """Name of the checkpoint's folder; missing in a score from training, when the checkpoint is not yet saved."""
     eval_loss: NotRequired[float | None]
     """Missing in a score from training; None where the step was not evaluated or its loss was not finite."""
+    wrong_replies: NotRequired[list[WrongReplyRecord]]
+    """A few of the wrong replies; missing where there is none."""
 
 
 class RepliesRow(TypedDict):
@@ -76,6 +119,9 @@ class RepliesRow(TypedDict):
     texts: list[str]
     """Decoded without special tokens."""
 
+
+Role = Literal["base", "tuned", "checkpoint"]
+"""Of a model in its run: before training, deployed, or saved on the way."""
 
 GuardAction = Literal["rolled back", "skipped", "stopped"]
 
@@ -112,6 +158,19 @@ class EvaluationRow(TypedDict):
     """None where the task cannot verify steps."""
     first_errors: dict[str, int]
     """How many replies went wrong first at each kind of step."""
+    role: NotRequired[Role]
+    """Which model was evaluated; this key and all below are missing in rows of older versions."""
+    reference: NotRequired[str]
+    """The evaluated model: a path or name."""
+    step: NotRequired[int | None]
+    """The step whose weights were evaluated; None for the base."""
+    time: NotRequired[str]
+    """When the evaluation ended, in UTC, as ISO 8601."""
+    options: NotRequired[str | None]
+    """Options with which `dycktune evaluate` repeats it; None where no options do."""
+    cells: NotRequired[list[CellRecord]]
+    wrong_replies: NotRequired[list[WrongReplyRecord]]
+    """A few of the wrong replies."""
 
 
 class AgreementRecord(TypedDict):

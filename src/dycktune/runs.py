@@ -14,6 +14,7 @@ from dycktune.records import (
     GuardRow,
     MetricsRow,
     RepliesRow,
+    Role,
     ScoreRow,
     SelectionRecord,
     read_rows,
@@ -182,6 +183,11 @@ class RunFolder:
         """Which checkpoint is deployed. Raises RunError where none was selected."""
         return read_json(self.selection)
 
+    @property
+    def selected_step(self) -> int | None:
+        """The step of the deployed checkpoint; None before the selection."""
+        return self.read_selection()["step"] if self.selection.is_file() else None
+
     def write_selection(self, record: SelectionRecord) -> None:
         """Write which checkpoint is deployed."""
         write_json(self.selection, record)
@@ -200,6 +206,28 @@ class RunFolder:
         complete = {checkpoint.path for checkpoint in self.checkpoints()}
         for folder in set(self.checkpoints_folder.glob("checkpoint-*")) - complete:
             shutil.rmtree(folder)
+
+
+class ModelInRun(NamedTuple):
+    """A model that belongs to a run."""
+
+    run: RunFolder
+    role: Role
+    reference: str
+    step: int | None
+    """The step whose weights it has; None for the base, and where the run has no selection."""
+
+
+def model_in_run(path: Path) -> ModelInRun | None:
+    """The model that a run folder, or a checkpoint, adapter or merged folder in one, stands for; None for others."""
+    for place in (path, path.parent):
+        if RunFolder(place).config.is_file():
+            run = RunFolder(place)
+            return ModelInRun(run, "tuned", str(path), run.selected_step)
+    run, step = RunFolder(path.parent.parent), path.name.removeprefix("checkpoint-")
+    if run.config.is_file() and step.isdecimal():
+        return ModelInRun(run, "checkpoint", str(path), int(step))
+    return None
 
 
 def open_run(path: Path, config_toml: str, *, resume: bool, defaults_toml: str = "") -> RunFolder:

@@ -54,7 +54,9 @@ def evaluated(monkeypatch, drafts) -> list[tuple[str, int]]:
         calls.append((name, len(items)))
         drafts.append({name: set(earlier.values())})
         right = (True,) * len(items)
-        return SimpleNamespace(answers=Answers(right, right), replies={item.key: name for item in items})
+        return SimpleNamespace(
+            completions=[], answers=Answers(right, right), replies={item.key: name for item in items}
+        )
 
     monkeypatch.setattr(choose, "evaluate_distributed", all_right)
     return calls

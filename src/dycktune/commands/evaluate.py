@@ -3,14 +3,14 @@
 import json as jsonlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from dycktune.commands.task_options import TASK_OPTIONS
 from dycktune.console.terminal import Quiet, hint_on_interrupt
 from dycktune.errors import ConfigError
-from dycktune.tasks.base import Item, Task, options_of
+from dycktune.tasks.base import Item, Task
 from dycktune.tasks.registry import make_task
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dycktune.evaluation.evaluate import Evaluation
     from dycktune.evaluation.metrics import Proportion
     from dycktune.models.loading import LoadedModel
+    from dycktune.runs import ModelInRun
 
 
 def evaluate(
@@ -27,6 +28,7 @@ def evaluate(
     data: Path | None = None,
     benchmark: Path | None = None,
     trained_on: Path | None = None,
+    base: Annotated[bool, Parameter(negative="")] = False,
     count: int = 1000,
     task: str | None = None,
     seed: int = 0,
@@ -49,6 +51,8 @@ def evaluate(
         A BIG-Bench Hard dyck_languages JSON file, as published.
     trained_on
         The training data file, to count the items that it holds; a run folder knows its own.
+    base
+        Evaluate the base of the run MODEL, as it was before the training.
     count
         Test items to generate.
     task
@@ -60,23 +64,25 @@ def evaluate(
     """
     if data is not None and benchmark is not None:
         raise ConfigError("--data and --benchmark exclude each other; evaluate one after the other")
-    chosen = _task(model, task, options)
+    member, chosen = _member(model, base=base), _task(model, task, options)
     examples = None if data is None else _examples_of(chosen, data)
     items = _items(chosen, examples, benchmark, count=count, seed=seed)
+    reference = member.reference if member else model
     from dycktune import ranks
     from dycktune.data.summary import summary
 
-    evaluation = _evaluation(model, chosen, items, quiet=quiet)
+    evaluation = _evaluation(reference, chosen, items, quiet=quiet)
     if not ranks.is_main():
         return 0
-    _record(model, evaluation, data or benchmark, seed)
+    if member is not None:
+        _record(member, evaluation, data, benchmark, seed)
     if json:
         print(jsonlib.dumps(evaluation.to_json()))
         return 0
     if examples is not None:
         print(f"{data}: {summary(examples)}")
     print(evaluation_report(evaluation))
-    seen = _seen(model, chosen, trained_on)
+    seen = None if base else _seen(model, chosen, trained_on)
     if seen is not None:
         print(overlap_report(evaluation, seen))
     return 0
@@ -104,17 +110,33 @@ def _evaluation(model: str, task: Task, items: Sequence[Item], *, quiet: bool) -
         return evaluate_distributed(loaded, task, items, on_reply=answers_on(bar, questions))
 
 
-def _record(model: str, evaluation: "Evaluation", file: Path | None, seed: int) -> None:
-    """Add the evaluation to evaluations.jsonl, where the model is named by its run folder."""
-    from dycktune.records import EvaluationRow
-    from dycktune.runs import RunFolder
+def _member(model: str, *, base: bool) -> "ModelInRun | None":
+    """The evaluated model, if it belongs to a run, whose folder records the evaluation."""
+    from dycktune.runs import model_in_run
 
-    run = RunFolder(Path(model))
-    if not run.config.is_file():
-        return
-    options = ", ".join(f"{name} = {value}" for name, value in options_of(evaluation.task).items())
-    items = str(file) if file else f"test split, seed {seed}, {options}"
-    run.append_evaluation(cast("EvaluationRow", {"items": items, **evaluation.to_json()}))
+    member = model_in_run(Path(model))
+    if not base:
+        return member
+    if member is None:
+        raise ConfigError(f"--base evaluates the base of a run, and {model} is no run folder; name one")
+    from dycktune.training import recipe
+
+    untuned = recipe.load(member.run.config).model.base
+    return member._replace(role="base", reference=untuned, step=None)
+
+
+def _record(
+    member: "ModelInRun", evaluation: "Evaluation", data: Path | None, benchmark: Path | None, seed: int
+) -> None:
+    from dycktune.evaluation.record import from_file, generated, record_evaluation
+
+    if benchmark:
+        items = from_file(benchmark, "--benchmark")
+    elif data:
+        items = from_file(data, "--data")
+    else:
+        items = generated(evaluation.task, count=len(evaluation.completions), seed=seed)
+    record_evaluation(member, evaluation, items)
 
 
 def evaluation_report(evaluation: "Evaluation") -> str:

@@ -1,12 +1,12 @@
 """`dycktune quickstart`."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from itertools import count as count_from
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dycktune.commands.train import how_to_go_on
 from dycktune.console.terminal import Quiet, hint_on_interrupt
@@ -16,6 +16,7 @@ from dycktune.runs import RUNS
 if TYPE_CHECKING:
     from dycktune.data.rows import Example
     from dycktune.evaluation.evaluate import Evaluation
+    from dycktune.evaluation.record import EvaluatedItems
     from dycktune.models.loading import LoadedModel
     from dycktune.tasks.dyck.problem import Problem
     from dycktune.tasks.dyck.task import Dyck
@@ -26,8 +27,8 @@ TEST_PROBLEMS = 1000
 SHORT, LONG = 40, 100
 LONG_PROBLEMS = 60
 """Test problems of more than `SHORT` and up to `LONG` brackets."""
-BASE_PROBLEMS = 30
-"""Test problems of up to 16 brackets, for the untuned base."""
+BASE_PROBLEMS, BASE_LONGEST = 30, 16
+"""Test problems of up to 16 brackets, for the untuned base: few, because it writes to its token limit."""
 
 SHOWN = "([]{<()"
 """The sequence that is completed in full at the end."""
@@ -55,12 +56,14 @@ def quickstart(*, out: Path | None = None, benchmark: Path | None = None, quiet:
     config, run = recipe.load(_recipe()), out or _free_folder()
     trained_on = _data(config)
     with hint_on_interrupt(lambda: how_to_go_on(run)):
-        _base(config, quiet=quiet)
+        untuned = _base(config, quiet=quiet)
         _train(config, run, quiet=quiet)
+        _record_base(config, run, untuned)
         _diagnose(run)
         _select(run, quiet=quiet)
         _evaluate(run, trained_on, benchmark, quiet=quiet)
     _complete(run)
+    _report(run)
     _close(run, time.monotonic() - started)
     return 0
 
@@ -111,7 +114,7 @@ def _is_shown(example: "Example") -> bool:
     return problem.length == SHOWN_LENGTH and not set(problem.prefix) <= set("([{<") and counted_from_1
 
 
-def _base(config: "Config", *, quiet: bool) -> None:
+def _base(config: "Config", *, quiet: bool) -> "Evaluation":
     from dycktune.models.loading import load
 
     with _stage("Base"):
@@ -123,8 +126,10 @@ def _base(config: "Config", *, quiet: bool) -> None:
         print(
             "index, copy and follow links over arbitrary symbols; it has seen no traces and no matching brackets."
         )
-        untuned = _answers(loaded, task, _test_problems(BASE_PROBLEMS, 2, 16), quiet=quiet)
+        problems = _test_problems(BASE_PROBLEMS, 2, BASE_LONGEST).problems
+        untuned = _answers(loaded, task, problems, quiet=quiet)
         print(f"exact match before tuning: {untuned.exact_match} (95 % interval, n = {BASE_PROBLEMS})")
+    return untuned
 
 
 def _answers(loaded: "LoadedModel", task: "Dyck", items: "Sequence[Problem]", *, quiet: bool) -> "Evaluation":
@@ -164,32 +169,63 @@ def _select(out: Path, *, quiet: bool) -> None:
 
 def _evaluate(out: Path, trained_on: set[str], benchmark: Path | None, *, quiet: bool) -> None:
     from dycktune.commands.evaluate import evaluation_report, overlap_report
-    from dycktune.models.loading import load
+    from dycktune.evaluation.record import EvaluatedItems, from_file
     from dycktune.tasks.dyck.benchmark import read_benchmark
     from dycktune.tasks.dyck.shapes import SHAPES, held_out
 
-    loaded, task = load(str(out)), _dyck()
-
-    def answers(items: "Sequence[Problem]") -> "Evaluation":
-        return _answers(loaded, task, items, quiet=quiet)
-
+    evaluated = _recorder(out, quiet=quiet)
     with _stage("Evaluation of the tuned model on unseen test problems"):
-        print(evaluation_report(answers(_test_problems(TEST_PROBLEMS, 2, SHORT))))
+        print(evaluation_report(evaluated(*_test_problems(TEST_PROBLEMS, 2, SHORT))))
+        tuned = evaluated(*_test_problems(BASE_PROBLEMS, 2, BASE_LONGEST))
+        print(f"on the {BASE_PROBLEMS} problems of the base: {tuned.exact_match}")
     longest = max(map(len, trained_on))
     with _stage(
         f"Test problems of {SHORT + 1} to {LONG} brackets; the longest training problem has {longest}"
     ):
-        print(evaluation_report(answers(_test_problems(LONG_PROBLEMS, SHORT + 1, LONG))))
+        print(evaluation_report(evaluated(*_test_problems(LONG_PROBLEMS, SHORT + 1, LONG))))
     with _stage(f"Regular shapes of up to {SHORT} brackets, none of them in the training data"):
         for shape in SHAPES:
-            found = answers(held_out(shape, 2, SHORT))
+            described = EvaluatedItems(f"shape {shape}, 2 to {SHORT} brackets", None)
+            found = evaluated(held_out(shape, 2, SHORT), described)
             n = len(found.completions)
             print(f"{shape:<12} exact match {found.exact_match}, trace valid {found.trace_valid}, n = {n}")
     if benchmark is not None:
         with _stage(f"Benchmark {benchmark.name}"):
-            evaluation = answers(read_benchmark(benchmark))
+            evaluation = evaluated(read_benchmark(benchmark), from_file(benchmark, "--benchmark"))
             print(evaluation_report(evaluation))
             print(overlap_report(evaluation, trained_on))
+
+
+def _recorder(out: Path, *, quiet: bool) -> "Callable[[Sequence[Problem], EvaluatedItems], Evaluation]":
+    """Evaluates the run's model on problems, and records the evaluation in the run folder."""
+    from dycktune.evaluation.record import record_evaluation
+    from dycktune.models.loading import load
+    from dycktune.runs import model_in_run
+
+    loaded, task, member = load(str(out)), _dyck(), model_in_run(out)
+    assert member is not None
+
+    def evaluated(problems: "Sequence[Problem]", items: "EvaluatedItems") -> "Evaluation":
+        found = _answers(loaded, task, problems, quiet=quiet)
+        record_evaluation(member, found, items)
+        return found
+
+    return evaluated
+
+
+def _record_base(config: "Config", out: Path, untuned: "Evaluation") -> None:
+    from dycktune.evaluation.record import record_evaluation
+    from dycktune.runs import ModelInRun, RunFolder
+
+    base = ModelInRun(RunFolder(out), "base", config.model.base, None)
+    record_evaluation(base, untuned, _test_problems(BASE_PROBLEMS, 2, BASE_LONGEST).items)
+
+
+def _report(out: Path) -> None:
+    from dycktune.report import write_report
+    from dycktune.runs import RunFolder
+
+    write_report([out], RunFolder(out).report)
 
 
 def _complete(out: Path) -> None:
@@ -203,6 +239,7 @@ def _close(out: Path, seconds: float) -> None:
     print(f"""
 == Done in {seconds / 60:.1f} minutes
 run folder    {out} (config.toml, metrics.jsonl, checkpoints/, findings.json, scores.jsonl, selection.json)
+report        {out / "report.html"}      open it in a browser
 loss curve    {out / "loss.png"}
 adapter       {out / "adapter"}
 merged model  {out / "merged"}
@@ -220,10 +257,18 @@ def _dyck(**options: Any) -> "Dyck":
     return Dyck(DyckOptions(**options))
 
 
-def _test_problems(count: int, shortest: int, longest: int) -> "list[Problem]":
-    from dycktune.data.corpus import Corpus
+class _TestProblems(NamedTuple):
+    problems: "list[Problem]"
+    items: "EvaluatedItems"
 
-    return list(Corpus(_dyck(min_length=shortest, max_length=longest), count=count, split="test"))
+
+def _test_problems(count: int, shortest: int, longest: int) -> _TestProblems:
+    from dycktune.data.corpus import Corpus
+    from dycktune.evaluation.record import generated
+
+    task = _dyck(min_length=shortest, max_length=longest)
+    problems = list(Corpus(task, count=count, split="test"))
+    return _TestProblems(problems, generated(task, count=count, seed=0))
 
 
 def _indented(text: str) -> str:

@@ -36,8 +36,8 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
     decisive = [finding for finding in diagnosis.findings if finding.kind in (*LABELS, *URGENT)]
     others = [finding for finding in diagnosis.findings if finding not in decisive]
     yield from _section("What happened", [_with_confidence(finding) for finding in decisive])
-    yield from _section("Worth knowing", [_sentence(finding.message) for finding in others])
-    yield from _section("What to do", [_sentence(advice) for advice in diagnosis.advice])
+    yield from _section("Worth knowing", [sentence(finding.message) for finding in others])
+    yield from _section("What to do", [sentence(advice) for advice in diagnosis.advice])
 
 
 def _what_was_read(diagnosis: Diagnosis) -> str:
@@ -77,10 +77,10 @@ def _section(title: str, points: list[str]) -> Iterator[str]:
 
 
 def _with_confidence(finding: Finding) -> str:
-    return f"{_sentence(finding.message)} (confidence {finding.confidence:.2f})"
+    return f"{sentence(finding.message)} (confidence {finding.confidence:.2f})"
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
     """The text with a capital, unless it begins with a name of the log, and a full stop."""
     first, _, rest = text.partition(" ")
     begun = first if "_" in first else first[:1].upper() + first[1:]

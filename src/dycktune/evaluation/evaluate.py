@@ -1,7 +1,6 @@
 """How often a model is right: exact match under greedy decoding, decided by the task's verifier."""
 
 import random
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from dycktune.evaluation.metrics import Answers, Proportion
 from dycktune.inference.completion import Completion, complete
 from dycktune.inference.reference import Prompt, generate
 from dycktune.models.loading import LoadedModel
-from dycktune.tasks.base import Item, Task
+from dycktune.tasks.base import Item, Task, natural_order
 
 SAMPLE = 32
 """Replies of every evaluation that are checked: reference decoding must give the same tokens in a span of each."""
@@ -80,7 +79,9 @@ class Evaluation:
             for name, value in self.task.groups(completion.item).items():
                 hits.setdefault(name, {}).setdefault(value, []).append(correct)
         return {
-            name: {value: Proportion(sum(of[value]), len(of[value])) for value in sorted(of, key=_natural)}
+            name: {
+                value: Proportion(sum(of[value]), len(of[value])) for value in sorted(of, key=natural_order)
+            }
             for name, of in hits.items()
         }
 
@@ -146,12 +147,6 @@ def _span(checked: Completion, start: int, length: int) -> Prompt:
     """The prompt with the first `start` tokens of its reply, to decode the next `length` tokens."""
     prompt = checked.prompt
     return Prompt(ids=prompt.ids + checked.reply.ids[:start], limit=min(length, prompt.limit - start))
-
-
-def _natural(value: str) -> tuple[int, str]:
-    """Orders `9-16` before `17-40`: by the first number, then as text."""
-    number = re.search(r"\d+", value)
-    return (int(number[0]) if number else -1, value)
 
 
 def _group_json(shares: dict[str, Proportion]) -> dict[str, Any]:

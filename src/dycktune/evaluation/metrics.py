@@ -44,6 +44,18 @@ class Proportion(NamedTuple):
         return f"{self.value:.3f} [{low:.3f}, {high:.3f}]"
 
 
+def difference(first: Proportion, second: Proportion) -> Interval:
+    """95 % interval of `first - second`, for proportions of independent samples.
+
+    Newcombe's hybrid score interval (1998, Statistics in Medicine 17:873, method 10). For answers to the same items it
+    is wider than it needs to be.
+    """
+    a, b = first.value, second.value
+    below = math.hypot(a - first.ci95.low, second.ci95.high - b)
+    above = math.hypot(first.ci95.high - a, b - second.ci95.low)
+    return Interval(a - b - below, a - b + above)
+
+
 def sign_test(first: Sequence[bool], second: Sequence[bool]) -> float:
     """Two-sided exact p-value of the hypothesis that two models are equally good on the same items.
 

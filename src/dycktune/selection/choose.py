@@ -13,12 +13,13 @@ from dycktune.errors import ModelError, RunError
 from dycktune.evaluation.agreement import Agreement, prove
 from dycktune.evaluation.distributed import evaluate_distributed
 from dycktune.evaluation.metrics import Answers
+from dycktune.evaluation.wrong_replies import joined, wrong_replies
 from dycktune.files import read_json, replacing
 from dycktune.inference.completion import PromptBuilder
 from dycktune.models.adapters import NotFiniteError
 from dycktune.models.loading import Dtype, load
 from dycktune.models.merging import merge
-from dycktune.records import ScoreRow, SelectionRecord
+from dycktune.records import ScoreRow, SelectionRecord, WrongReplyRecord
 from dycktune.runs import Checkpoint, RunFolder
 from dycktune.selection.rank import Criterion, Score, has_lost, indistinguishable, rank
 from dycktune.tasks.base import Item, Task
@@ -203,9 +204,9 @@ def _scores(
     """
     found = {c.step: _stored(known.scores.get(c.step), len(items)) for c in known.checkpoints}
     scores: list[Score] = []
-    for checkpoint in sorted(known.checkpoints, key=lambda c: _wrong(found[c.step])):
+    for checkpoint in sorted(known.checkpoints, key=lambda c: _wrong(found[c.step].answers)):
         try:
-            answers = _answers(checkpoint, found[checkpoint.step], task, items, scores, replies, on_answer)
+            judged = _judged(checkpoint, found[checkpoint.step], task, items, scores, replies, on_answer)
         except NotFiniteError as error:
             on_progress(f"{checkpoint.path.name}: left out ({error})")
             continue
@@ -213,9 +214,10 @@ def _scores(
             Score(
                 step=checkpoint.step,
                 path=checkpoint.path,
-                correct=answers.correct,
-                trace_valid=answers.trace_valid,
+                correct=judged.answers.correct,
+                trace_valid=judged.answers.trace_valid,
                 eval_loss=known.losses.get(checkpoint.step),
+                wrong_replies=judged.wrong_replies,
             )
         )
         on_progress(scores[-1].summary())
@@ -224,19 +226,28 @@ def _scores(
     return scores
 
 
-def _answers(
+class _Judged(NamedTuple):
+    """A checkpoint's verified answers."""
+
+    answers: Answers
+    wrong_replies: tuple[WrongReplyRecord, ...]
+    """A few of the wrong ones."""
+
+
+def _judged(
     checkpoint: Checkpoint,
-    known: Answers,
+    known: _Judged,
     task: Task,
     items: Sequence[Item],
     scores: Sequence[Score],
     replies: Replies,
     on_answer: OnAnswer,
-) -> Answers:
+) -> _Judged:
     """The known answers of a checkpoint and, unless it has lost already, its answers to the other items."""
-    missing = items[len(known.correct) :]
+    correct = known.answers.correct
+    missing = items[len(correct) :]
     complete = [score.correct for score in scores if len(score.correct) == len(items)]
-    if not missing or any(has_lost(known.correct, other) for other in complete):
+    if not missing or any(has_lost(correct, other) for other in complete):
         return known
     show = partial(on_answer, checkpoint.path.name)
     questions = len(ranks.shard(missing))
@@ -249,7 +260,10 @@ def _answers(
         earlier=nearest_replies(replies, checkpoint.step),
     )
     replies[checkpoint.step] = replies.get(checkpoint.step, {}) | found.replies
-    return known.followed_by(found.answers)
+    return _Judged(
+        known.answers.followed_by(found.answers),
+        joined(known.wrong_replies, wrong_replies(task, found.completions)),
+    )
 
 
 def _wrong(answers: Answers) -> float:
@@ -257,14 +271,15 @@ def _wrong(answers: Answers) -> float:
     return answers.correct.count(False) / max(1, len(answers.correct))
 
 
-def _stored(row: ScoreRow | None, count: int) -> Answers:
+def _stored(row: ScoreRow | None, count: int) -> _Judged:
     """The answers to the first `count` items that a line of scores.jsonl holds."""
     if row is None:
-        return Answers()
+        return _Judged(Answers(), ())
     known = min(row["n"], count)
-    return Answers(
+    answers = Answers(
         _true_except(row["wrong"], known), _true_except(row["invalid"], known) if "invalid" in row else ()
     )
+    return _Judged(answers, tuple(row.get("wrong_replies", ())))
 
 
 def _true_except(listed: Sequence[int], count: int) -> tuple[bool, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from dycktune.evaluation.metrics import Answers, Proportion, sign_test
-from dycktune.records import ScoreRow
+from dycktune.records import ScoreRow, WrongReplyRecord
 
 Criterion = Literal["exact_match", "eval_loss"]
 
@@ -26,6 +26,8 @@ class Score:
     """Likewise, whether every step is right; empty for a task without verified steps."""
     eval_loss: float | None
     """From the training log at this step; None where it was not evaluated or was not finite."""
+    wrong_replies: tuple[WrongReplyRecord, ...] = ()
+    """A few of the wrong replies."""
 
     @property
     def exact_match(self) -> Proportion:
@@ -40,12 +42,15 @@ class Score:
 
     def to_row(self) -> ScoreRow:
         """A line of scores.jsonl."""
-        return ScoreRow(
+        row = ScoreRow(
             step=self.step,
             checkpoint=self.path.name,
             eval_loss=self.eval_loss,
             **Answers(self.correct, self.trace_valid).to_record(),
         )
+        if self.wrong_replies:
+            row["wrong_replies"] = list(self.wrong_replies)
+        return row
 
 
 def rank(scores: Sequence[Score], by: Criterion) -> list[Score]:

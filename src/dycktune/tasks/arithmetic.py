@@ -151,13 +151,13 @@ def _first_wrong(
         if due is None:
             return WrongStep(f"line {found[0]}", "extra", found[0], "nothing belongs behind the answer")
         if found is None:
-            return WrongStep(due[0], "missing", max(lines) + 1, f"the reply ends before {due[0]}")
+            name, right = due
+            return WrongStep(name, "missing", max(lines) + 1, f"the reply ends before {name}", right)
         (number, text), (name, right) = found, due
         if text != " ".join(right.split()):
             due_kind = "answer" if name == _ANSWER else "step"
-            return WrongStep(
-                name, "prose" if kind == "prose" else due_kind, number, _contrast(text, right, name)
-            )
+            shown_kind = "prose" if kind == "prose" else due_kind
+            return WrongStep(name, shown_kind, number, _contrast(text, right, name), right)
     return None
 
 

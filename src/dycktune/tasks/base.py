@@ -6,6 +6,7 @@ only by this class.
 
 import json
 import random
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
@@ -67,6 +68,8 @@ class WrongStep:
     """In the reply, from 1."""
     reason: str
     """One sentence: the line's content and the correct content."""
+    right: str | None = None
+    """The line that belongs there; None where nothing does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +122,12 @@ class Verdict:
 def shortened(text: str, limit: int = 80) -> str:
     """`text`, cut to `limit` characters with an ellipsis."""
     return text if len(text) <= limit else f"{text[:limit]}…"
+
+
+def natural_order(group: str) -> tuple[int, str]:
+    """Sort key that orders the group `9-16` before `17-40`: by the first number, then as text."""
+    number = re.search(r"\d+", group)
+    return (int(number[0]) if number else -1, group)
 
 
 class Draft(Protocol):

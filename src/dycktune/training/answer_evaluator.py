@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dycktune import ranks
 from dycktune.evaluation.distributed import evaluate_distributed
 from dycktune.evaluation.evaluate import Evaluation, evaluate
+from dycktune.evaluation.wrong_replies import wrong_replies
 from dycktune.models.loading import LoadedModel
 from dycktune.records import RepliesRow, ScoreRow
 from dycktune.runs import RunFolder
@@ -49,7 +50,7 @@ class AnswerEvaluator:
         found = self._evaluation(loaded, sharded=accelerator.distributed_type == DistributedType.FSDP)
         self._replies = found.replies
         if accelerator.is_main_process:
-            self.run.append_score(ScoreRow(step=step, **found.answers.to_record()))
+            self.run.append_score(_score(step, found))
             self.run.append_replies(RepliesRow(step=step, texts=[c.text for c in found.completions]))
         shares = {"exact_match": found.exact_match, "trace_valid": found.trace_valid}
         scores = {name: share.value for name, share in shares.items() if share is not None}
@@ -77,3 +78,10 @@ class AnswerEvaluator:
         stored = ranks.on_main(self.run.read_replies)
         texts = stored[max(stored)] if stored else []
         return {item.key: text for item, text in zip(self.items, texts, strict=False)}
+
+
+def _score(step: int, found: Evaluation) -> ScoreRow:
+    row = ScoreRow(step=step, **found.answers.to_record())
+    if wrong := wrong_replies(found.task, found.completions):
+        row["wrong_replies"] = wrong
+    return row

@@ -131,10 +131,10 @@ def _first_wrong(lines: Sequence[_ReadLine], correct: Sequence[Line], style: Tra
         if line is None:
             end = lines[-1].number
             reason = f"{expected.name} is missing: the reply ends at line {end}"
-            return WrongStep(expected.name, "missing", end + 1, reason)
+            return WrongStep(expected.name, "missing", end + 1, reason, expected.text)
         if line.text != expected.text:
             kind = "prose" if line.kind is None else expected.kind
-            return WrongStep(expected.name, kind, line.number, _reason(line, expected, style))
+            return WrongStep(expected.name, kind, line.number, _reason(line, expected, style), expected.text)
     return None
 
 
