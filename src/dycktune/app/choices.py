@@ -1,0 +1,104 @@
+"""The models that the page offers: of each run the merged model, the adapter and the base.
+
+A browser names a model by the key of a choice, never by a path or a Hub id.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dycktune.errors import DycktuneError
+from dycktune.models.card import ModelCard
+from dycktune.run_list import RunSummary, list_runs
+from dycktune.runs import RunFolder
+from dycktune.tasks.base import Task
+from dycktune.tasks.registry import make_task
+
+BUILTIN = "builtin:tiny"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A model to ask, and the task that it is asked in."""
+
+    key: str
+    """The same from call to call."""
+    label: str
+    reference: str
+    """A model reference."""
+    card: ModelCard | None
+    """Of the model; for a base, of the run that was trained on it, so that both are asked the same way."""
+
+    def task(self) -> Task:
+        """The task. Raises DycktuneError where this program cannot make it."""
+        return self.card.make_task() if self.card else make_task()
+
+    def to_json(self) -> dict[str, Any]:
+        """What the page needs to know."""
+        shown = {"key": self.key, "label": self.label, "task": self.card.task if self.card else "dyck"}
+        try:
+            task = self.task()
+        except DycktuneError as error:
+            return {**shown, "symbols": "", "draws": False, "problem": str(error)}
+        return {**shown, "symbols": task.symbols, "draws": _draws(task), "problem": None}
+
+
+def _draws(task: Task) -> bool:
+    """Whether the task generates items."""
+    return type(task).draw is not Task.draw or type(task).stream is not Task.stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """The runs of the folder, and the models to choose from."""
+
+    runs: list[RunSummary]
+    choices: dict[str, Choice]
+    """By key; the first is the one to begin with."""
+
+
+def offer(root: Path, model: str | None) -> Offer:
+    """What the page offers now.
+
+    Args:
+        root: The folder of runs; it may be missing.
+        model: A model reference of the command line, which comes first.
+
+    Raises:
+        ModelError: `model` is no model.
+    """
+    runs = list_runs(root) if root.is_dir() else []
+    found = [*_named(model), *(choice for run in runs for choice in _of_run(run))]
+    builtin = Choice(key=BUILTIN, label=f"{BUILTIN}, untuned", reference=BUILTIN, card=None)
+    return Offer(runs=runs, choices={choice.key: choice for choice in [*found, builtin]})
+
+
+def _named(model: str | None) -> Iterator[Choice]:
+    if model is not None and model != BUILTIN:
+        from dycktune.models.loading import read_card
+
+        yield Choice(key=f"model {model}", label=model, reference=model, card=read_card(model))
+
+
+def _of_run(run: RunSummary) -> Iterator[Choice]:
+    """Merged model, adapter and base of a run; the base is asked in the run's task."""
+    folder = RunFolder(run.path)
+    parts = {"merged": run.has_merged and folder.merged, "adapter": run.has_adapter and folder.adapter}
+    cards = {part: _card(path) for part, path in parts.items() if path}
+    for part, card in cards.items():
+        yield Choice(
+            key=f"{run.name} {part}", label=f"{run.name}: {part}", reference=str(parts[part]), card=card
+        )
+    card = next((card for card in cards.values() if card), None)
+    if card is not None:
+        yield Choice(
+            key=f"{run.name} base", label=f"{run.name}: base ({card.base})", reference=card.base, card=card
+        )
+
+
+def _card(folder: Path) -> ModelCard | None:
+    try:
+        return ModelCard.read(folder)
+    except DycktuneError:
+        return None
