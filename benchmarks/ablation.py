@@ -145,7 +145,8 @@ def _trained(variant: Variant, config: Config) -> LoadedModel:
     if not variant.pretrained:
         model: PreTrainedModel = AutoModelForCausalLM.from_config(model.config)
     weights = LossWeights(answer=config.loss.answer_weight, reasoning=config.loss.reasoning_weight)
-    rows = Rows(tokenize(_examples(variant, config), tokenizer, weights=weights))
+    examples = without_lines(train_examples(config), variant.without, config)
+    rows = Rows(tokenize(examples, tokenizer, weights=weights))
     if variant.deciding_weight is not None:
         rows = Deciding(rows, tokenizer, variant.deciding_weight)
     trained = model if variant.full else with_adapter(model, config.lora)
@@ -186,16 +187,16 @@ class Deciding(Dataset):
 _DECIDING = re.compile(rf"[0-9]+|[{re.escape(''.join(PAIRS))}]")
 
 
-def _examples(variant: Variant, config: Config) -> list[Example]:
-    """The recipe's training examples, without the lines that the variant leaves out."""
+def without_lines(examples: Sequence[Example], kinds: Sequence[str], config: Config) -> list[Example]:
+    """The examples without the lines of some kinds."""
     forms = style_named(recipe.task_of(config).options.style).forms
-    left_out = [forms[kind].regex for kind in variant.without]
+    left_out = [forms[kind].regex for kind in kinds]
 
     def shortened(trace: str) -> str:
         lines = trace.splitlines()
         return "\n".join(line for line in lines if not any(regex.fullmatch(line) for regex in left_out))
 
-    return [replace(example, completion=shortened(example.completion)) for example in train_examples(config)]
+    return [replace(example, completion=shortened(example.completion)) for example in examples]
 
 
 def _first_error_lines(found: Evaluation) -> list[int]:
@@ -225,11 +226,11 @@ def _line(name: str, rows: Sequence[dict[str, Any]]) -> str:
     seconds = round(median(row["train_seconds"] for row in rows))
     return (
         f"| {name} | {len(rows)} | {Proportion(exact, n)} | {Proportion(valid, n)} | {Proportion(longer, longer_n)} "
-        f"| {each} | {kinds} | {_median(lines)} | {seconds} |"
+        f"| {each} | {kinds} | {median_line(lines)} | {seconds} |"
     )
 
 
-def _median(lines: list[int]) -> str:
+def median_line(lines: list[int]) -> str:
     """The median with its bootstrap interval (percentiles of 2,000 resamples); empty if there are no lines."""
     if not lines:
         return ""

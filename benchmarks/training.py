@@ -1,20 +1,24 @@
 """Training speed compared with other trainers in one run: the same base, adapter, rows, batch and optimizer.
 
-    python benchmarks/training.py [--steps 8] [--repeats 3] [--max-length 24]
+    python benchmarks/training.py [--recipe FILE] [--base MODEL] [--steps 8] [--repeats 3] [--max-length 24] \
+        [--only TEXT ...]
 
 The others: TRL's SFTTrainer (padded, padding-free, packed) and the script of most tutorials (every row padded to one
 length, full logits). All weights are 1, because the others have none, so that all compute the same loss. The table has
-the loss of each after the same steps in the same order beside its speed. Padding is not counted as tokens.
+the loss of each after the same steps in the same order beside its speed. Padding is not counted as tokens. Each
+training is a process of its own, so that its peak memory can be measured.
 """
 
 import argparse
-import gc
 import os
 import platform
 import random
+import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -155,6 +159,7 @@ COMMON = (
 
 SETUPS = (
     Setup("dycktune, bfloat16 where the CPU has it", ours(bfloat16=in_bfloat16("auto"))),
+    Setup("dycktune, bfloat16, padded rows", ours(bfloat16=True, packed=False)),
     Setup("dycktune, float32", ours(bfloat16=False)),
     Setup("dycktune, float32, at most 1,024 tokens a pass", ours(bfloat16=False, tokens_per_pass=1024)),
     Setup("TRL SFTTrainer", trl_trainer(bf16=False)),
@@ -172,6 +177,20 @@ class Measured(NamedTuple):
     """Tokens per second, without padding."""
     loss: float
     """Loss of the last step."""
+    memory: float
+    """Peak memory of the process, in GB."""
+
+
+def measure_apart(setup: Setup, *arguments: Any) -> Measured:
+    """`measure` in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(_measure_named, setup.name, *arguments).result()
+
+
+def _measure_named(name: str, *arguments: Any) -> Measured:
+    # A setup holds functions, which cannot be sent to another process.
+    (setup,) = (setup for setup in SETUPS if setup.name == name)
+    return measure(setup, *arguments)
 
 
 def measure(setup: Setup, config: Config, rows: Sequence[Row], steps: int) -> Measured:
@@ -199,9 +218,8 @@ def measure(setup: Setup, config: Config, rows: Sequence[Row], steps: int) -> Me
         trainer.train()
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
     seen = sum(tokens_of(trainer, step) for step in range(WARM_UP, WARM_UP + steps))
-    del trainer
-    gc.collect()
-    return Measured(seen / clock.seconds, losses[-1])
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return Measured(seen / clock.seconds, losses[-1], memory)
 
 
 def tokens_of(trainer: Trainer, step: int) -> int:
@@ -228,9 +246,8 @@ def padding(lengths: Sequence[int]) -> float:
     return 1 - sum(lengths) / sum(len(batch) * max(batch) for batch in batches)
 
 
-def recipe_lengths() -> list[int]:
+def recipe_lengths(config: Config) -> list[int]:
     """Number of tokens in each row of the recipe, in the order of its first epoch."""
-    config = recipe.load(RECIPE, {})
     _, tokenizer = load_base(config.model.base, dtype="float32")
     lengths = [len(row) for row in tokenize(train_examples(config), tokenizer, weights=LossWeights())]
     return [lengths[i] for i in LengthGroupedOrder(lengths, group=BATCH, seed=config.optim.seed)]
@@ -241,6 +258,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--recipe", type=Path, default=RECIPE)
+    parser.add_argument("--base", help="a model in place of the recipe's base")
+    parser.add_argument("--only", nargs="+", default=[""], help="parts of the names of methods")
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--max-length", type=int, default=24)
@@ -248,7 +268,9 @@ def main() -> None:
     # A packed row holds several rows, so packing needs more rows than the others for the same steps.
     count = 4 * BATCH * (WARM_UP + options.steps)
     short = {"data.count": str(count), "task.max_length": str(options.max_length)}
-    config = recipe.load(RECIPE, short)
+    named = {} if options.base is None else {"model.base": options.base}
+    config = recipe.load(options.recipe, named | short)
+    setups = [setup for setup in SETUPS if any(part in setup.name for part in options.only)]
     rows = rows_of(config, count)
     lengths = [len(row["input_ids"]) for row in rows]
     print(
@@ -258,24 +280,25 @@ def main() -> None:
         f"{statistics.mean(lengths):.0f} tokens ({min(lengths)}-{max(lengths)}), {BATCH} a step; median (range) "
         f"of {options.repeats} runs of {options.steps} steps.\n"
     )
-    grouped = recipe_lengths()
+    grouped = recipe_lengths(recipe.load(options.recipe, named))
     shuffled = random.Random(0).sample(grouped, len(grouped))
     print(
         f"In the recipe's batches of similar length, {padding(grouped):.1%} of the tokens is padding; with the same "
         f"rows in random order, {padding(shuffled):.1%}.\n"
     )
-    print("| method | tokens/s | relative to TRL's best | last loss |\n|---|---|---|---|")
+    print("| method | tokens/s | relative to TRL's best | last loss | peak memory |\n|---|---|---|---|---|")
     # Each repeat runs all of them, so that a slow phase of the machine affects all alike.
-    found = {setup.name: [] for setup in SETUPS}
+    found = {setup.name: [] for setup in setups}
     for _ in range(options.repeats):
-        for setup in SETUPS:
-            found[setup.name].append(measure(setup, config, rows, options.steps))
+        for setup in setups:
+            found[setup.name].append(measure_apart(setup, config, rows, options.steps))
     rates = {name: statistics.median(m.rate for m in measured) for name, measured in found.items()}
-    best = max(rate for name, rate in rates.items() if name.startswith("TRL"))
+    best = max((rate for name, rate in rates.items() if name.startswith("TRL")), default=float("nan"))
     for name, measured in found.items():
         spread = f"{min(m.rate for m in measured):.0f}-{max(m.rate for m in measured):.0f}"
         print(
-            f"| {name} | {rates[name]:.0f} ({spread}) | {rates[name] / best:.2f}× | {measured[0].loss:.3f} |"
+            f"| {name} | {rates[name]:.0f} ({spread}) | {rates[name] / best:.2f}× | {measured[0].loss:.3f} "
+            f"| {max(m.memory for m in measured):.1f} GB |"
         )
 
 

@@ -6,7 +6,6 @@ Usage: python docs/reference.py
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -69,12 +68,9 @@ def _commands() -> list[str]:
 
 
 def _without_recipe_fields(text: str) -> str:
-    """One line in the place of all options `--section.field`, which the page of the recipe describes."""
-    names = "|".join(section.name for section in fields(Config))
-    options = re.compile(rf"(?:^\* `--(?:{names})\..*\n(?:^ .*\n)*)+", re.MULTILINE)
-    return options.sub(
-        "* `--SECTION.FIELD VALUE`: any field of the [recipe](recipe.md).\n", f"{text.rstrip()}\n"
-    )
+    """One line in the place of all sections of the recipe, which has a page of its own."""
+    own, found, _ = text.partition("**Recipe: ")
+    return f"{own}* `--SECTION.FIELD VALUE`: any field of the [recipe](recipe.md).\n" if found else text
 
 
 def _task_options() -> Iterator[tuple[str, type]]:

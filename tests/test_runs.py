@@ -141,11 +141,13 @@ def test_rewinding_removes_all_rows_after_a_step(tmp_path):
     for step in (1, 2, 3):
         run.append_metrics({"step": step})
         run.append_score(score(step=step, wrong=[]))
+        run.append_replies({"step": step, "texts": ["one", "two"]})
     checkpoint(run, 2)
     (run.checkpoints_folder / "checkpoint-4").mkdir()
     run.rewind(2)
     assert [row["step"] for row in run.read_metrics()] == [1, 2]
     assert sorted(run.read_scores()) == [1, 2]
+    assert run.read_replies() == {1: ["one", "two"], 2: ["one", "two"]}
     assert [folder.name for folder in run.checkpoints_folder.iterdir()] == ["checkpoint-2"]
 
 

@@ -192,7 +192,7 @@ def test_a_wrong_text_is_shown_as_the_user_wrote_it(text, message):
 
 def test_fields_are_described_by_their_docstrings_and_defaults():
     described = {entry.name: entry for entry in described_fields(Plant)}
-    assert described["pots"] == FieldDescription("pots", "none", "Number of pots.")
+    assert described["pots"] == FieldDescription("pots", "none", "Number of pots.", kind="whole number")
     assert described["soil"] == FieldDescription("soil", "clay", "Kind of soil.", ("sand", "clay"))
     assert described["height"].description == "Height in centimetres."
     assert (described["outside"].default, described["sizes"].default) == ("true", "[1, 2]")

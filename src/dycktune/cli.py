@@ -1,5 +1,6 @@
 """The command line: the commands, and how their errors are reported."""
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from dycktune.errors import DycktuneError
 COMMANDS = (
     "quickstart",
     "generate",
+    "preview",
     "train",
     "diagnose",
     "evaluate",
@@ -31,10 +33,14 @@ app = App(
     name="dycktune",
     help="Fine-tune language models on reasoning traces with verifiable answers, and know whether it worked.",
     version=lambda: version("dycktune"),
-    help_format="plaintext",
+    help_format="markdown",
+    suppress_keyboard_interrupt=False,
 )
 for _name in COMMANDS:
     app.command(f"dycktune.commands.{_name}:{_name}", name=_name)
+app.register_install_completion_command(
+    help="Complete commands and options with Tab in this shell from now on."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,14 +59,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not ranks.is_lost_peer(error):
             raise
         return _complain("stopped, because another rank is gone; that rank or the launcher says why")
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as interrupt:
+        return _stopped(interrupt)
     except BrokenPipeError:
         # The reader of a pipe, such as head, has closed it.
         sys.stderr.close()
         return 0
     ranks.finalize()
     return status if isinstance(status, int) else 0
+
+
+def _stopped(interrupt: KeyboardInterrupt) -> int:
+    """Say in one line how to go on. Returns the status that shells give a program stopped by Ctrl-C."""
+    if ranks.is_main():
+        # A terminal shows ^C where the cursor was.
+        start = "\n" if sys.stderr.isatty() else ""
+        print(f"{start}dycktune: stopped" + "".join(f"; {hint}" for hint in interrupt.args), file=sys.stderr)
+    return 130
 
 
 def _complain(message: str) -> int:
@@ -78,4 +93,6 @@ def run() -> None:
     """Entry point of the `dycktune` script."""
     # Warnings of libraries to their developers are noise to a user; tests still see them.
     warnings.simplefilter("ignore")
+    # The Hub's client reports every retry; the command's own error says that it failed. It reads this on import.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     ranks.exit_process(ranks.record_errors(main)())

@@ -38,6 +38,10 @@ class MetricsRow(TypedDict):
     eval_loss: NotRequired[float]
     """Only rows of an evaluation have it."""
     eval_exact_match: NotRequired[float]
+    eval_answers_seconds: NotRequired[float]
+    """Time in which the model answered and its answers were verified."""
+    eval_training_seconds: NotRequired[float]
+    """Time of the training steps since the evaluation before."""
 
 
 class AnswersRecord(TypedDict):
@@ -63,6 +67,14 @@ class ScoreRow(AnswersRecord):
     """Name of the checkpoint's folder; missing in a score from training, when the checkpoint is not yet saved."""
     eval_loss: NotRequired[float | None]
     """Missing in a score from training; None where the step was not evaluated or its loss was not finite."""
+
+
+class RepliesRow(TypedDict):
+    """A line of replies.jsonl: the model's replies at a step, in the order of the positions in scores.jsonl."""
+
+    step: int
+    texts: list[str]
+    """Decoded without special tokens."""
 
 
 GuardAction = Literal["rolled back", "skipped", "stopped"]

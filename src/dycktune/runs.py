@@ -9,7 +9,15 @@ from typing import Any, NamedTuple
 
 from dycktune.errors import RunError
 from dycktune.files import append_jsonl, read_json, write_json, write_jsonl, write_text
-from dycktune.records import EvaluationRow, GuardRow, MetricsRow, ScoreRow, SelectionRecord, read_rows
+from dycktune.records import (
+    EvaluationRow,
+    GuardRow,
+    MetricsRow,
+    RepliesRow,
+    ScoreRow,
+    SelectionRecord,
+    read_rows,
+)
 
 RUNS = Path("runs")
 """Where runs are kept when no folder is named."""
@@ -67,6 +75,11 @@ class RunFolder:
     def scores(self) -> Path:
         """A `ScoreRow` for each step whose answers were verified."""
         return self.path / "scores.jsonl"
+
+    @property
+    def replies(self) -> Path:
+        """A `RepliesRow` for each step whose answers were verified in training."""
+        return self.path / "replies.jsonl"
 
     @property
     def evaluations(self) -> Path:
@@ -141,6 +154,14 @@ class RunFolder:
         """Replace all scores."""
         write_jsonl(self.scores, rows)
 
+    def read_replies(self) -> dict[int, list[str]]:
+        """The replies by step; the later of two rows of the same step counts."""
+        return {row["step"]: row["texts"] for row in read_rows(self.replies, RepliesRow)}
+
+    def append_replies(self, row: RepliesRow) -> None:
+        """Add the replies of a step."""
+        append_jsonl(self.replies, row)
+
     def read_evaluations(self) -> Iterator[EvaluationRow]:
         """The evaluations, the oldest first."""
         return read_rows(self.evaluations, EvaluationRow)
@@ -167,7 +188,13 @@ class RunFolder:
 
     def rewind(self, step: int) -> None:
         """Remove all rows after `step`, and checkpoints that are not complete, before training resumes from `step`."""
-        for file, kind in ((self.metrics, MetricsRow), (self.scores, ScoreRow), (self.guard, GuardRow)):
+        kinds = {
+            self.metrics: MetricsRow,
+            self.scores: ScoreRow,
+            self.replies: RepliesRow,
+            self.guard: GuardRow,
+        }
+        for file, kind in kinds.items():
             if file.is_file():
                 write_jsonl(file, [row for row in read_rows(file, kind) if row["step"] <= step])
         complete = {checkpoint.path for checkpoint in self.checkpoints()}

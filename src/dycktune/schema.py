@@ -27,6 +27,8 @@ class FieldDescription(NamedTuple):
     """The docstring under the field, on one line."""
     choices: tuple[str, ...] = ()
     """All possible values, if they are a list of names."""
+    kind: str = "text"
+    """`text`, `whole number`, `number` or `true or false`, of the first type that the field takes."""
 
 
 def build(
@@ -104,7 +106,13 @@ def _described(name: str, schema: Mapping[str, Any]) -> FieldDescription:
         default=_written(schema.get("default")),
         description=" ".join(schema.get("description", "").split()),
         choices=tuple(schema.get("enum", ())),
+        kind=_kind(schema),
     )
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    first = schema.get("anyOf", [schema])[0]
+    return "true or false" if first.get("type") == "boolean" else _NOUNS.get(first.get("type"), "text")
 
 
 @cache
@@ -178,6 +186,8 @@ def _in_words(schema: Mapping[str, Any]) -> str:
             return repr(value)
         case {"anyOf": members}:
             return " or ".join(filter(None, map(_in_words, members)))
+        case {"type": "array", "items": {"enum": _}}:
+            return "a list of them"
         case {"type": "array", "items": {"type": str(kind)}} if kind in _NOUNS:
             return f"a list of {_NOUNS[kind]}s"
         case {"type": "object"}:

@@ -27,7 +27,7 @@ def test_every_field_is_an_option_with_its_docstring_choices_and_default(capsys)
     names = [name for name in every_field(Config) if name != "task.options"]
     names += [f"task.{entry.name}" for entry in described_fields(DyckOptions)]
     assert [name for name in names if f"--{name.replace('_', '-')} " not in shown] == []
-    assert "How the learning rate falls after the warm-up. One of cosine, linear," in shown
+    assert "How the learning rate falls after the warm-up. [choices: cosine, linear," in shown
     assert "Rank. [default: 16]" in shown
     assert "--task.OPTION VALUE" in shown
 

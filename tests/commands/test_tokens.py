@@ -40,7 +40,7 @@ def test_merged_brackets_give_a_warning_with_the_remedy(merging_model, capsys):
 def test_lengths_and_shares_of_a_file_are_printed(merging_model, sums, capsys):
     assert main(["tokens", merging_model, "--data", sums, "--marker", "#### ", "--answer-weight", "2"]) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert any(line.startswith(f"5 examples: {sums}") for line in shown)
+    assert f"{sums}: read 5 examples (messages)" in shown
     assert any(line.startswith("tokens per example: 50 % up to ") for line in shown)
     shares = {
         line.split()[0]: line.split()[1:]

@@ -1,7 +1,7 @@
 import pytest
 
 from dycktune.cli import main
-from dycktune.commands.train import show_metrics
+from dycktune.console.training import metrics_line
 
 
 @pytest.fixture
@@ -33,19 +33,19 @@ def test_a_missing_recipe_is_named(capsys, tmp_path):
     assert "none.toml cannot be read" in capsys.readouterr().err
 
 
-def test_a_logged_row_is_printed_as_one_line(capsys):
+def test_a_logged_row_is_one_line():
     row = {
         "step": 5,
         "max_steps": 100,
         "loss": 0.5,
-        "loss_reasoning": 0.4,
-        "loss_answer": 0.6,
+        "loss_reasoning": 12.34,
+        "loss_answer": 7.95e-7,
         "learning_rate": 8e-6,
     }
-    show_metrics(row)
-    show_metrics({"step": 10, "max_steps": 100, "eval_loss": 2.5e-6, "eval_accuracy_answer": 0.99996})
-    show_metrics({"step": 100, "max_steps": 100, "train_runtime": 3.0})
-    assert capsys.readouterr().out.splitlines() == [
-        "step   5/100  loss 0.500 (reasoning 0.400, answer 0.600)  lr 8.0e-06",
-        "step  10/100  eval 2.50e-06 (answer tokens right 1.0000)",
-    ]
+    assert metrics_line(row) == "step   5/100  loss 0.500 (reasoning 12.3, answer 7.95e-07)  lr 8.0e-06"
+    evaluated = {"step": 10, "max_steps": 100, "eval_loss": 2.5e-6, "eval_accuracy_answer": 0.99996}
+    assert metrics_line(evaluated) == "step  10/100  eval 2.50e-06 (answer tokens right 1.0000)"
+    answered = {"eval_exact_match": 0.75, "eval_answers_seconds": 4.25, "eval_training_seconds": 31.0}
+    line = metrics_line({"step": 20, "max_steps": 100, "eval_loss": 2.5e-6, **answered})
+    assert line == "step  20/100  eval 2.50e-06  exact match 0.750 (4 s, training 31 s)"
+    assert metrics_line({"step": 100, "max_steps": 100, "train_runtime": 3.0}) is None

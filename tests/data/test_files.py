@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dycktune.data.files import encoder, read_rows, write_batches, write_rows
+from dycktune.data.files import encoder, write_batches, write_rows
+from dycktune.data.readers import read_rows
 from dycktune.errors import DataError
 
 ENDINGS = ["jsonl", "parquet"]
@@ -33,7 +34,8 @@ def test_rows_are_read_back_as_written_with_their_numbers(ending, rows, tmp_path
     write_rows(path, rows)
     read = list(read_rows(path))
     assert [row.content for row in read] == rows
-    assert [row.source for row in read] == [f"{path}:{number}" for number in range(1, len(rows) + 1)]
+    between = {"jsonl": ":", "parquet": " row "}[ending]
+    assert [row.source for row in read] == [f"{path}{between}{n}" for n in range(1, len(rows) + 1)]
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

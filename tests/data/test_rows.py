@@ -1,6 +1,7 @@
 import json
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -8,14 +9,51 @@ from hypothesis import strategies as st
 
 from dycktune.data.corpus import Corpus
 from dycktune.data.files import write_rows
-from dycktune.data.rows import read_examples, row_of, task_name_for
+from dycktune.data.rows import Example, examples_and_faults, read_examples, row_of, task_name_for
 from dycktune.errors import DataError
+from dycktune.tasks.marked_answer import Question
 from dycktune.tasks.registry import make_task
 from small_runs import dyck
 from strategies import problems
 
 USER = {"role": "user", "content": "What is 2 + 2?"}
 ASSISTANT = {"role": "assistant", "content": "FINAL ANSWER: 4"}
+
+NAMES = st.sampled_from(
+    [
+        "messages",
+        "conversations",
+        "role",
+        "from",
+        "content",
+        "value",
+        "prompt",
+        "completion",
+        "instruction",
+        "input",
+        "output",
+        "history",
+        "system",
+        "tools",
+        "question",
+        "answer",
+        "user",
+        "assistant",
+        "human",
+        "gpt",
+        "tool",
+        "type",
+        "text",
+        "thinking",
+        "reasoning_content",
+    ]
+)
+"""The names that shapes know, so that arbitrary values come close to rows."""
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | NAMES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=12,
+)
 
 
 def write_lines(path: Path, *rows: object) -> Path:
@@ -117,43 +155,41 @@ def test_a_completion_without_an_answer_marker_is_an_example(tmp_path):
     assert example.completion == "4"
 
 
-@pytest.mark.parametrize(
-    ("row", "why"),
-    [
-        ({"text": "( ["}, "the row has 'text'; a row is"),
-        ({}, "no fields"),
-        ("(", "a row is"),
-        ({"messages": []}, "messages: empty"),
-        ({"messages": "( ["}, "messages: a string"),
-        ({"messages": None}, "the row has no fields"),
-        ([], "row: empty"),
-        ({"messages": [USER]}, r"messages\[-1\].role: 'user'"),
-        ({"messages": [ASSISTANT]}, "the assistant's message alone"),
-        ({"messages": [USER, "4"]}, r"messages\[1\]: a string"),
-        ({"messages": [{"role": "user"}, ASSISTANT]}, r"messages\[0\].content: missing"),
-        ([{"role": 1, "content": ""}, ASSISTANT], r"row\[0\].role: a number"),
-        ([USER, ASSISTANT | {"reasoning_content": 3}], r"row\[1\].reasoning_content"),
-        ({"prompt": 3, "completion": "4"}, "prompt: a number"),
-        ({"prompt": "2", "completion": [ASSISTANT, ASSISTANT]}, "completion: 2 messages"),
-        (
-            {"messages": [USER, ASSISTANT], "completion": "4"},
-            "messages, completion: two conversations in one row",
-        ),
-        ({"messages": json.dumps([USER, ASSISTANT])}, "messages: a string that holds JSON"),
-        ([USER, ASSISTANT | {"content": " "}], r"row\[-1\].content: empty"),
-        ([USER, ASSISTANT | {"tool_calls": [{"id": "c1"}]}], r"row\[1\].tool_calls: a tool call"),
-        ([USER, ASSISTANT | {"content": [{"type": "text", "text": "4"}]}], r"row\[1\].content: an array"),
-        (
-            [USER, ASSISTANT | {"reasoning_content": "2 + 2", "thinking": "3 + 1"}],
-            r"row\[1\]: reasoning_content and thinking: the reasoning twice",
-        ),
-    ],
-)
-def test_a_row_of_unknown_shape_is_refused_with_file_line_and_field(row, why, tmp_path):
-    path = write_lines(tmp_path / "rows.jsonl", [USER, ASSISTANT], row)
-    with pytest.raises(DataError, match=rf"rows\.jsonl:2: .*{why}") as caught:
+def test_a_row_of_unknown_shape_is_refused_with_file_line_and_field(tmp_path):
+    path = write_lines(tmp_path / "rows.jsonl", [USER, ASSISTANT], {"messages": [USER, {"role": "bot"}]})
+    with pytest.raises(DataError, match=r"rows\.jsonl:2: messages\[1\].content: missing or null") as caught:
         list(read_examples(path))
     assert "\n" not in str(caught.value)
+
+
+def test_each_row_is_judged_by_itself(tmp_path):
+    path = write_lines(tmp_path / "rows.jsonl", {"prompt": "2?"}, [USER, ASSISTANT], "4", [USER])
+    judged = list(examples_and_faults(path))
+    assert [type(row) for row in judged] == [DataError, Example, DataError, DataError]
+    assert [":1: " in str(judged[0]), ":3: " in str(judged[2]), ":4: " in str(judged[3])] == [True] * 3
+
+
+def test_each_reply_of_a_conversation_is_learned_on_request_without_the_reasoning_of_earlier_ones(tmp_path):
+    first, second = ({"role": "user", "content": text} for text in ("2 + 2?", "3 + 3?"))
+    replies = [ASSISTANT | {"thinking": "two twice"}, {"role": "assistant", "content": "FINAL ANSWER: 6"}]
+    path = write_lines(tmp_path / "rows.jsonl", [first, replies[0], second, replies[1]])
+    one, two = read_examples(path, make_task("marked_answer"), turns="each")
+    assert (one.prompt, one.completion, one.reasoning) == ([first], "FINAL ANSWER: 4", "two twice")
+    assert (two.prompt, two.completion) == ([first, ASSISTANT, second], "FINAL ANSWER: 6")
+    assert [cast("Question", example.item).answer for example in (one, two)] == ["4", "6"]
+    (last,) = read_examples(path)
+    assert (last.prompt, last.completion) == (two.prompt, two.completion)
+
+
+@given(values=st.lists(JSON, min_size=1, max_size=3))
+def test_any_json_value_is_an_example_or_an_error_of_one_line(values, tmp_path_factory):
+    path = write_lines(tmp_path_factory.mktemp("rows") / "rows.jsonl", *values)
+    try:
+        judged = list(examples_and_faults(path))
+    except DataError as error:
+        judged = [error]
+    for row in judged:
+        assert isinstance(row, Example) or ("\n" not in str(row) and str(path) in str(row))
 
 
 def test_examples_are_read_one_at_a_time(tmp_path):

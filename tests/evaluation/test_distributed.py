@@ -42,15 +42,15 @@ def test_three_ranks_give_the_evaluation_of_one_rank_in_the_same_order(loaded, r
     assert [c.item for c in shared.completions] == problems
     assert [c.text for c in shared.completions] == [c.text for c in alone.completions]
     assert shared.to_json() == alone.to_json()
-    assert all(completion.prompt.draft is None for completion in shared.completions)
+    assert all(completion.prompt.drafts == () for completion in shared.completions)
 
 
 def test_the_replies_to_decode_again_are_shared_among_the_ranks(loaded, on_three_ranks, monkeypatch):
     sampled = []
 
-    def sampling(loaded, task, items: Sequence, *, sample, on_reply):
+    def sampling(loaded, task, items: Sequence, *, sample, earlier, on_reply):
         sampled.append(sample)
-        return evaluate(loaded, task, items, sample=0, on_reply=on_reply)
+        return evaluate(loaded, task, items, sample=0, earlier=earlier, on_reply=on_reply)
 
     monkeypatch.setattr(distributed, "evaluate", sampling)
     evaluate_distributed(lambda: loaded, STACK, list(map(Problem, PREFIXES[:4])), sample=8)

@@ -40,7 +40,7 @@ def test_rows_with_a_near_tie_are_counted(loaded, monkeypatch):
 def test_a_text_that_the_model_did_not_write_stops_the_evaluation(loaded, monkeypatch):
     """The draft is the correct trace: if it counted as the model's text, every answer would be right."""
 
-    def from_the_draft(loaded, problems, *, task, on_reply=None):
+    def from_the_draft(loaded, problems, *, task, **_):
         return [
             replace(row, reply=replace(row.reply, ids=[*row.reply.ids, 5]))
             for row in complete(loaded, problems, task=task)

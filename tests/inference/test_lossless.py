@@ -51,7 +51,7 @@ def plant(loaded: LoadedModel, prompt: list[int], reply: list[int]) -> None:
 @pytest.mark.parametrize("place", PLACES)
 def test_an_error_of_the_model_at_any_kind_of_place_stays_in_its_text(builtin, place):
     prompt = PromptBuilder(builtin, dyck())(PROBLEM)
-    right = builtin.tokenizer.decode(prompt.draft.solution)
+    right = builtin.tokenizer.decode(prompt.drafts[0].solution)
     assert right.count(PLACES[place][0]) == 1
     wrong = builtin.tokenizer(right.replace(*PLACES[place]), add_special_tokens=False)["input_ids"]
     plant(builtin, prompt.ids, wrong)

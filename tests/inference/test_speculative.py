@@ -1,3 +1,4 @@
+import math
 from dataclasses import dataclass, replace
 
 import pytest
@@ -6,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dycktune.inference import speculative
-from dycktune.inference.reference import Prompt, batches, generate
+from dycktune.inference.drafts import KnownText
+from dycktune.inference.reference import Guess, Prompt, batches, generate
 from dycktune.inference.speculative import decode
 from dycktune.models.loading import LoadedModel
 from small_models import make_model, make_tokenizer
@@ -26,15 +28,19 @@ class FixedDraft:
     """A draft of fixed ids, independent of the reply."""
 
     ids: tuple[int, ...]
+    support: float = math.inf
 
     def __call__(self, written, room):
-        return self.ids[len(written) :][:room]
+        return Guess(self.ids[len(written) :][:room], self.support)
 
+
+sources = st.builds(FixedDraft, ids.map(tuple), st.integers(0, 5) | st.just(math.inf)) | st.builds(
+    KnownText, ids
+)
+"""Random ids: at fixed places, or of a text that is realigned with the reply."""
 
 prompts = st.lists(
-    st.builds(
-        Prompt, ids=ids, limit=st.integers(1, 12), draft=st.none() | st.builds(FixedDraft, ids.map(tuple))
-    ),
+    st.builds(Prompt, ids=ids, limit=st.integers(1, 12), drafts=st.lists(sources, max_size=3).map(tuple)),
     min_size=1,
     max_size=5,
 )
@@ -43,9 +49,8 @@ prompts = st.lists(
 def half_right(loaded, prompt: Prompt, wrong_at: list[int]) -> Prompt:
     """The row with its true reply as the draft, except for the tokens at `wrong_at`."""
     (reply,) = generate(loaded, [prompt])
-    return replace(
-        prompt, draft=FixedDraft(tuple(token ^ (i in wrong_at) for i, token in enumerate(reply.ids)))
-    )
+    ids = tuple(token ^ (i in wrong_at) for i, token in enumerate(reply.ids))
+    return replace(prompt, drafts=(FixedDraft(ids),))
 
 
 @given(prompts, st.lists(st.integers(0, 11)), st.randoms())
@@ -56,6 +61,15 @@ def test_for_any_draft_and_batch_the_reply_is_that_of_reference_decoding(loaded,
     order = rng.sample(range(len(rows)), len(rows))
     batched = decode(loaded, [drafted[i] for i in order])
     assert [reply.ids for reply in batched] == [alone[i] for i in order]
+
+
+@given(ids, st.lists(ids, min_size=2, max_size=4), st.booleans())
+@settings(max_examples=10)
+def test_a_beginning_that_all_prompts_share_is_read_once_and_changes_no_reply(loaded, shared, rests, same):
+    rows = [Prompt(ids=shared + ([] if same else rest), limit=6) for rest in rests]
+    alone = [generate(loaded, [row])[0].ids for row in rows]
+    assert [reply.ids for reply in decode(loaded, rows)] == alone
+    assert speculative._read_prefix(loaded, [row.ids for row in rows]).lengths[0] >= len(shared) - 1
 
 
 @given(prompts)
@@ -88,7 +102,7 @@ CIRCLE = tuple(20 + (i % 3) for i in range(1, 301))
 
 
 def test_a_right_draft_of_any_length_takes_one_forward_pass(loaded, passes):
-    (reply,) = decode(loaded, [Prompt(ids=[11, 12], limit=300, draft=FixedDraft(CIRCLE))])
+    (reply,) = decode(loaded, [Prompt(ids=[11, 12], limit=300, drafts=(FixedDraft(CIRCLE),))])
     assert (tuple(reply.ids), len(passes)) == (CIRCLE, 1)
 
 
@@ -117,7 +131,7 @@ def test_each_row_keeps_its_own_limit(loaded):
 
 def test_a_near_tie_is_decoded_again_alone_and_counted(loaded, monkeypatch):
     monkeypatch.setitem(speculative.MARGIN, torch.float32, float("inf"))
-    rows = [Prompt(ids=[11, 12], limit=3, draft=FixedDraft((20, 21))), Prompt(ids=[13], limit=3)]
+    rows = [Prompt(ids=[11, 12], limit=3, drafts=(FixedDraft((20, 21)),)), Prompt(ids=[13], limit=3)]
     assert all(reply.alone for reply in decode(loaded, rows))
 
 

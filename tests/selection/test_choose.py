@@ -38,14 +38,23 @@ def run(trained, tmp_path, monkeypatch) -> RunFolder:
 
 
 @pytest.fixture
-def evaluated(monkeypatch) -> list[tuple[str, int]]:
-    """The evaluated checkpoints, each with its number of items; all answers are right."""
+def drafts() -> list[dict[str, set[str]]]:
+    """For each evaluated checkpoint the earlier replies it drafted with."""
+    return []
+
+
+@pytest.fixture
+def evaluated(monkeypatch, drafts) -> list[tuple[str, int]]:
+    """The evaluated checkpoints, each with its number of items; all answers are right, and each reply is its step."""
     calls = []
 
-    def all_right(load, task, items):
-        calls.append((load().reference.rpartition("/")[2], len(items)))
+    def all_right(load, task, items, *, earlier, on_reply):
+        on_reply(len(items))
+        name = load().reference.rpartition("/")[2]
+        calls.append((name, len(items)))
+        drafts.append({name: set(earlier.values())})
         right = (True,) * len(items)
-        return SimpleNamespace(answers=Answers(right, right))
+        return SimpleNamespace(answers=Answers(right, right), replies={item.key: name for item in items})
 
     monkeypatch.setattr(choose, "evaluate_distributed", all_right)
     return calls
@@ -73,6 +82,21 @@ def test_only_items_without_an_answer_from_training_are_evaluated(run, evaluated
     assert kept[4]["wrong"] == [0]
     assert kept[4]["invalid"] == [0, 3]
     assert kept[4]["n"] == 6
+
+
+def test_a_checkpoint_is_evaluated_with_the_replies_of_the_nearest_step(run, evaluated, drafts):
+    run.append_replies({"step": 2, "texts": ["trained"] * 6})
+    select(run.path)
+    (first, second, third) = drafts
+    assert first == {"checkpoint-2": {"trained"}}
+    assert second == {"checkpoint-4": {"checkpoint-2"}}
+    assert third == {"checkpoint-6": {"checkpoint-4"}}
+
+
+def test_the_nearest_replies_are_those_of_each_item():
+    replies = {1: {"a": "1", "b": "1", "c": "1"}, 4: {"b": "4"}, 9: {"c": "9", "b": "9"}}
+    assert choose.nearest_replies(replies, 5) == {"a": "1", "b": "4", "c": "9"}
+    assert choose.nearest_replies({}, 5) == {}
 
 
 def test_a_checkpoint_that_has_lost_is_not_evaluated_further(run, evaluated, monkeypatch):

@@ -46,7 +46,7 @@ def complete(
     sequences
         Prefixes such as "([{<", quoted; - reads one per line from standard input.
     model
-        A run, checkpoint, adapter or merged folder, a Hub id, or builtin:tiny; the newest selected run if left out.
+        A run, checkpoint, adapter or merged folder, a Hub id, a .gguf file, or builtin:tiny; else the newest run.
     answer_only
         Print only the final answer.
     json

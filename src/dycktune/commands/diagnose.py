@@ -63,6 +63,8 @@ def diagnose(
     Reads the log of any Trainer and of most other training programs. In a run folder it also writes findings.json and
     loss.png. Exit status 0 for a healthy run that is no worse than its baseline, 1 for any other.
 
+    Example: dycktune diagnose runs/quickstart
+
     Parameters
     ----------
     path

@@ -1,7 +1,6 @@
 """`dycktune evaluate`."""
 
 import json as jsonlib
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -9,13 +8,17 @@ from typing import TYPE_CHECKING, Annotated, cast
 from cyclopts import Parameter
 
 from dycktune.commands.task_options import TASK_OPTIONS
+from dycktune.console.terminal import Quiet, hint_on_interrupt
 from dycktune.errors import ConfigError
 from dycktune.tasks.base import Item, Task, options_of
 from dycktune.tasks.registry import make_task
 
 if TYPE_CHECKING:
+    from dycktune.console.bar import Bar
+    from dycktune.data.rows import Example
     from dycktune.evaluation.evaluate import Evaluation
     from dycktune.evaluation.metrics import Proportion
+    from dycktune.models.loading import LoadedModel
 
 
 def evaluate(
@@ -28,6 +31,7 @@ def evaluate(
     task: str | None = None,
     seed: int = 0,
     json: Annotated[bool, Parameter(negative="")] = False,
+    quiet: Quiet = False,
     **options: Annotated[str, Parameter(help=TASK_OPTIONS)],
 ) -> int:
     """Measure exact match and trace validity of a model on test items, a data file or a benchmark.
@@ -37,9 +41,10 @@ def evaluate(
     Parameters
     ----------
     model
-        A run, checkpoint, adapter or merged folder, a Hub id, or builtin:tiny.
+        A run, checkpoint, adapter or merged folder, a Hub id, a .gguf file, or builtin:tiny.
     data
-        A data file of the task; items of the test split are generated if left out.
+        Rows of the task: a file, a folder, or owner/name:split of the Hub; items of the test split are generated if
+        left out.
     benchmark
         A BIG-Bench Hard dyck_languages JSON file, as published.
     trained_on
@@ -56,21 +61,36 @@ def evaluate(
     if data is not None and benchmark is not None:
         raise ConfigError("--data and --benchmark exclude each other; evaluate one after the other")
     chosen = _task(model, task, options)
-    items = _items(chosen, data, benchmark, count=count, seed=seed)
+    examples = None if data is None else _examples_of(chosen, data)
+    items = _items(chosen, examples, benchmark, count=count, seed=seed)
     from dycktune import ranks
+    from dycktune.console.bar import working
+    from dycktune.data.summary import summary
     from dycktune.evaluation.distributed import evaluate_distributed
     from dycktune.models.loading import load
 
-    ranks.initialize()
-    main = ranks.is_main()
-    progress = _progress(len(ranks.shard(items))) if main else None
-    evaluation = evaluate_distributed(lambda: load(model), chosen, items, on_reply=progress)
-    if not main:
+    with (
+        hint_on_interrupt(lambda: "no result was recorded; start again with the same command"),
+        working(f"loading {model}", unit="replies", quiet=quiet) as bar,
+    ):
+        ranks.initialize()
+
+        def loaded() -> "LoadedModel":
+            found = load(model)
+            bar.begin("answering", total=len(ranks.shard(items)))
+            return found
+
+        evaluation = evaluate_distributed(
+            loaded, chosen, items, on_reply=answers_on(bar, len(ranks.shard(items)))
+        )
+    if not ranks.is_main():
         return 0
     _record(model, evaluation, data or benchmark, seed)
     if json:
         print(jsonlib.dumps(evaluation.to_json()))
         return 0
+    if examples is not None:
+        print(f"{data}: {summary(examples)}")
     print(evaluation_report(evaluation))
     seen = _seen(model, chosen, trained_on)
     if seen is not None:
@@ -133,26 +153,32 @@ def _task(model: str, name: str | None, options: dict[str, str]) -> Task:
     return own.with_options(options) if options else own
 
 
-def _items(task: Task, data: Path | None, benchmark: Path | None, *, count: int, seed: int) -> Sequence[Item]:
+def _items(
+    task: Task, examples: "list[Example] | None", benchmark: Path | None, *, count: int, seed: int
+) -> Sequence[Item]:
     if benchmark is not None:
         return task.read_benchmark(benchmark)
-    if data is not None:
-        return _items_of(task, data)
+    if examples is not None:
+        return _items_in(examples)
     from dycktune.data.corpus import Corpus
 
     return list(Corpus(task, count=count, split="test", seed=seed))
 
 
-def _items_of(task: Task, data: Path) -> list[Item]:
+def _examples_of(task: Task, data: Path) -> "list[Example]":
     from dycktune.data.rows import read_examples
 
-    return [example.item for example in read_examples(data, task) if example.item is not None]
+    return list(read_examples(data, task))
+
+
+def _items_in(examples: "list[Example]") -> list[Item]:
+    return [example.item for example in examples if example.item is not None]
 
 
 def _seen(model: str, task: Task, trained_on: Path | None) -> set[str] | None:
     """Keys of the items that the model was trained on; None if they are not known."""
     if trained_on is not None:
-        return {item.key for item in _items_of(task, trained_on)}
+        return {item.key for item in _items_in(_examples_of(task, trained_on))}
     from dycktune.runs import RunFolder
 
     run = RunFolder(Path(model))
@@ -170,12 +196,13 @@ def _group(title: str, shares: "dict[str, Proportion]") -> str:
     return "\n".join([title, *rows])
 
 
-def _progress(total: int) -> Callable[[int], None] | None:
-    """Shows the progress on standard error, where that is a terminal."""
-    if not sys.stderr.isatty():
-        return None
+def answers_on(bar: "Bar", questions: int) -> Callable[[int], None]:
+    """Shows on a bar how many questions are answered, and what follows the last answer."""
 
-    def show(done: int) -> None:
-        print(f"\rdecoded {done} of {total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+    def show(answered: int) -> None:
+        if answered < questions:
+            bar.advance(answered)
+        else:
+            bar.begin("checking a sample of the replies with plain decoding")
 
     return show

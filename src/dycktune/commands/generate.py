@@ -1,18 +1,17 @@
 """`dycktune generate`."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from dycktune.commands.task_options import TASK_OPTIONS
+from dycktune.console.terminal import Quiet, hint_on_interrupt
 from dycktune.tasks.registry import DEFAULT_TASK, make_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from dycktune.console.bar import Bar
     from dycktune.data.corpus import Corpus, Shard
     from dycktune.tasks.splits import Tally
 
@@ -27,6 +26,7 @@ def generate(
     split: Literal["train", "eval", "test"] = "train",
     workers: int = 1,
     shard: str | None = None,
+    quiet: Quiet = False,
     **options: Annotated[str, Parameter(help=TASK_OPTIONS)],
 ) -> int:
     """Write items of a task with correct solutions to a JSONL or Parquet file, and a manifest beside it.
@@ -50,6 +50,7 @@ def generate(
     shard
         Write only part I of N, as I/N; the N parts together are the complete file.
     """
+    from dycktune.console.bar import working
     from dycktune.data.corpus import Corpus, Shard
     from dycktune.data.files import encoder, write_batches
     from dycktune.data.manifest import Manifest
@@ -57,31 +58,22 @@ def generate(
     part = Shard.parse(shard) if shard else None
     corpus = Corpus(make_task(task, options, texts=True), count=count, seed=seed, split=split)
     tally = corpus.tally()
-    with _progress(count) as show:
+    with (
+        hint_on_interrupt(lambda: f"{out} was not written; start again with the same command"),
+        working("generating", unit="items", quiet=quiet) as bar,
+    ):
+        bar.begin("generating", total=count)
         batches = corpus.batches(encoder(out), workers=workers, shard=part, tally=tally)
-        digest = write_batches(out, _shown(batches, lambda: show(tally.drawn)))
+        digest = write_batches(out, _shown(batches, tally, bar))
     manifest = Manifest(corpus=corpus, shard=part, sha256=digest, tally=tally).write(out)
     print(_summary(out, corpus, part, tally))
     print(f"manifest: {manifest}")
     return 0
 
 
-@contextmanager
-def _progress(total: int) -> "Iterator[Callable[[int], None]]":
-    """A bar on stderr, where stderr is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("generating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("generating", total=total)
-        yield lambda done: bar.update(task, completed=done)
-
-
-def _shown(batches: "Iterator[Any]", show: "Callable[[], None]") -> "Iterator[Any]":
+def _shown(batches: "Iterator[Any]", tally: "Tally", bar: "Bar") -> "Iterator[Any]":
     for batch in batches:
-        show()
+        bar.advance(tally.drawn)
         yield batch
 
 

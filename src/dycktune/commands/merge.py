@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from dycktune.console.terminal import Quiet, hint_on_interrupt
 from dycktune.errors import ConfigError
 from dycktune.tasks.registry import make_task
 
@@ -20,6 +21,7 @@ def merge(
     out: Path,
     base: str | None = None,
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    quiet: Quiet = False,
 ) -> int:
     """Merge an adapter into its base and prove that both write the same.
 
@@ -36,11 +38,15 @@ def merge(
     dtype
         Precision of the merged weights; the base's own if left out. float32 keeps them exact.
     """
+    from dycktune.console.bar import working
     from dycktune.evaluation.agreement import prove
     from dycktune.models.merging import merge as write_merged
 
-    write_merged(adapter, out, base=base, dtype=dtype)
-    found = prove(adapter, out, _prompts, base=base)
+    hint = "start again with the same command; a merged folder that was not compared is not proven"
+    with hint_on_interrupt(lambda: hint), working("merging", unit="replies", quiet=quiet) as bar:
+        write_merged(adapter, out, base=base, dtype=dtype)
+        bar.begin(f"comparing {out} with base + adapter")
+        found = prove(adapter, out, _prompts, base=base)
     print(f"merged: {out}\nagainst base + adapter: {found}")
     return 0 if found.holds else 1
 

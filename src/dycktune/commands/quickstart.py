@@ -1,18 +1,22 @@
 """`dycktune quickstart`."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from itertools import count as count_from
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from dycktune.commands.train import how_to_go_on
+from dycktune.console.terminal import Quiet, hint_on_interrupt
 from dycktune.errors import ConfigError
 from dycktune.runs import RUNS
 
 if TYPE_CHECKING:
     from dycktune.data.rows import Example
+    from dycktune.evaluation.evaluate import Evaluation
+    from dycktune.models.loading import LoadedModel
     from dycktune.tasks.dyck.problem import Problem
     from dycktune.tasks.dyck.task import Dyck
     from dycktune.training.config import Config
@@ -31,8 +35,10 @@ SHOWN_LENGTH = 5
 """Brackets of the training problem that is printed, some of them closing."""
 
 
-def quickstart(*, out: Path | None = None, benchmark: Path | None = None) -> int:
+def quickstart(*, out: Path | None = None, benchmark: Path | None = None, quiet: Quiet = False) -> int:
     """Run every stage on a small built-in model: data, training, diagnosis, selection, evaluation.
+
+    Example: dycktune quickstart --out runs/first
 
     Parameters
     ----------
@@ -48,11 +54,12 @@ def quickstart(*, out: Path | None = None, benchmark: Path | None = None) -> int
     started = time.monotonic()
     config, run = recipe.load(_recipe()), out or _free_folder()
     trained_on = _data(config)
-    _base(config)
-    _train(config, run)
-    _diagnose(run)
-    _select(run)
-    _evaluate(run, trained_on, benchmark)
+    with hint_on_interrupt(lambda: how_to_go_on(run)):
+        _base(config, quiet=quiet)
+        _train(config, run, quiet=quiet)
+        _diagnose(run)
+        _select(run, quiet=quiet)
+        _evaluate(run, trained_on, benchmark, quiet=quiet)
     _complete(run)
     _close(run, time.monotonic() - started)
     return 0
@@ -104,8 +111,7 @@ def _is_shown(example: "Example") -> bool:
     return problem.length == SHOWN_LENGTH and not set(problem.prefix) <= set("([{<") and counted_from_1
 
 
-def _base(config: "Config") -> None:
-    from dycktune.evaluation.evaluate import evaluate
+def _base(config: "Config", *, quiet: bool) -> None:
     from dycktune.models.loading import load
 
     with _stage("Base"):
@@ -117,18 +123,29 @@ def _base(config: "Config") -> None:
         print(
             "index, copy and follow links over arbitrary symbols; it has seen no traces and no matching brackets."
         )
-        untuned = evaluate(loaded, task, _test_problems(BASE_PROBLEMS, 2, 16))
+        untuned = _answers(loaded, task, _test_problems(BASE_PROBLEMS, 2, 16), quiet=quiet)
         print(f"exact match before tuning: {untuned.exact_match} (95 % interval, n = {BASE_PROBLEMS})")
 
 
-def _train(config: "Config", out: Path) -> None:
-    from dycktune.commands.train import show_metrics
+def _answers(loaded: "LoadedModel", task: "Dyck", items: "Sequence[Problem]", *, quiet: bool) -> "Evaluation":
+    from dycktune.commands.evaluate import answers_on
+    from dycktune.console.bar import working
+    from dycktune.evaluation.evaluate import evaluate
+
+    with working("answering", unit="replies", quiet=quiet) as bar:
+        bar.begin("answering", total=len(items))
+        return evaluate(loaded, task, items, on_reply=answers_on(bar, len(items)))
+
+
+def _train(config: "Config", out: Path, *, quiet: bool) -> None:
+    from dycktune.console.training import watching
     from dycktune.training.run import train
 
     optim, lora, weight = config.optim, config.lora, config.loss.answer_weight
     with _stage("Training"):
         print(f"LoRA r = {lora.r}, learning rate {optim.learning_rate:g}, answer weight {weight:g}")
-        train(config, out, on_log=show_metrics)
+        with watching(evaluation_steps=config.eval.steps, quiet=quiet) as view:
+            train(config, out, on_log=view.on_log, on_event=view.on_event)
 
 
 def _diagnose(out: Path) -> None:
@@ -138,36 +155,39 @@ def _diagnose(out: Path) -> None:
         diagnose(out)
 
 
-def _select(out: Path) -> None:
+def _select(out: Path, *, quiet: bool) -> None:
     from dycktune.commands.select import select
 
     with _stage("Selection"):
-        select(out)
+        select(out, quiet=quiet)
 
 
-def _evaluate(out: Path, trained_on: set[str], benchmark: Path | None) -> None:
+def _evaluate(out: Path, trained_on: set[str], benchmark: Path | None, *, quiet: bool) -> None:
     from dycktune.commands.evaluate import evaluation_report, overlap_report
-    from dycktune.evaluation.evaluate import evaluate
     from dycktune.models.loading import load
     from dycktune.tasks.dyck.benchmark import read_benchmark
     from dycktune.tasks.dyck.shapes import SHAPES, held_out
 
     loaded, task = load(str(out)), _dyck()
+
+    def answers(items: "Sequence[Problem]") -> "Evaluation":
+        return _answers(loaded, task, items, quiet=quiet)
+
     with _stage("Evaluation of the tuned model on unseen test problems"):
-        print(evaluation_report(evaluate(loaded, task, _test_problems(TEST_PROBLEMS, 2, SHORT))))
+        print(evaluation_report(answers(_test_problems(TEST_PROBLEMS, 2, SHORT))))
     longest = max(map(len, trained_on))
     with _stage(
         f"Test problems of {SHORT + 1} to {LONG} brackets; the longest training problem has {longest}"
     ):
-        print(evaluation_report(evaluate(loaded, task, _test_problems(LONG_PROBLEMS, SHORT + 1, LONG))))
+        print(evaluation_report(answers(_test_problems(LONG_PROBLEMS, SHORT + 1, LONG))))
     with _stage(f"Regular shapes of up to {SHORT} brackets, none of them in the training data"):
         for shape in SHAPES:
-            found = evaluate(loaded, task, held_out(shape, 2, SHORT))
+            found = answers(held_out(shape, 2, SHORT))
             n = len(found.completions)
             print(f"{shape:<12} exact match {found.exact_match}, trace valid {found.trace_valid}, n = {n}")
     if benchmark is not None:
         with _stage(f"Benchmark {benchmark.name}"):
-            evaluation = evaluate(loaded, task, read_benchmark(benchmark))
+            evaluation = answers(read_benchmark(benchmark))
             print(evaluation_report(evaluation))
             print(overlap_report(evaluation, trained_on))
 

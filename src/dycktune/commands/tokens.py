@@ -34,9 +34,9 @@ def tokens(
     Parameters
     ----------
     model
-        A run, checkpoint, adapter or merged folder, a Hub id, or builtin:tiny.
+        A run, checkpoint, adapter or merged folder, a Hub id, a .gguf file, or builtin:tiny.
     data
-        Rows to count, of any task; generated items if left out.
+        Rows to count, of any task: a file, a folder, or owner/name:split of the Hub; generated items if left out.
     task
         The task of the generated items.
     answer_weight
@@ -46,6 +46,7 @@ def tokens(
     """
     from dycktune.data.rows import read_examples
     from dycktune.data.statistics import token_statistics
+    from dycktune.data.summary import summary
     from dycktune.data.tokens import LossWeights, tokenize
     from dycktune.models.loading import load_tokenizer
     from dycktune.training.examples import generate
@@ -55,10 +56,13 @@ def tokens(
     if report := chosen.tokenizer_report(tokenizer):
         print(f"{report}\n")
     examples = list(read_examples(data)) if data else generate(chosen, "eval", count=GENERATED)
+    if data:
+        print(f"{data}: {summary(examples)}")
     weights = LossWeights(answer=answer_weight, marker=marker)
     counted = token_statistics(tokenize(examples, tokenizer, weights=weights))
-    source = str(data) if data else f"generated items of task {task}"
-    print(f"{counted.count} examples: {source}\n{_statistics_text(counted, weights)}")
+    if not data:
+        print(f"{counted.count} examples: generated items of task {task}")
+    print(_statistics_text(counted, weights))
     return 0
 
 

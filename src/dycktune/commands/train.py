@@ -1,15 +1,19 @@
 """`dycktune train`."""
 
-from collections.abc import Mapping
+import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from dycktune import ranks
 from dycktune.commands.overrides import Overrides, override_texts
 from dycktune.commands.select import select
-from dycktune.runs import RUNS
+from dycktune.console.terminal import Quiet, hint_on_interrupt
+from dycktune.runs import RUNS, RunFolder
+
+if TYPE_CHECKING:
+    from dycktune.training.run import Beginning
 
 
 def train(
@@ -19,12 +23,15 @@ def train(
     out: Path | None = None,
     no_select: Annotated[bool, Parameter(negative=())] = False,
     resume: Annotated[bool, Parameter(negative=())] = False,
+    quiet: Quiet = False,
     overrides: Annotated[Overrides | None, Parameter(name="*")] = None,  # pyright: ignore[reportInvalidTypeForm]
 ) -> int:
     """Fine-tune a base with LoRA as a recipe says, then diagnose, select and merge.
 
-    Every field of the recipe is an option as well; `--loss.answer-weight 3` overrides the file. Exit status 0
+    Every field of the recipe is an option as well, shown below with its default, and wins over the file. Exit status 0
     for a healthy run, 1 for any other. For many devices: torchrun -m dycktune train ...
+
+    Example: dycktune train recipes/quickstart.toml --out runs/mine --optim.seed 1
 
     Parameters
     ----------
@@ -42,13 +49,46 @@ def train(
     run = out or RUNS / config.stem
     chosen = recipe.load(config, override_texts(overrides) if overrides else {})
     # Imported late: loading torch takes seconds, and errors of the recipe should come at once.
+    from dycktune.console.training import watching
     from dycktune.training.run import train as run_training
 
-    run_training(chosen, run, resume=resume, on_log=show_metrics)
-    status = ranks.on_main(lambda: _diagnosed(run))
-    if not no_select:
-        select(run)
+    with hint_on_interrupt(lambda: how_to_go_on(run)):
+        earlier = list(RunFolder(run).read_metrics()) if resume else []
+        with watching(evaluation_steps=chosen.eval.steps, earlier=earlier, quiet=quiet) as view:
+            run_training(
+                chosen,
+                run,
+                resume=resume,
+                on_log=view.on_log,
+                on_event=view.on_event,
+                on_begin=_show_examples,
+            )
+        status = ranks.on_main(lambda: _diagnosed(run))
+        if not no_select:
+            select(run, quiet=quiet)
     return status
+
+
+def how_to_go_on(path: Path) -> str:
+    """How a training that was interrupted is continued; its own recipe holds what the command line overrode."""
+    run = RunFolder(path)
+    if not run.config.is_file() or not run.started:
+        return "nothing was trained yet; start again with the same command"
+    last = max((row["step"] for row in run.read_metrics()), default=0)
+    saved = max((checkpoint.step for checkpoint in run.checkpoints()), default=0)
+    command = shlex.join(["dycktune", "train", str(run.config), "--out", str(path), "--resume"])
+    return f"the log reaches step {last}, the newest checkpoint step {saved}; go on with: {command}"
+
+
+def _show_examples(beginning: "Beginning") -> None:
+    """Print a line about each data file."""
+    data, examples = beginning.config.data, beginning.examples
+    if data.train is None:
+        return
+    from dycktune.data.summary import summary
+
+    print(f"{data.train}: {summary(examples.train, turns=data.turns)}")
+    print(f"{data.eval}: {summary(examples.eval, turns=data.turns)}", flush=True)
 
 
 def _diagnosed(run: Path) -> int:
@@ -58,24 +98,3 @@ def _diagnosed(run: Path) -> int:
     status = diagnose(run)
     print(flush=True)
     return status
-
-
-def show_metrics(row: Mapping[str, Any]) -> None:
-    """Print one logged row of a run as a line; rows without a loss are not shown."""
-    step = f"step {row['step']:>{len(str(row['max_steps']))}}/{row['max_steps']}"
-    if "loss" in row:
-        print(f"{step}  loss {_parts(row, '')}  lr {row['learning_rate']:.1e}", flush=True)
-    if "eval_loss" in row:
-        exact_match = f"  exact match {row['eval_exact_match']:.3f}" if "eval_exact_match" in row else ""
-        print(f"{step}  eval {_parts(row, 'eval_')}{exact_match}", flush=True)
-
-
-def _parts(row: Mapping[str, Any], prefix: str) -> str:
-    # A loss falls over five orders of magnitude, so it needs significant digits; a share does not.
-    names = (
-        ("reasoning", "loss_reasoning", "#.3g"),
-        ("answer", "loss_answer", "#.3g"),
-        ("answer tokens right", "accuracy_answer", ".4f"),
-    )
-    shown = [f"{name} {row[prefix + key]:{digits}}" for name, key, digits in names if prefix + key in row]
-    return f"{row[prefix + 'loss']:#.3g}" + (f" ({', '.join(shown)})" if shown else "")

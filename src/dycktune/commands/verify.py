@@ -25,6 +25,7 @@ def verify(
     """Check a response: format, each step, final answer.
 
     Exit status 0 if the answer is right and no step is wrong, else 1.
+
     Example: dycktune verify "([" --response answer.txt
 
     Parameters

@@ -11,7 +11,7 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 from dycktune.data.rows import Example
 from dycktune.errors import DataError, ModelError
 from dycktune.models.chat import completion_text, end_of_turn, opens_think, prompt_ids
-from dycktune.models.codec import TextCodec, codec_of
+from dycktune.models.codec import codec_of
 from dycktune.tasks.base import ANSWER_MARKER, Demonstration
 
 IGNORED = -100
@@ -45,6 +45,8 @@ class TokenizedExample:
     """Where the example came from, as `file:line`."""
     unsupervised: tuple[int, ...] = ()
     """Indices of tokens that cannot be predicted from the tokens before them; they carry no loss."""
+    end_length: int = 0
+    """Tokens of the end of turn, which the template adds; they are the last ones of the answer."""
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -86,6 +88,59 @@ class TokenizedExample:
         }
 
 
+class ExampleTokenizer:
+    """Turns examples into ids, with one tokenizer and one set of weights."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, weights: LossWeights):
+        """Find how the template ends a turn.
+
+        Args:
+            tokenizer: A fast tokenizer with a chat template.
+            weights: The loss weights and the answer marker.
+
+        Raises:
+            ModelError: the tokenizer gives no character offsets, or its template cannot be used.
+        """
+        if not tokenizer.is_fast:
+            raise ModelError(
+                f"the tokenizer {tokenizer.name_or_path!r} gives no character offsets, which weighting needs; "
+                "use a model with a fast tokenizer (tokenizer.json)"
+            )
+        self._tokenizer, self._weights = tokenizer, weights
+        self._end, self._codec = end_of_turn(tokenizer), codec_of(tokenizer)
+
+    def __call__(self, example: Example) -> TokenizedExample:
+        """The ids of an example, whole.
+
+        Raises:
+            DataError: the example has no answer marker, or an unknown character.
+            ModelError: the template refuses the conversation.
+        """
+        prompt, written = prompt_ids(self._tokenizer, example.prompt), self._written(example)
+        encoded = self._tokenizer(written, add_special_tokens=False)
+        ids = cast("list[int]", encoded["input_ids"])
+        _refuse_unknown(ids, self._tokenizer, example)
+        # A token that straddles the marker's start holds part of the answer, so it belongs to the answer.
+        first = next(_tokens_between(encoded, written.rfind(self._weights.marker), len(written)))
+        patterns = [*self._codec.unsupervised(written), *example.unsupervised]
+        return TokenizedExample(
+            input_ids=np.array([*prompt, *ids, *self._end], dtype=np.int32),
+            prompt_length=len(prompt),
+            answer_start=len(prompt) + first,
+            weights=self._weights,
+            source=example.source,
+            unsupervised=tuple(len(prompt) + token for token in _first_matches(patterns, written, encoded)),
+            end_length=len(self._end),
+        )
+
+    def _written(self, example: Example) -> str:
+        """The assistant's text as the model writes it."""
+        marker = self._weights.marker
+        text = assistant_text(example, self._tokenizer, marker=marker)
+        _refuse_unmarked(text, marker, example)
+        return self._codec.encode(text, marker=marker)
+
+
 def tokenize(
     examples: Sequence[Example],
     tokenizer: PreTrainedTokenizerBase,
@@ -105,50 +160,9 @@ def tokenize(
         ModelError: the tokenizer gives no character offsets, or its template cannot be used.
         DataError: an example has no answer marker or an unknown character, or is over the limit.
     """
-    if not tokenizer.is_fast:
-        raise ModelError(
-            f"the tokenizer {tokenizer.name_or_path!r} gives no character offsets, which weighting needs; "
-            "use a model with a fast tokenizer (tokenizer.json)"
-        )
-    end, codec = end_of_turn(tokenizer), codec_of(tokenizer)
-    tokenized = [
-        _tokenize_one(example, tokenizer, weights=weights, end=end, codec=codec) for example in examples
-    ]
+    tokenized = list(map(ExampleTokenizer(tokenizer, weights), examples))
     _refuse_overlong(tokenized, max_tokens)
     return tokenized
-
-
-def _tokenize_one(
-    example: Example,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    weights: LossWeights,
-    end: Sequence[int],
-    codec: TextCodec,
-) -> TokenizedExample:
-    prompt = prompt_ids(tokenizer, example.prompt)
-    text = assistant_text(example, tokenizer, marker=weights.marker)
-    _refuse_unmarked(text, weights.marker, example)
-    written = codec.encode(text, marker=weights.marker)
-    start = written.rfind(weights.marker)
-    encoded = tokenizer(written, add_special_tokens=False)
-    ids = cast("list[int]", encoded["input_ids"])
-    _refuse_unknown(ids, tokenizer, example)
-    # A token that straddles the marker's start holds part of the answer, so it belongs to the answer.
-    first = next(_tokens_between(encoded, start, len(written)))
-    return TokenizedExample(
-        input_ids=np.array([*prompt, *ids, *end], dtype=np.int32),
-        prompt_length=len(prompt),
-        answer_start=len(prompt) + first,
-        weights=weights,
-        source=example.source,
-        unsupervised=tuple(
-            len(prompt) + token
-            for token in _first_matches(
-                [*codec.unsupervised(written), *example.unsupervised], written, encoded
-            )
-        ),
-    )
 
 
 def _first_matches(patterns: Sequence[str], written: str, encoded: BatchEncoding) -> list[int]:

@@ -1,5 +1,6 @@
 """A `map` over several processes, with results in the order of the inputs."""
 
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -27,7 +28,9 @@ def ordered_map(workers: int) -> Iterator[OrderedMap]:
     if workers == 1:
         yield map
         return
-    executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    # Ctrl-C reaches every process of a terminal; this one ends the others.
+    ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=ignore)
     try:
         yield partial(_in_order, executor, _PENDING * workers)
     finally:

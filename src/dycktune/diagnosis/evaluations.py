@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from dycktune.diagnosis.log import Row
 
-TIMING = ("_runtime", "_per_second", "_time")
+TIMING = ("_runtime", "_per_second", "_time", "_seconds")
 """Ends of the names of numbers that say how long an evaluation took."""
 
 

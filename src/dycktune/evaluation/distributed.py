@@ -1,6 +1,6 @@
 """Evaluation on all ranks of a launch: each rank evaluates its share of the items, and all ranks get all replies."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from dycktune import ranks
@@ -16,6 +16,7 @@ def evaluate_distributed(
     items: Sequence[Item],
     *,
     sample: int = SAMPLE,
+    earlier: Mapping[str, str] | None = None,
     on_reply: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """As `evaluate`, in the order of `items`; `on_reply` counts within this rank's share.
@@ -25,6 +26,7 @@ def evaluate_distributed(
         task: The task.
         items: All items, the same on every rank.
         sample: Replies to decode again, over all ranks.
+        earlier: As in `complete`.
         on_reply: Called with the number of this rank's finished replies.
 
     Raises:
@@ -33,12 +35,13 @@ def evaluate_distributed(
 
     def own_share() -> list[Completion]:
         rows = -(-sample // ranks.world_size())
-        found = evaluate(load(), task, ranks.shard(items), sample=rows, on_reply=on_reply)
-        return found.completions if ranks.world_size() == 1 else list(map(_without_draft, found.completions))
+        own = ranks.shard(items)
+        found = evaluate(load(), task, own, sample=rows, earlier=earlier, on_reply=on_reply)
+        return found.completions if ranks.world_size() == 1 else list(map(_without_drafts, found.completions))
 
     return Evaluation(task=task, completions=ranks.interleave(ranks.all_gather(own_share)))
 
 
-def _without_draft(completion: Completion) -> Completion:
-    """The completion without its draft, which holds a tokenizer and is too large to send."""
-    return replace(completion, prompt=replace(completion.prompt, draft=None))
+def _without_drafts(completion: Completion) -> Completion:
+    """The completion without its drafts, which hold a tokenizer and are too large to send."""
+    return replace(completion, prompt=replace(completion.prompt, drafts=()))

@@ -3,7 +3,7 @@
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,11 @@ class Evaluation:
         return dict(Counter(step.kind for step in kinds if step is not None).most_common())
 
     @property
+    def replies(self) -> dict[str, str]:
+        """The text of each reply by its item's key, the drafts of a later evaluation."""
+        return {completion.item.key: completion.text for completion in self.completions}
+
+    @property
     def near_ties(self) -> int:
         """Replies that were decoded again alone, because two logits came close."""
         return sum(completion.reply.alone for completion in self.completions)
@@ -101,9 +106,10 @@ def evaluate(
     items: Sequence[Item],
     *,
     sample: int = SAMPLE,
+    earlier: Mapping[str, str] | None = None,
     on_reply: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Decode a model's reply to every item greedily, and verify it.
+    """Decode a model's reply to every item greedily, and verify it; `earlier` as in `complete`.
 
     A span of `sample` replies, at a random place of each, is decoded again by the reference. The time depends on the
     longest span, so short spans of many replies cost less than a few complete replies with as many tokens.
@@ -112,7 +118,7 @@ def evaluate(
         DecodingError: reference decoding gives another text than this evaluation.
         ItemError: an item does not fit the model's context.
     """
-    completions = complete(loaded, items, task=task, on_reply=on_reply)
+    completions = complete(loaded, items, task=task, earlier=earlier, on_reply=on_reply)
     _check_again(loaded, completions, min(sample, len(completions)))
     return Evaluation(task=task, completions=completions)
 

@@ -21,6 +21,16 @@ class RaggedCache:
         self.lengths = [0] * rows
         self.seen_BS = torch.zeros(rows, 0, dtype=torch.bool)
 
+    def repeated(self, rows: int) -> "RaggedCache":
+        """A cache of `rows` rows that each hold the tokens of this one, which has one row."""
+        cache = RaggedCache(rows)
+        cache.lengths, cache.seen_BS = self.lengths * rows, self.seen_BS.expand(rows, -1)
+        for i, layer in enumerate(self.past.layers):
+            assert isinstance(layer, DynamicLayer)
+            keys, values = (_held(states).expand(rows, -1, -1, -1) for states in (layer.keys, layer.values))
+            cache.past.update(keys, values, i)
+        return cache
+
     def mask(self, queries: int, dtype: torch.dtype, device: torch.device) -> Tensor | None:
         """The attention mask of the next `queries` tokens of each row: (B, 1, Q, S + Q), to be added to the scores.
 

@@ -1,13 +1,13 @@
 """A model's replies to the items of a task, verified."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
 from dycktune.errors import ItemError
-from dycktune.inference.drafts import TokenDraft
-from dycktune.inference.reference import Prompt, Reply
+from dycktune.inference.drafts import KnownText, TokenDraft
+from dycktune.inference.reference import Drafter, Prompt, Reply
 from dycktune.inference.speculative import decode
 from dycktune.models.chat import (
     THINK_CLOSE,
@@ -53,6 +53,7 @@ def complete(
     items: Sequence[Item | str],
     *,
     task: Task | None = None,
+    earlier: Mapping[str, str] | None = None,
     on_reply: Callable[[int], None] | None = None,
 ) -> list[Completion]:
     """Decode a model's reply to each item greedily, and verify it.
@@ -61,6 +62,8 @@ def complete(
         loaded: The model.
         items: Items of the task, or typed questions such as "([{<".
         task: The task; the one the model was trained on when None.
+        earlier: Replies of a similar model by the items' keys, such as those of an earlier step of its training. They
+            make decoding faster and change no reply.
         on_reply: Called with the number of finished replies.
 
     Returns:
@@ -71,7 +74,7 @@ def complete(
     """
     task = task or task_of(loaded)
     known = [task.from_text(item) if isinstance(item, str) else item for item in items]
-    build = PromptBuilder(loaded, task)
+    build = PromptBuilder(loaded, task, earlier=earlier)
     return complete_prompts(loaded, task, [(item, build(item)) for item in known], on_reply=on_reply)
 
 
@@ -93,15 +96,19 @@ def complete_prompts(
 class PromptBuilder:
     """Builds prompts for one model and task; their common parts are computed once."""
 
-    def __init__(self, loaded: LoadedModel, task: Task) -> None:
-        """Prepare the prompts. Raises ModelError for a chat template without an end of turn."""
-        self._loaded, self._task = loaded, task
+    def __init__(self, loaded: LoadedModel, task: Task, *, earlier: Mapping[str, str] | None = None) -> None:
+        """Prepare the prompts; `earlier` as in `complete`.
+
+        Raises:
+            ModelError: the chat template has no end of turn.
+        """
+        self._loaded, self._task, self._earlier = loaded, task, earlier or {}
         self._codec = codec_of(loaded.tokenizer)
         self._end = end_of_turn(loaded.tokenizer)
         self._inside_think = opens_think(loaded.tokenizer, [{"role": "user", "content": "Hello"}])
 
     def __call__(self, item: Item) -> Prompt:
-        """The prompt's ids, the limit of the reply, and a draft.
+        """The prompt's ids, the limit of the reply, and drafts.
 
         The limit is a quarter more than the correct solution, so that a wrong reply has room to end.
 
@@ -119,13 +126,17 @@ class PromptBuilder:
             )
         limit = max(length + length // 4 + 32 if solution else length, self._task.min_reply_tokens)
         room = limit if context is None else min(limit, context - len(ids))
-        return Prompt(ids=ids, limit=room, draft=self._draft(item, solution) if solution else None)
+        return Prompt(ids=ids, limit=room, drafts=tuple(self._drafts(item, solution)))
 
     def _solution_ids(self, item: Item) -> list[int] | None:
         """The correct reply, end of turn included; None if the task has none."""
         if self._task.solution(item) is None:
             return None
-        text = self._codec.encode(self._reply_text(self._task.demonstration(item)), marker=self._task.marker)
+        return self._ids(self._reply_text(self._task.demonstration(item)))
+
+    def _ids(self, reply: str) -> list[int]:
+        """The ids of a reply, end of turn included."""
+        text = self._codec.encode(reply, marker=self._task.marker)
         ids = self._loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
         return [*cast("list[int]", ids), *self._end]
 
@@ -137,16 +148,23 @@ class PromptBuilder:
             marker=self._task.marker,
         )
 
-    def _draft(self, item: Item, solution: Sequence[int]) -> TokenDraft:
+    def _drafts(self, item: Item, solution: list[int] | None) -> Iterator[Drafter]:
+        """The sources of drafts; the first one counts while several agree with the reply."""
         before_answer = f"{THINK_CLOSE}\n\n" if self._inside_think else ""
-        return TokenDraft(
-            self._loaded.tokenizer,
-            self._codec,
-            solution=solution,
-            draft=partial(self._task.draft, item, before_answer=before_answer),
-            marker=self._task.marker,
-            end=self._end,
-        )
+        draft = partial(self._task.draft, item, before_answer=before_answer)
+        if item.key in self._earlier:
+            yield KnownText(self._ids(self._earlier[item.key]))
+        if solution and draft() is None:
+            yield KnownText(solution)
+        elif solution:
+            yield TokenDraft(
+                self._loaded.tokenizer,
+                self._codec,
+                solution=solution,
+                draft=draft,
+                marker=self._task.marker,
+                end=self._end,
+            )
 
 
 def _completion(loaded: LoadedModel, task: Task, item: Item, prompt: Prompt, reply: Reply) -> Completion:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -22,11 +22,24 @@ MAX_BATCH_TOKENS = {"cpu": 8_192, "other": 65_536}
 memory outside the processor's cache costs more than a larger batch saves."""
 
 
-class Drafter(Protocol):
-    """Guesses how a reply continues, in tokens."""
+class Guess(NamedTuple):
+    """A likely continuation of a reply."""
 
-    def __call__(self, written: Sequence[int], room: int, /) -> Sequence[int]:
-        """At most `room` ids that are likely to follow `written`, stop token included; none for no guess.
+    ids: Sequence[int]
+    """Stop token included; none for no guess."""
+    support: float
+    """How many of the last tokens of the reply the source has seen before this continuation; infinite where the source
+    agrees with the whole reply."""
+
+
+NO_GUESS = Guess((), 0)
+
+
+class Drafter(Protocol):
+    """A source of drafts: guesses how a reply continues."""
+
+    def __call__(self, written: Sequence[int], room: int, /) -> Guess:
+        """At most `room` ids that are likely to follow `written`.
 
         `written` is empty in the first call of a reply, and only grows from call to call.
         """
@@ -40,8 +53,8 @@ class Prompt:
     ids: list[int]
     limit: int
     """Maximum number of tokens of the reply."""
-    draft: Drafter | None = None
-    """Decides how fast the reply is decoded, never its text."""
+    drafts: tuple[Drafter, ...] = ()
+    """They decide how fast the reply is decoded, never its text; of equally good guesses the first source's counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +90,7 @@ def generate(
 
     Args:
         loaded: The model.
-        prompts: Rows of any lengths; their drafts are not used.
+        prompts: Rows of any lengths; drafts are not used.
         on_reply: Called with the number of finished rows.
 
     Returns:

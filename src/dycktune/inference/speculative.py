@@ -1,9 +1,10 @@
 """Speculative decoding: the same greedy text as reference decoding, most of it in one forward pass.
 
-The drafts come from the task and from the row itself, not from a second model. A forward pass over a draft gives the
-greedy token at each of its positions. The draft is accepted up to the first difference, where the model's own token
-takes its place, and the next pass continues from there with a new draft. Where drafts are right, one pass decodes the
-whole reply; where they are always wrong, a pass is one step of reference decoding. The text is always the model's.
+The drafts come from the task, from earlier replies and from the row itself, not from a second model. A forward pass
+over a draft gives the greedy token at each of its positions. The draft is accepted up to the first difference, where
+the model's own token takes its place, and the next pass continues from there with a new draft. Where drafts are right,
+one pass decodes the whole reply; where they are always wrong, a pass is one step of reference decoding. The text is
+always the model's.
 
 Floating-point sums depend on the shapes they are computed in, so two logits that nearly tie can change places. The
 smallest margin between the top two logits is kept for each row. Rows with a margin below `MARGIN` are decoded again
@@ -12,6 +13,7 @@ alone with `generate`, the reference.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import NamedTuple
 
 import torch
@@ -19,7 +21,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from dycktune.inference.cache import RaggedCache
-from dycktune.inference.drafts import PromptLookup
+from dycktune.inference.drafts import PromptLookup, best_guess
 from dycktune.inference.reference import MAX_BATCH_TOKENS, Prompt, Reply, batches, device_kind, generate
 from dycktune.models.chat import stop_ids
 from dycktune.models.loading import LoadedModel
@@ -59,20 +61,18 @@ class _Row:
     """Grows while drafts are accepted, and shrinks when they are not."""
 
     def __post_init__(self) -> None:
-        self._lookup = PromptLookup(self.prompt.ids)
+        self._sources = (*self.prompt.drafts, PromptLookup(self.prompt.ids))
 
     def draft(self, most: int, *, least: int) -> list[int]:
         """At most `most` likely tokens. Rejected drafts shorten the next ones, but not below `least` tokens."""
         room = min(most, max(self.max_draft, least), self.prompt.limit - len(self.written) - 1)
         if room <= 0:
             return []
-        drafted = self.prompt.draft(self.written, room) if self.prompt.draft else ()
-        return list(drafted or self._lookup(self.written, room))[:room]
+        return list(best_guess(self._sources, self.written, room).ids)[:room]
 
-    @property
-    def unread(self) -> list[int]:
-        """Tokens that no pass has read yet."""
-        return self.written[-1:] or self.prompt.ids
+    def unread(self, held: int) -> list[int]:
+        """Tokens that no pass has read yet, of a row with `held` tokens in the cache."""
+        return self.written[-1:] or self.prompt.ids[held:]
 
     def accept(self, draft: list[int], top: "_Top", stops: list[int]) -> int:
         """Take the greedy part of the draft and the model's own next token. Returns the accepted length."""
@@ -145,9 +145,10 @@ def _passes(loaded: LoadedModel, rows: Sequence[_Row]) -> Iterator[int]:
     """
     stops = stop_ids(loaded.tokenizer, loaded.model.generation_config)
     lengths = [len(row.prompt.ids) + row.prompt.limit for row in rows]
-    budget, waiting = MAX_BATCH_TOKENS[device_kind(loaded)], _Batch(loaded, stops, [])
+    prefix = _read_prefix(loaded, [row.prompt.ids for row in rows])
+    budget, waiting = MAX_BATCH_TOKENS[device_kind(loaded)], _Batch(loaded, stops, [], RaggedCache(0))
     for chunk in batches(lengths, MAX_FIRST_TOKENS[device_kind(loaded)]):
-        new = _Batch(loaded, stops, [rows[i] for i in chunk])
+        new = _Batch(loaded, stops, [rows[i] for i in chunk], prefix.repeated(len(chunk)))
         new.step()
         yield sum(row.done for row in rows)
         longest = lengths[chunk[-1]]
@@ -160,13 +161,25 @@ def _passes(loaded: LoadedModel, rows: Sequence[_Row]) -> Iterator[int]:
         yield sum(row.done for row in rows)
 
 
+@torch.inference_mode()
+def _read_prefix(loaded: LoadedModel, prompts: Sequence[list[int]]) -> RaggedCache:
+    """The cache of the tokens that all prompts begin with, which are read once; at least one token of each is left."""
+    cache = RaggedCache(1)
+    columns = zip(*(prompt[:-1] for prompt in prompts), strict=False)
+    shared = [tokens[0] for tokens in takewhile(lambda tokens: len(set(tokens)) == 1, columns)]
+    if len(prompts) > 1 and shared:
+        ids_1P = torch.tensor([shared], device=loaded.model.device)
+        loaded.model(input_ids=ids_1P, past_key_values=cache.past, use_cache=True, logits_to_keep=1)
+        cache.keep([len(shared)], [0])
+    return cache
+
+
 class _Batch:
     """Unfinished rows that are decoded together, and their cache."""
 
-    def __init__(self, loaded: LoadedModel, stops: list[int], rows: list[_Row]) -> None:
-        self.rows = rows
+    def __init__(self, loaded: LoadedModel, stops: list[int], rows: list[_Row], cache: RaggedCache) -> None:
+        self.rows, self.cache = rows, cache
         self._loaded, self._stops, self._passes = loaded, stops, 0
-        self.cache = RaggedCache(len(rows))
 
     def join(self, other: "_Batch") -> None:
         """Take in the rows of `other`."""
@@ -183,24 +196,24 @@ class _Batch:
         most = MAX_LOGITS[device] // (len(self._loaded.tokenizer) * len(self.rows))
         least = 0 if self._passes % PROBE_EVERY else PROBE
         drafts = [row.draft(most, least=least) for row in self.rows]
-        if self.cache.lengths[0]:  # rows of a first pass are of similar length
+        if self.rows[0].written:  # rows of a first pass are of similar length
             drafts = _cut_to_best_width(drafts, PASS_OVERHEAD[device])
         self._passes += 1
-        unread = [len(row.unread) for row in self.rows]
-        inputs = [row.unread + draft for row, draft in zip(self.rows, drafts, strict=True)]
-        tops = self._forward(inputs, unread)
+        unread = [row.unread(held) for row, held in zip(self.rows, self.cache.lengths, strict=True)]
+        tops = self._forward(unread, drafts)
         gained = [
-            n + row.accept(draft, top, self._stops)
-            for n, row, draft, top in zip(unread, self.rows, drafts, tops, strict=True)
+            len(ids) + row.accept(draft, top, self._stops)
+            for ids, row, draft, top in zip(unread, self.rows, drafts, tops, strict=True)
         ]
         unfinished = [b for b, row in enumerate(self.rows) if not row.done]
         self.rows = [self.rows[b] for b in unfinished]
         if self.rows:
             self.cache.keep(gained, unfinished)
 
-    def _forward(self, inputs: list[list[int]], unread: list[int]) -> list[_Top]:
-        """The greedy token after each input of a row, starting with the last of its first `unread` inputs."""
-        model, longest, first = self._loaded.model, max(map(len, inputs)), min(unread) - 1
+    def _forward(self, unread: list[list[int]], drafts: list[list[int]]) -> list[_Top]:
+        """The greedy token after the last unread token of each row, and after each token of its draft."""
+        inputs = [ids + draft for ids, draft in zip(unread, drafts, strict=True)]
+        model, longest, first = self._loaded.model, max(map(len, inputs)), min(map(len, unread)) - 1
         # Padding is on the right, where causal attention hides it from the other tokens.
         ids_BQ = torch.tensor([ids + [self._stops[0]] * (longest - len(ids)) for ids in inputs])
         positions_BQ = torch.tensor(self.cache.lengths)[:, None] + torch.arange(longest)
@@ -213,7 +226,9 @@ class _Batch:
             logits_to_keep=longest - first,
         ).logits
         ids, margins = (part_BQ.tolist() for part_BQ in _top(logits_BQV))
-        spans = [slice(n - 1 - first, len(row) - first) for n, row in zip(unread, inputs, strict=True)]
+        spans = [
+            slice(len(new) - 1 - first, len(row) - first) for new, row in zip(unread, inputs, strict=True)
+        ]
         return [_Top(ids[b][span], margins[b][span]) for b, span in enumerate(spans)]
 
 

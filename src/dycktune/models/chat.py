@@ -24,7 +24,12 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) 
     Raises:
         ModelError: the tokenizer has no chat template, or the template refuses the conversation.
     """
-    return _encode(tokenizer, _render(tokenizer, messages, add_generation_prompt=True))
+    return _encode(tokenizer, prompt_text(tokenizer, messages))
+
+
+def prompt_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
+    """The text of a prompt, as `prompt_ids` encodes it. Raises ModelError as that does."""
+    return _render(tokenizer, messages, add_generation_prompt=True)
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -65,7 +70,7 @@ def reply_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
 
 def opens_think(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> bool:
     """Whether the generation prompt ends by opening a think block, so that the reply begins inside it."""
-    return _render(tokenizer, messages, add_generation_prompt=True).rstrip().endswith(THINK_OPEN)
+    return prompt_text(tokenizer, messages).rstrip().endswith(THINK_OPEN)
 
 
 def completion_text(completion: str, *, reasoning: str | None, inside_think: bool, marker: str) -> str:
@@ -100,7 +105,7 @@ def _render(
         text = tokenizer.apply_chat_template(
             list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
         )
-    except TemplateError as error:
+    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
         raise ModelError(
             f"the chat template of {_name(tokenizer)} refuses this conversation: {error}"
         ) from error

@@ -3,6 +3,7 @@
 Nothing that can run code is loaded: safetensors only, and a repository's own code only where the user says so.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
@@ -25,6 +26,7 @@ from dycktune.errors import ModelError
 from dycktune.models.adapters import Adapter, base_not_found, base_of, is_adapter, read_adapter
 from dycktune.models.attaching import attach
 from dycktune.models.card import ModelCard
+from dycktune.models.gguf.cache import converted, is_gguf
 from dycktune.models.vocabulary import adopt_tokenizer, holds_tokenizer, resize_embedding
 
 BUILTIN = "builtin:tiny"
@@ -63,7 +65,7 @@ def load(
     """Load any model reference for inference.
 
     Args:
-        reference: A run folder, a checkpoint, adapter or merged folder, a Hub id, or `builtin:tiny`.
+        reference: A run folder, a checkpoint, adapter or merged folder, a Hub id, a `.gguf` file, or `builtin:tiny`.
         base: What an adapter is put on, in place of the base it records.
         dtype: Of the weights; `auto` is float32 on a CPU and the stored one elsewhere.
         device: A torch device; the first accelerator when None, else the CPU.
@@ -100,7 +102,7 @@ def load_base(
     """Load a whole model, not an adapter, with its tokenizer.
 
     Args:
-        reference: `builtin:tiny`, a folder, or a Hub id.
+        reference: `builtin:tiny`, a folder, a `.gguf` file, or a Hub id.
         dtype: Of the weights; `auto` keeps the stored one.
         quantization: `nf4` loads in 4 bits through bitsandbytes, computing in bfloat16.
         trust_remote_code: Run the repository's own model code.
@@ -129,7 +131,7 @@ def load_base(
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise ModelError(f"{reference!r} cannot be loaded as a model: {_first_line(error)}") from error
     # PEFT records these names as the adapter's base, in its configuration and in its README.
-    model.name_or_path = model.config._name_or_path = reference  # noqa: SLF001
+    model.name_or_path = model.config._name_or_path = _recorded(reference)  # noqa: SLF001
     return model, tokenizer
 
 
@@ -146,6 +148,8 @@ def load_tokenizer(reference: str, *, trust_remote_code: bool = False) -> PreTra
 
 def read_card(reference: str) -> ModelCard | None:
     """The card of any model reference; None for a model without one. Raises ModelError as `load` does."""
+    if is_gguf(reference):
+        return None
     folder = _folder_of(reference)
     return None if folder is None else ModelCard.read(folder)
 
@@ -209,16 +213,21 @@ def _folder_of(reference: str) -> Path | None:
     """The folder with weights that `reference` names; None for a Hub id.
 
     Raises:
-        ModelError: it looks like a path and is none, or is a run without a merged model.
+        ModelError: it looks like a path and is none, or is a run without a merged model, or a GGUF file that cannot
+            be converted.
     """
     if reference == BUILTIN:
         return _BUILTIN_FOLDER
     if reference.startswith("builtin:"):
         raise ModelError(f"unknown built-in model {reference!r}; there is {BUILTIN}")
     path = Path(reference)
+    if is_gguf(path):
+        return converted(path)
     if not path.exists():
         if not _is_hub_id(reference):
-            raise ModelError(f"{reference!r} is no folder, no Hub id (owner/name) and not {BUILTIN}")
+            raise ModelError(
+                f"{reference!r} is no folder, no .gguf file, no Hub id (owner/name) and not {BUILTIN}"
+            )
         return None
     return _weights_folder(path)
 
@@ -238,7 +247,14 @@ def _weights_folder(path: Path) -> Path:
             return folder
     if (path / "checkpoints").exists():
         raise ModelError(f"run {path} has no merged model yet; make one with: dycktune select {path}")
-    raise ModelError(f"{path} holds neither a model (config.json) nor an adapter (adapter_config.json)")
+    found = next(path.glob("*.gguf"), None)
+    hint = f"; name the file instead: {found}" if found else ""
+    raise ModelError(f"{path} holds neither a model (config.json) nor an adapter (adapter_config.json){hint}")
+
+
+def _recorded(reference: str) -> str:
+    """The name of a base as an adapter records it; for a GGUF file a path that cannot be taken for a Hub id."""
+    return os.path.join(os.curdir, reference) if is_gguf(reference) else reference  # noqa: PTH118
 
 
 def _first_line(error: Exception) -> str:

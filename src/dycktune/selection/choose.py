@@ -2,8 +2,9 @@
 
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +32,9 @@ _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "dycktune.
 
 OnProgress = Callable[[str], None]
 """Called with a line for each checkpoint that was scored."""
+
+OnAnswer = Callable[[str, int, int], None]
+"""Called with the name of a checkpoint, its answered questions and all its questions, on this rank."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +81,11 @@ class Selection:
 
 
 def select(
-    path: Path | str, *, by: Criterion | None = None, on_progress: OnProgress = lambda _: None
+    path: Path | str,
+    *,
+    by: Criterion | None = None,
+    on_progress: OnProgress = lambda _: None,
+    on_answer: OnAnswer = lambda *_: None,
 ) -> Selection:
     """Score a run's checkpoints on its eval items and deploy the best.
 
@@ -88,6 +96,7 @@ def select(
         path: The run folder.
         by: The criterion; the recipe's choice when None.
         on_progress: Called with a line for each checkpoint that was scored.
+        on_answer: Called while a checkpoint answers, with its name, the answered questions and all questions.
 
     Raises:
         RunError: the folder is no run, or holds no whole checkpoint.
@@ -100,11 +109,15 @@ def select(
     task = recipe.task_of(config)
     items = [example.item for example in eval_examples(config)[: config.select.count] if example.item]
     criterion = by or config.select.by
-    ranked = rank(_scores(known, task, items, on_progress), criterion)
+    replies = _replies_by_key(known, items)
+    ranked = rank(_scores(known, task, items, replies, on_progress, on_answer), criterion)
 
     def deploy() -> Selection:
         _write_scores(run, ranked, known)
-        agrees = _write_models(run, ranked[0], config.select.merged_dtype, task, items[:PROOF_PROMPTS])
+        earlier = nearest_replies(replies, ranked[0].step)
+        agrees = _write_models(
+            run, ranked[0], config.select.merged_dtype, task, items[:PROOF_PROMPTS], earlier
+        )
         selection = Selection(by=criterion, ranked=tuple(ranked), merged_agrees=agrees)
         run.write_selection(selection.to_record())
         return selection
@@ -120,6 +133,27 @@ class _Known(NamedTuple):
     """Evaluation losses, by step."""
     scores: dict[int, ScoreRow]
     """Answers from the training, by step."""
+    replies: dict[int, list[str]]
+    """The texts of these answers, by step."""
+
+
+Replies = dict[int, dict[str, str]]
+"""By step: the replies of its model by the items' keys."""
+
+
+def _replies_by_key(known: _Known, items: Sequence[Item]) -> Replies:
+    return {
+        step: {item.key: text for item, text in zip(items, texts, strict=False)}
+        for step, texts in known.replies.items()
+    }
+
+
+def nearest_replies(replies: Replies, step: int) -> dict[str, str]:
+    """For each item, the reply at the step nearest to `step` of those that have one; the likely reply at `step`."""
+    nearest: dict[str, str] = {}
+    for other in sorted(replies, key=lambda other: abs(other - step), reverse=True):
+        nearest |= replies[other]
+    return nearest
 
 
 def _known(run: RunFolder) -> _Known:
@@ -128,7 +162,7 @@ def _known(run: RunFolder) -> _Known:
         raise RunError(
             f"{run.path} holds no whole checkpoint; train first: dycktune train RECIPE --out {run.path}"
         )
-    return _Known(checkpoints, _eval_losses(run), run.read_scores())
+    return _Known(checkpoints, _eval_losses(run), run.read_scores(), run.read_replies())
 
 
 def _write_scores(run: RunFolder, ranked: Sequence[Score], known: _Known) -> None:
@@ -138,17 +172,31 @@ def _write_scores(run: RunFolder, ranked: Sequence[Score], known: _Known) -> Non
 
 
 def _write_models(
-    run: RunFolder, chosen: Score, dtype: Dtype, task: Task, items: Sequence[Item]
+    run: RunFolder,
+    chosen: Score,
+    dtype: Dtype,
+    task: Task,
+    items: Sequence[Item],
+    earlier: Mapping[str, str],
 ) -> Agreement:
     """Write adapter/ and merged/; neither changes if the two do not agree."""
     with replacing(run.adapter) as adapter, replacing(run.merged) as merged:
         _copy_adapter(chosen.path, adapter)
         merge(adapter, merged, dtype=dtype)
-        return _prove(adapter, merged, task, items)
+        return _prove(adapter, merged, task, items, earlier)
 
 
-def _scores(known: _Known, task: Task, items: Sequence[Item], on_progress: OnProgress) -> list[Score]:
+def _scores(
+    known: _Known,
+    task: Task,
+    items: Sequence[Item],
+    replies: Replies,
+    on_progress: OnProgress,
+    on_answer: OnAnswer,
+) -> list[Score]:
     """Every checkpoint's score, the most promising first. A checkpoint that has lost gets no more items.
+
+    New replies are added to `replies`, the drafts of the next ones.
 
     Raises:
         RunError: the weights of every checkpoint are not finite.
@@ -157,7 +205,7 @@ def _scores(known: _Known, task: Task, items: Sequence[Item], on_progress: OnPro
     scores: list[Score] = []
     for checkpoint in sorted(known.checkpoints, key=lambda c: _wrong(found[c.step])):
         try:
-            answers = _answers(checkpoint, found[checkpoint.step], task, items, scores)
+            answers = _answers(checkpoint, found[checkpoint.step], task, items, scores, replies, on_answer)
         except NotFiniteError as error:
             on_progress(f"{checkpoint.path.name}: left out ({error})")
             continue
@@ -177,14 +225,31 @@ def _scores(known: _Known, task: Task, items: Sequence[Item], on_progress: OnPro
 
 
 def _answers(
-    checkpoint: Checkpoint, known: Answers, task: Task, items: Sequence[Item], scores: Sequence[Score]
+    checkpoint: Checkpoint,
+    known: Answers,
+    task: Task,
+    items: Sequence[Item],
+    scores: Sequence[Score],
+    replies: Replies,
+    on_answer: OnAnswer,
 ) -> Answers:
     """The known answers of a checkpoint and, unless it has lost already, its answers to the other items."""
     missing = items[len(known.correct) :]
     complete = [score.correct for score in scores if len(score.correct) == len(items)]
     if not missing or any(has_lost(known.correct, other) for other in complete):
         return known
-    return known.followed_by(evaluate_distributed(lambda: load(checkpoint.path), task, missing).answers)
+    show = partial(on_answer, checkpoint.path.name)
+    questions = len(ranks.shard(missing))
+    show(0, questions)
+    found = evaluate_distributed(
+        lambda: load(checkpoint.path),
+        task,
+        missing,
+        on_reply=lambda answered: show(answered, questions),
+        earlier=nearest_replies(replies, checkpoint.step),
+    )
+    replies[checkpoint.step] = replies.get(checkpoint.step, {}) | found.replies
+    return known.followed_by(found.answers)
 
 
 def _wrong(answers: Answers) -> float:
@@ -224,8 +289,12 @@ def _copy_adapter(checkpoint: Path, out: Path) -> None:
         shutil.copy2(checkpoint / name, out / name)
 
 
-def _prove(adapter: Path, merged: Path, task: Task, items: Sequence[Item]) -> Agreement:
-    found = prove(adapter, merged, lambda whole: list(map(PromptBuilder(whole, task), items)))
+def _prove(
+    adapter: Path, merged: Path, task: Task, items: Sequence[Item], earlier: Mapping[str, str]
+) -> Agreement:
+    found = prove(
+        adapter, merged, lambda whole: list(map(PromptBuilder(whole, task, earlier=earlier), items))
+    )
     if not found.holds:
         raise ModelError(f"the merged model is not base + adapter: {found}; nothing was selected")
     return found

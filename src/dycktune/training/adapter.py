@@ -1,18 +1,14 @@
 """Adds a LoRA adapter to a base and freezes the base."""
 
 import warnings
-from functools import partial
-from typing import Any, cast
 
-import torch
 from peft import LoraConfig, PeftMixedModel, PeftModel, TaskType, get_peft_model
 from peft.tuners import lora
-from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from dycktune.errors import ConfigError
 from dycktune.training.config import LoraSection
+from dycktune.training.fused_lora import fuse
 
 
 def with_adapter(model: PreTrainedModel, section: LoraSection) -> PeftModel | PeftMixedModel:
@@ -40,36 +36,9 @@ def with_adapter(model: PreTrainedModel, section: LoraSection) -> PeftModel | Pe
     except ValueError as error:
         raise ConfigError(f"lora.target_modules = {targets!r} does not fit this model: {error}") from error
     for layer in tuned.modules():
-        if isinstance(layer, lora.Linear) and _is_cheaper_merged(layer):
-            layer.forward = partial(_merged_forward, layer)
+        if isinstance(layer, lora.Linear):
+            fuse(layer)
     return tuned
-
-
-def _is_cheaper_merged(layer: lora.Linear) -> bool:
-    """Whether one product with the sum of base and adapter costs less than a product with each.
-
-    Each token then costs the gradient of the whole weight, instead of three products with both factors.
-    """
-    if not isinstance(layer.base_layer, nn.Linear) or not isinstance(layer.lora_dropout[_NAME], nn.Identity):
-        return False
-    outputs, inputs = layer.base_layer.weight.shape
-    return 3 * layer.r[_NAME] * (outputs + inputs) > outputs * inputs
-
-
-def _merged_forward(layer: lora.Linear, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """The layer's forward with base and adapter added up into one matrix, (…, inputs) to (…, outputs)."""
-    if layer.disable_adapters or layer.merged:
-        return lora.Linear.forward(layer, x, *args, **kwargs)
-    base, down, up = (
-        cast("nn.Linear", part) for part in (layer.base_layer, layer.lora_A[_NAME], layer.lora_B[_NAME])
-    )
-    with torch.autocast(x.device.type, enabled=False):
-        weight = torch.addmm(base.weight.float(), up.weight, down.weight, alpha=layer.scaling[_NAME])
-    return F.linear(x, weight.to(x.dtype), base.bias)
-
-
-_NAME = "default"
-"""PEFT's name of the only adapter."""
 
 
 def _embedding_names(model: PreTrainedModel, *, tied: bool) -> list[str]:

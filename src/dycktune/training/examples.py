@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 from dycktune.data.corpus import Corpus
 from dycktune.data.rows import Example, example_of, read_examples, task_name_for
+from dycktune.data.tokens import LossWeights
 from dycktune.tasks.base import Task, options_of
 from dycktune.tasks.registry import DEFAULT_TASK
 from dycktune.training.config import Config
@@ -34,7 +34,13 @@ def with_task(config: Config) -> Config:
 
 
 def _implied_task(config: Config) -> str:
-    return task_name_for(Path(config.data.train)) if config.data.train else DEFAULT_TASK
+    return task_name_for(config.data.train) if config.data.train else DEFAULT_TASK
+
+
+def loss_weights(config: Config) -> LossWeights:
+    """The weights of a recipe's tokens in the loss."""
+    loss = config.loss
+    return LossWeights(answer=loss.answer_weight, reasoning=loss.reasoning_weight, marker=loss.marker)
 
 
 def load_examples(config: Config) -> Examples:
@@ -51,7 +57,7 @@ def train_examples(config: Config) -> list[Example]:
     """The training examples of a run."""
     data, task = config.data, task_of(config)
     if data.train is not None:
-        return list(read_examples(Path(data.train), task))
+        return list(read_examples(data.train, task, turns=data.turns))
     return generate(task, "train", count=data.count, seed=data.seed)
 
 
@@ -59,7 +65,7 @@ def eval_examples(config: Config) -> list[Example]:
     """The examples of a run's evaluation loss and of its selection."""
     data, task = config.data, task_of(config)
     if data.eval is not None:
-        return list(read_examples(Path(data.eval), task))
+        return list(read_examples(data.eval, task, turns=data.turns))
     return generate(task, "eval", count=data.eval_count, seed=data.seed)
 
 

@@ -8,6 +8,7 @@ data around it), and lowers the learning rate. A run without an anomaly has exac
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -17,9 +18,10 @@ from accelerate.utils import gather_object
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState
 
 from dycktune.errors import ConfigError
-from dycktune.records import GuardAction
+from dycktune.records import GuardAction, GuardRow
 from dycktune.runs import RunFolder
 from dycktune.training.divergence import Anomaly, DivergenceDetector
+from dycktune.training.events import guard_sentence
 from dycktune.training.meter import StepMeter
 from dycktune.training.snapshot import Snapshot, SnapshotStore, scale_learning_rate
 
@@ -41,7 +43,13 @@ MAX_SKIPS = 64
 """Steps in a row that may be skipped for their data; after them, the data is accepted as the run's own."""
 
 
-def attach(trainer: Trainer, *, max_rollbacks: int = 8, folder: Path | None = None) -> "Guard":
+OnGuard = Callable[[GuardRow], None]
+"""Called with each intervention of a guard."""
+
+
+def attach(
+    trainer: Trainer, *, max_rollbacks: int = 8, folder: Path | None = None, on_guard: OnGuard | None = None
+) -> "Guard":
     """Guard `trainer`, from its next `train()` on.
 
     The guard rolls the run back to a good snapshot where the loss or the gradient norm is not finite, where the loss
@@ -59,6 +67,7 @@ def attach(trainer: Trainer, *, max_rollbacks: int = 8, folder: Path | None = No
         max_rollbacks: After this many rollbacks, the next anomaly stops the training at the last good weights; 0 or
             more.
         folder: Holds `guard.jsonl`, with a line for each intervention; the trainer's output folder by default.
+        on_guard: Called with each intervention; by default, a warning is logged.
 
     Returns:
         The guard; its `stopped_training` tells whether it stopped the run.
@@ -70,7 +79,8 @@ def attach(trainer: Trainer, *, max_rollbacks: int = 8, folder: Path | None = No
         raise ConfigError(
             "the guard cannot roll back a model sharded by FSDP or DeepSpeed; turn it off (guard.enabled = false)"
         )
-    guard = Guard(trainer, max_rollbacks, RunFolder(folder or Path(str(trainer.args.output_dir))))
+    run = RunFolder(folder or Path(str(trainer.args.output_dir)))
+    guard = Guard(trainer, max_rollbacks, run, on_guard or log_warning)
     trainer.add_callback(guard)
     return guard
 
@@ -96,11 +106,12 @@ class GuardState:
 class Guard(TrainerCallback):
     """The callback that `attach` adds."""
 
-    def __init__(self, trainer: Trainer, max_rollbacks: int, run: RunFolder):
+    def __init__(self, trainer: Trainer, max_rollbacks: int, run: RunFolder, on_guard: OnGuard):
         self.stopped_training = False
         """Whether the guard stopped the training, because no rollbacks were left."""
         self._trainer = trainer
         self._run = run
+        self._on_guard = on_guard
         self._state = GuardState(rollbacks_left=max_rollbacks)
         self._meter = StepMeter(trainer)
         self._evaluation_anomaly: Anomaly | None = None
@@ -223,22 +234,24 @@ class Guard(TrainerCallback):
     def _write_row(self, action: GuardAction, anomaly: Anomaly, *, first: int) -> None:
         if not self._trainer.is_world_process_zero():
             return
-        step, restored = self._trainer.state.global_step, self._snapshots.restored.step
-        factor = self._state.learning_rate_factor
-        self._run.append_guard_event(
-            {
-                "step": step,
-                "action": action,
-                "reason": anomaly.reason,
-                "evidence": dict(anomaly.evidence),
-                "abandoned": [first, step],
-                "restored_step": restored,
-                "learning_rate_factor": factor,
-                "rollbacks_left": self._state.rollbacks_left,
-            }
-        )
-        values = (step, action, anomaly.reason, restored, factor)
-        _LOGGER.warning("step %d: %s (%s), to the weights of step %d; learning rate × %.3g", *values)
+        step = self._trainer.state.global_step
+        row: GuardRow = {
+            "step": step,
+            "action": action,
+            "reason": anomaly.reason,
+            "evidence": dict(anomaly.evidence),
+            "abandoned": [first, step],
+            "restored_step": self._snapshots.restored.step,
+            "learning_rate_factor": self._state.learning_rate_factor,
+            "rollbacks_left": self._state.rollbacks_left,
+        }
+        self._run.append_guard_event(row)
+        self._on_guard(row)
+
+
+def log_warning(row: GuardRow) -> None:
+    """Log an intervention of the guard."""
+    _LOGGER.warning("guard: %s", guard_sentence(row))
 
 
 _LOGGER = logging.getLogger(__name__)

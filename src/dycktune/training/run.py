@@ -1,9 +1,10 @@
 """One fine-tuning run: data, base and adapter, trainer, run folder."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch.utils.data import Dataset
@@ -11,18 +12,20 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
+    TrainerCallback,
     TrainingArguments,
     set_seed,
 )
 
 from dycktune import ranks
 from dycktune.data.rows import Example
-from dycktune.data.tokens import LossWeights, TokenizedExample, tokenize
+from dycktune.data.tokens import TokenizedExample, tokenize
 from dycktune.errors import RunError
-from dycktune.files import write_json
+from dycktune.files import read_json, write_json
 from dycktune.models.card import ModelCard
 from dycktune.models.loading import in_bfloat16, load_base
 from dycktune.provenance import provenance
+from dycktune.records import GuardRow
 from dycktune.runs import RunFolder, open_run
 from dycktune.tasks.base import Task
 from dycktune.training import recipe
@@ -30,14 +33,38 @@ from dycktune.training.adapter import with_adapter
 from dycktune.training.answer_evaluator import AnswerEvaluator
 from dycktune.training.collator import DataCollatorWithWeights
 from dycktune.training.config import Config
-from dycktune.training.examples import Examples, load_examples, with_task
-from dycktune.training.guard import attach
+from dycktune.training.events import GuardActed, OnEvent
+from dycktune.training.examples import Examples, load_examples, loss_weights, with_task
+from dycktune.training.guard import OnGuard, attach, log_warning
 from dycktune.training.recipe import task_of
-from dycktune.training.recorder import LogWriter, OnLog, save_state
+from dycktune.training.recorder import LogWriter, OnLog
+from dycktune.training.trackers import Trackers, require
 from dycktune.training.trainer import WeightedLossTrainer
 
 
-def train(config: Config, out: Path | str, *, resume: bool = False, on_log: OnLog | None = None) -> Path:
+class Beginning(NamedTuple):
+    """What a run is about to train; the model has no adapter yet."""
+
+    config: Config
+    """With its task."""
+    model: PreTrainedModel
+    examples: Examples
+    train_set: Sequence[TokenizedExample]
+    eval_set: Sequence[TokenizedExample]
+
+
+OnBegin = Callable[[Beginning], None]
+
+
+def train(
+    config: Config,
+    out: Path | str,
+    *,
+    resume: bool = False,
+    on_log: OnLog | None = None,
+    on_event: OnEvent | None = None,
+    on_begin: OnBegin | None = None,
+) -> Path:
     """Fine-tune as a recipe says and return the run folder, with its checkpoints and log.
 
     Args:
@@ -45,23 +72,32 @@ def train(config: Config, out: Path | str, *, resume: bool = False, on_log: OnLo
         out: The run folder; new, or an unfinished run's with `resume`.
         resume: Continue from the newest whole checkpoint; the final weights are those of an uninterrupted run.
         on_log: Called with each logged row.
+        on_event: Called at each step, while an evaluation runs, and when the guard intervenes.
+        on_begin: Called on the first rank when data and base are loaded, before the first step.
 
     Raises:
         DycktuneError: the recipe cannot be used; nothing has been trained.
     """
     config, out = with_task(config), Path(out)
+    require(config.log.trackers)
     run = _begin(out, config, resume=resume)
     if run.finished:
         return out
     examples = load_examples(config)
-    model, tokenizer = load_base(
-        config.model.base,
-        dtype=config.model.dtype,
-        quantization=config.model.quantization,
-        trust_remote_code=config.model.trust_remote_code,
-    )
-    _fit(config, model, tokenizer, examples, run, on_log)
+    model, tokenizer = base_of(config)
+    _fit(config, model, tokenizer, examples, run, on_log, on_event, on_begin)
     return out
+
+
+def base_of(config: Config) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The base of a recipe. Raises ModelError as `load_base` does."""
+    section = config.model
+    return load_base(
+        section.base,
+        dtype=section.dtype,
+        quantization=section.quantization,
+        trust_remote_code=section.trust_remote_code,
+    )
 
 
 def fit(
@@ -74,11 +110,13 @@ def fit(
     *,
     resume: bool = False,
     on_log: OnLog | None = None,
+    on_event: OnEvent | None = None,
 ) -> Path:
     """As `train`, with a loaded model and examples; `model` gets the adapter in place."""
     config = with_task(config)
+    require(config.log.trackers)
     run = _begin(out, config, resume=resume)
-    _fit(config, model, tokenizer, Examples(train_examples, eval_examples), run, on_log)
+    _fit(config, model, tokenizer, Examples(train_examples, eval_examples), run, on_log, on_event, None)
     return out
 
 
@@ -87,13 +125,15 @@ def training_arguments(config: Config, run: RunFolder) -> TrainingArguments:
     optim, evaluation, save = config.optim, config.eval, config.save
     return TrainingArguments(
         output_dir=str(run.checkpoints_folder),
+        run_name=run.path.name,
         per_device_train_batch_size=optim.batch_size,
         gradient_accumulation_steps=optim.accumulation,
         num_train_epochs=optim.epochs,
         max_steps=optim.max_steps or -1,
         learning_rate=optim.learning_rate,
         lr_scheduler_type=optim.schedule,
-        warmup_steps=optim.warmup,
+        # Trainer takes a number from 1 on for steps, but the recipe's 1 is a share too.
+        warmup_steps=min(optim.warmup, math.nextafter(1.0, 0.0)),
         weight_decay=optim.weight_decay,
         max_grad_norm=optim.max_grad_norm,
         activation_checkpointing=optim.checkpointing,
@@ -108,6 +148,7 @@ def training_arguments(config: Config, run: RunFolder) -> TrainingArguments:
         save_total_limit=save.keep,
         load_best_model_at_end=save.load_best,
         remove_unused_columns=False,
+        # The recipe's trackers are callbacks of their own, which survive a tracker that fails.
         report_to="none",
         # Without it, ranks without an accelerator would each train alone, into the same folder.
         use_cpu=not torch.accelerator.is_available(),
@@ -158,32 +199,33 @@ def _fit(
     examples: Examples,
     run: RunFolder,
     on_log: OnLog | None,
+    on_event: OnEvent | None,
+    on_begin: OnBegin | None,
 ) -> None:
-    weights = LossWeights(
-        answer=config.loss.answer_weight, reasoning=config.loss.reasoning_weight, marker=config.loss.marker
-    )
-    limit = config.data.max_tokens
+    weights, limit = loss_weights(config), config.data.max_tokens
     train_set = tokenize(examples.train, tokenizer, weights=weights, max_tokens=limit)
     eval_set = tokenize(examples.eval, tokenizer, weights=weights, max_tokens=limit)
-    task = task_of(config)
-    set_seed(config.optim.seed)
-    trainer = WeightedLossTrainer(
-        model=with_adapter(model, config.lora),
-        args=training_arguments(config, run),
-        train_dataset=Rows(train_set),
-        eval_dataset=Rows(sorted(eval_set, key=len)),
-        processing_class=tokenizer,
-        data_collator=DataCollatorWithWeights(cast("int | None", tokenizer.pad_token_id) or 0),
-        card=ModelCard.of(config.model.base, task),
-        bfloat16=in_bfloat16(config.optim.precision),
-        tokens_per_pass=config.optim.tokens_per_pass,
-        answer_evaluator=_answer_evaluator(config, tokenizer, task, examples, run),
-        callbacks=[LogWriter(run, on_log)],
-        optimizer_cls_and_kwargs=optimizer(config),
+    if on_begin is not None and ranks.is_main():
+        on_begin(Beginning(config, model, examples, train_set, eval_set))
+    trackers = Trackers(run, config.log.trackers if ranks.is_main() else ())
+    evaluator = _answer_evaluator(config, tokenizer, task_of(config), examples, run, on_event)
+    trainer = make_trainer(
+        config,
+        model,
+        tokenizer,
+        train_set,
+        eval_set,
+        run,
+        answer_evaluator=evaluator,
+        callbacks=[LogWriter(run, on_log, on_event), trackers],
     )
-    trainer.remove_callback(PrinterCallback)
     guard = (
-        attach(trainer, max_rollbacks=config.guard.max_rollbacks, folder=run.path)
+        attach(
+            trainer,
+            max_rollbacks=config.guard.max_rollbacks,
+            folder=run.path,
+            on_guard=_guard_reporter(trackers, on_event),
+        )
         if config.guard.enabled
         else None
     )
@@ -196,22 +238,75 @@ def _fit(
         )
 
 
+def _guard_reporter(trackers: Trackers, on_event: OnEvent | None) -> OnGuard:
+    def report(row: GuardRow) -> None:
+        trackers.note_guard(row)
+        if on_event is None:
+            log_warning(row)
+        else:
+            on_event(GuardActed(row))
+
+    return report
+
+
+def make_trainer(
+    config: Config,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    train_set: Sequence[TokenizedExample],
+    eval_set: Sequence[TokenizedExample],
+    run: RunFolder,
+    *,
+    answer_evaluator: AnswerEvaluator | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> WeightedLossTrainer:
+    """The trainer of a recipe; `model` gets the adapter in place."""
+    set_seed(config.optim.seed)
+    trainer = WeightedLossTrainer(
+        model=with_adapter(model, config.lora),
+        args=training_arguments(config, run),
+        train_dataset=Rows(train_set),
+        eval_dataset=Rows(sorted(eval_set, key=len)),
+        processing_class=tokenizer,
+        data_collator=DataCollatorWithWeights(cast("int | None", tokenizer.pad_token_id) or 0),
+        card=ModelCard.of(config.model.base, task_of(config)),
+        bfloat16=in_bfloat16(config.optim.precision),
+        packed=config.optim.packed,
+        tokens_per_pass=config.optim.tokens_per_pass,
+        answer_evaluator=answer_evaluator,
+        callbacks=list(callbacks),
+        optimizer_cls_and_kwargs=optimizer(config),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
 def _answer_evaluator(
-    config: Config, tokenizer: PreTrainedTokenizerBase, task: Task, examples: Examples, run: RunFolder
+    config: Config,
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    examples: Examples,
+    run: RunFolder,
+    on_event: OnEvent | None,
 ) -> AnswerEvaluator | None:
     items = [example.item for example in examples.eval[: config.eval.exact_match] if example.item is not None]
-    return AnswerEvaluator(run=run, tokenizer=tokenizer, task=task, items=items) if items else None
+    if not items:
+        return None
+    return AnswerEvaluator(run=run, tokenizer=tokenizer, task=task, items=items, on_event=on_event)
 
 
 def _train(trainer: WeightedLossTrainer, run: RunFolder, manifest: Mapping[str, Any]) -> None:
     checkpoints = run.checkpoints()
+    if trainer.tokens_per_pass is None:
+        # A resumed run splits its batches as before, whatever memory is free now: its weights stay the same.
+        trainer.tokens_per_pass = (
+            read_json(run.manifest).get("tokens_per_pass") if checkpoints else trainer.tokens_that_fit()
+        )
     if trainer.is_world_process_zero():
         run.rewind(checkpoints[-1].step if checkpoints else 0)
-        write_json(run.manifest, manifest)
+        write_json(run.manifest, {**manifest, "tokens_per_pass": trainer.tokens_per_pass})
     trainer.accelerator.wait_for_everyone()
     trainer.train(resume_from_checkpoint=str(checkpoints[-1].path) if checkpoints else None)
-    if trainer.is_world_process_zero():
-        save_state(run, trainer.state)
 
 
 def _manifest(config: Config, train_set: Sequence[TokenizedExample]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """transformers' Trainer with a weight for every token."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from dycktune.training.answer_evaluator import AnswerEvaluator
 from dycktune.training.collator import DataCollatorWithWeights, in_parts
 from dycktune.training.head import TiledHead, tiled_head
 from dycktune.training.loss import EPSILON, Targets, TokenLosses, summary, token_losses
+from dycktune.training.memory import bytes_kept, tokens_that_fit
+from dycktune.training.packing import can_pack, pack, packed_losses
 from dycktune.training.sampler import LengthGroupedOrder
 
 
@@ -42,6 +45,7 @@ class WeightedLossTrainer(Trainer):
         card: ModelCard | None = None,
         answer_evaluator: AnswerEvaluator | None = None,
         bfloat16: bool = False,
+        packed: bool = True,
         tokens_per_pass: int | None = None,
         **kwargs: Any,
     ):
@@ -54,6 +58,8 @@ class WeightedLossTrainer(Trainer):
             answer_evaluator: Adds its scores to every evaluation.
             bfloat16: Whether losses are computed under autocast to bfloat16. Trainer's own `bf16` would also change
                 how the answer evaluator decodes.
+            packed: Whether the rows of a batch are computed without padding, and what all prompts begin with only once,
+                where that is possible (`packing.can_pack`). The loss and its gradient are the same.
             tokens_per_pass: Maximum number of tokens in a forward pass of training on each rank, padding included; a
                 larger batch is split into parts, with the same gradient. None: no limit.
             **kwargs: Trainer's own; `args.remove_unused_columns` must be False.
@@ -68,14 +74,19 @@ class WeightedLossTrainer(Trainer):
         self.model_accepts_loss_kwargs = True
         self._card, self._bfloat16 = card, bfloat16
         self._answer_evaluator = answer_evaluator
-        self._tokens_per_pass = tokens_per_pass
-        self._head = tiled_head(self.accelerator.unwrap_model(self.model))  # pyright: ignore[reportArgumentType]
+        self.tokens_per_pass = tokens_per_pass
+        plain: Any = self.accelerator.unwrap_model(self.model)
+        self._head = tiled_head(plain)
+        self._packed = packed and can_pack(plain, self._head)
         self._sums_since_log: Tensor | None = None
+        self._training_since: float | None = None
+        """Time of the first training step after an evaluation."""
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
         """Forward and backward pass of a batch, split into parts if it is large. Returns its loss, without a graph."""
+        self._training_since = self._training_since or time.perf_counter()
         *parts, last = self._parts(inputs)
         losses = []
         for part in parts:
@@ -86,11 +97,29 @@ class WeightedLossTrainer(Trainer):
         return torch.stack(losses).sum()
 
     def _parts(self, inputs: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-        if self._tokens_per_pass is None:
+        if self.tokens_per_pass is None:
             return [inputs]
         length = torch.tensor(inputs["labels"].shape[1], device=self.args.device)
         longest = self.accelerator.gather(length).max()  # pyright: ignore[reportAttributeAccessIssue]
-        return in_parts(inputs, self._tokens_per_pass, longest=int(longest))
+        return in_parts(inputs, self.tokens_per_pass, longest=int(longest))
+
+    def tokens_that_fit(self) -> int | None:
+        """The `tokens_per_pass` for the memory that is free now, the same on all ranks; None if every batch fits.
+
+        A forward pass of the longest row is measured. Where activations are recomputed or the model is sharded, that
+        would say little, and the answer is None.
+        """
+        if self.args.activation_checkpointing or self.is_fsdp_enabled:
+            return None
+        rows: Any = self.train_dataset
+        longest = max(rows, key=lambda row: len(row["input_ids"]))
+        batch = self._prepare_inputs(self.data_collator([longest]))
+        model: Any = self.model
+        kept = bytes_kept(lambda: self._losses(model.train(), batch))
+        tokens = len(longest["input_ids"])
+        here = torch.tensor(tokens_that_fit(kept, tokens, self.args.device), device=self.args.device)
+        fit = int(self.accelerator.gather(here).min())  # pyright: ignore[reportAttributeAccessIssue]
+        return None if fit >= self.args.train_batch_size * tokens else fit
 
     def compute_loss(
         self,
@@ -121,13 +150,16 @@ class WeightedLossTrainer(Trainer):
         return None, sums_BPQ, sums_BPQ[:, 0, 0]
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
-        """Trainer's own, with the scores of the answer evaluator added to the metrics."""
+        """Trainer's own, with the scores of the answer evaluator and the time of the training before it added."""
+        started = time.perf_counter()
+        training = {"training_seconds": round(started - (self._training_since or started), 2)}
+        self._training_since = None
         output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         if self._answer_evaluator is None or output.metrics is None:
             return output
         model = self.accelerator.unwrap_model(self.model)
         scores = self._answer_evaluator.evaluate(model, self.state.global_step, self.accelerator)
-        named = {f"{metric_key_prefix}_{name}": value for name, value in scores.items()}
+        named = {f"{metric_key_prefix}_{name}": value for name, value in {**scores, **training}.items()}
         return output._replace(metrics=output.metrics | named)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -170,6 +202,8 @@ class WeightedLossTrainer(Trainer):
 
     def _losses(self, model: nn.Module, inputs: Mapping[str, Any]) -> tuple[Any, TokenLosses]:
         with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self._bfloat16):
+            if self._packed and self._head is not None:
+                return packed_losses(model, pack(inputs), self._head)
             return _forward(model, inputs, self._head)
 
     def _add_to_log(self, sums_PQ: Tensor) -> None:

@@ -1,0 +1,1 @@
+"""The live view of a command in the terminal, and its plain lines elsewhere."""

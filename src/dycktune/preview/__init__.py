@@ -1,0 +1,1 @@
+"""What a model will see in training: examples token by token, and the figures of a whole data set."""

@@ -1,0 +1,53 @@
+"""What a training reports while it runs, beside its log rows: for whoever shows it."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from dycktune.records import GuardRow
+
+
+class AtStep(NamedTuple):
+    """The training starts or continues at this step, or has finished it."""
+
+    step: int
+    max_steps: int
+
+
+class Evaluating(NamedTuple):
+    """An evaluation has begun, or has got this far."""
+
+    answered: int
+    """Questions that the model has answered, on this rank."""
+    questions: int
+    """0 if the evaluation only measures the loss."""
+
+
+class GuardActed(NamedTuple):
+    """The guard has intervened."""
+
+    row: GuardRow
+
+
+OnEvent = Callable[[AtStep | Evaluating | GuardActed], None]
+
+_REASONS = {
+    "non_finite": "a value was not finite",
+    "loss": "the loss stayed far above its best level",
+    "grad_norm": "the gradient norm stayed far above its usual level",
+    "eval": "evaluation and train loss rose together",
+    "data": "weights known to be good had a high loss on this batch",
+}
+
+
+def guard_sentence(row: GuardRow) -> str:
+    """An intervention of the guard, as a person reads it."""
+    reason = _REASONS.get(row["reason"], row["reason"])
+    back = f"the weights of step {row['restored_step']}"
+    match row["action"]:
+        case "skipped":
+            done = f"skipped the step and kept {back}"
+        case "stopped":
+            done = f"no rollbacks are left, so it stopped the training at {back}"
+        case _:
+            done = f"rolled back to {back}; learning rate × {row['learning_rate_factor']:.3g}"
+    return f"step {row['step']}: {reason}; {done}"
