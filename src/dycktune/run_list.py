@@ -103,7 +103,9 @@ def summarise(folder: Path) -> RunSummary:
         except OSError as error:
             problems.append(f"{error.filename or folder} cannot be read: {error.strerror}")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            problems.append(f"{folder}: {_WHERE[read]} has unexpected content ({type(error).__name__}: {error})")
+            problems.append(
+                f"{folder}: {_WHERE[read]} has unexpected content ({type(error).__name__}: {error})"
+            )
         return None
 
     config = known(_config) or {}

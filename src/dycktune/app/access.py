@@ -97,7 +97,10 @@ def _from_the_page(request: Request, host: str) -> bool:
         return True
     origin = request.headers.get("origin")
     same_site = request.headers.get("sec-fetch-site", "same-origin")
-    return (origin is None or origin == f"{request.url.scheme}://{host}") and same_site in ("same-origin", "none")
+    return (origin is None or origin == f"{request.url.scheme}://{host}") and same_site in (
+        "same-origin",
+        "none",
+    )
 
 
 def _same(given: str | None, token: str) -> bool:

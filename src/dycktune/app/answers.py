@@ -61,7 +61,9 @@ class GrowingReply:
         """The lines that are new or changed; where a line was completed, the marks of all lines and new stacks."""
         lines = text.split("\n")
         pairs = zip(self._lines, lines, strict=False)
-        first = next((i for i, (old, new) in enumerate(pairs) if old != new), min(len(self._lines), len(lines)))
+        first = next(
+            (i for i, (old, new) in enumerate(pairs) if old != new), min(len(self._lines), len(lines))
+        )
         completed = len(lines) > max(len(self._lines), 1)
         self._lines = lines
         event = {"kind": "text", "from": first, "lines": lines[first:]}

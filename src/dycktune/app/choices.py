@@ -58,27 +58,19 @@ class Offer:
     """By key; the first is the one to begin with."""
 
 
-def offer(root: Path, model: str | None) -> Offer:
-    """What the page offers now.
-
-    Args:
-        root: The folder of runs; it may be missing.
-        model: A model reference of the command line, which comes first.
-
-    Raises:
-        ModelError: `model` is no model.
-    """
+def offer(root: Path, first: Choice | None = None) -> Offer:
+    """What the page offers now: `first`, the models of the runs under `root` where it exists, and the built-in one."""
     runs = list_runs(root) if root.is_dir() else []
-    found = [*_named(model), *(choice for run in runs for choice in _of_run(run))]
     builtin = Choice(key=BUILTIN, label=f"{BUILTIN}, untuned", reference=BUILTIN, card=None)
-    return Offer(runs=runs, choices={choice.key: choice for choice in [*found, builtin]})
+    found = [*([first] if first else []), *(choice for run in runs for choice in _of_run(run)), builtin]
+    return Offer(runs=runs, choices={choice.key: choice for choice in found})
 
 
-def _named(model: str | None) -> Iterator[Choice]:
-    if model is not None and model != BUILTIN:
-        from dycktune.models.loading import read_card
+def named(model: str) -> Choice:
+    """The choice of a model reference. Raises ModelError where it is none."""
+    from dycktune.models.loading import read_card
 
-        yield Choice(key=f"model {model}", label=model, reference=model, card=read_card(model))
+    return Choice(key=f"model {model}", label=model, reference=model, card=read_card(model))
 
 
 def _of_run(run: RunSummary) -> Iterator[Choice]:

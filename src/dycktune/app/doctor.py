@@ -32,7 +32,10 @@ def doctor_page(log: Path) -> str:
         picture = base64.b64encode(plot.read_bytes()).decode("ascii")
     headline, *rest = doctor.prose(found).split("\n")
     return _DOCUMENT.format(
-        title=escape(log.name), headline=escape(headline), text=escape("\n".join(rest).strip()), picture=picture
+        title=escape(log.name),
+        headline=escape(headline),
+        text=escape("\n".join(rest).strip()),
+        picture=picture,
     )
 
 
@@ -77,10 +80,16 @@ def examine(name: str, content: bytes) -> str:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise RunError(f"{log.name}: reading it takes more than {MAX_SECONDS} seconds; give a part of it") from None
+            raise RunError(
+                f"{log.name}: reading it takes more than {MAX_SECONDS} seconds; give a part of it"
+            ) from None
         if done.returncode == 0:
             return done.stdout
-        said = done.stderr.strip().replace(f"{folder}/", "") if done.returncode == 2 else "the doctor failed on it"
+        said = (
+            done.stderr.strip().replace(f"{folder}/", "")
+            if done.returncode == 2
+            else "the doctor failed on it"
+        )
         raise RunError(said if said.startswith(log.name) else f"{log.name}: {said}")
 
 

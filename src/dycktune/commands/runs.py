@@ -45,7 +45,9 @@ def _table(found: "list[RunSummary]") -> list[str]:
     """Aligned columns; a problem stands below its run."""
     rows = [HEADINGS, *map(_row, found)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
     shown = [lines[0]]
     for line, run in zip(lines[1:], found, strict=True):
         shown += [line, *([f"  {visible(run.problem)}"] if run.problem else [])]

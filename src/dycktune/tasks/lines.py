@@ -1,4 +1,4 @@
-"""Judges a reply line by line while it is written: the lines that the verifier has confirmed, and the first wrong one."""
+"""Judges a reply line by line while it is written: which lines the verifier confirms, and the first wrong one."""
 
 from dataclasses import dataclass
 
@@ -39,7 +39,9 @@ def judge_lines(task: Task, item: Item, reply: str, *, finished: bool) -> Judged
     verdict = task.verify(item, known)
     lines = known.split("\n")
     confirmed = _confirmed(verdict, len(lines))
-    marks = [True if n < confirmed and line.strip() not in _UNJUDGED else None for n, line in enumerate(lines)]
+    marks = [
+        True if n < confirmed and line.strip() not in _UNJUDGED else None for n, line in enumerate(lines)
+    ]
     wrong = verdict.first_wrong_step
     written = wrong is not None and wrong.kind != "missing" and wrong.line <= len(lines)
     if wrong and written:
