@@ -66,12 +66,12 @@ class _Trackio:
         return TrackioCallback()
 
     def note_guard(self, row: GuardRow) -> None:
-        import trackio
+        import trackio  # pyright: ignore[reportMissingImports]
 
         trackio.alert(f"guard: {row['action']}", guard_sentence(row))
 
     def note_diagnosis(self, diagnosis: doctor.Diagnosis, step: int) -> None:
-        import trackio
+        import trackio  # pyright: ignore[reportMissingImports]
 
         trackio.log({"doctor": trackio.Markdown(markdown(diagnosis)), "train/global_step": step})
 
@@ -95,7 +95,7 @@ class _Wandb:
 
     @property
     def _run(self) -> Any:
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
 
         return wandb.run
 
@@ -115,7 +115,7 @@ class _MLflow:
         self._set({"guard.interventions": len(self._sentences), "mlflow.note.content": self._description()})
 
     def note_diagnosis(self, diagnosis: doctor.Diagnosis, step: int) -> None:
-        import mlflow
+        import mlflow  # pyright: ignore[reportMissingImports]
 
         del step
         tags = {f"doctor.{name}": value for name, value in _facts(diagnosis).items()}
@@ -126,7 +126,7 @@ class _MLflow:
         return "\n\n".join([*parts, *(f"Guard: {sentence}" for sentence in self._sentences)])
 
     def _set(self, tags: dict[str, Any]) -> None:
-        import mlflow
+        import mlflow  # pyright: ignore[reportMissingImports]
 
         mlflow.set_tags(tags)
 
@@ -157,7 +157,7 @@ def require(names: Sequence[TrackerName]) -> None:
 
 
 def _can_log_in() -> bool:
-    import wandb
+    import wandb  # pyright: ignore[reportMissingImports]
 
     if wandb.setup().settings.mode != "online":
         return True
