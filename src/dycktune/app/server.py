@@ -5,12 +5,12 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager
 from pathlib import Path
 from random import randrange
 from typing import TypeAlias
 
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -79,7 +79,7 @@ def make_app(
         Route("/reports/{run}", _plainly(page.report)),
     ]
     guard = Middleware(Access, hosts=hosts, token=token)
-    return Starlette(routes=routes, middleware=[guard], lifespan=page.lifespan)
+    return Starlette(routes=routes, middleware=[guard])
 
 
 class _Page:
@@ -89,19 +89,15 @@ class _Page:
         self._root, self._first = root, first
         self._models = Models()
         self._answers = 0
+        self._opened = False
+        """Whether a browser has opened the page."""
         self._pages: OrderedDict[int, str] = OrderedDict()
         self._examined = 0
 
-    @asynccontextmanager
-    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        """Load the first model while the user opens the page."""
-        threading.Thread(target=self._load_first, daemon=True).start()
-        yield
-
-    def _load_first(self) -> None:
+    def _load(self, choice: Choice) -> None:
+        """Load a model in advance."""
         try:
-            first = next(iter(self._offer().choices.values()))
-            with self._models.borrow(first.reference):
+            with self._models.borrow(choice.reference):
                 pass
         except DycktuneError:
             return  # the first answer will say why
@@ -112,13 +108,15 @@ class _Page:
     async def state(self, _: Request) -> Response:
         """The models to choose from, and the runs."""
         now = await run_in_threadpool(self._offer)
-        return JSONResponse(
-            {
-                "models": [choice.to_json() for choice in now.choices.values()],
-                "runs": [_run_event(run, now) for run in now.runs],
-                "folder": str(self._root),
-            }
-        )
+        content = {
+            "models": [choice.to_json() for choice in now.choices.values()],
+            "runs": [_run_event(run, now) for run in now.runs],
+            "folder": str(self._root),
+        }
+        # The first model is loaded while the user types. Not before the page is there: importing torch would delay it.
+        first, self._opened = not self._opened, True
+        preload = BackgroundTask(self._load, next(iter(now.choices.values()))) if first else None
+        return JSONResponse(content, background=preload)
 
     async def check(self, request: Request) -> Response:
         """The question as the task reads it, or why it does not."""
