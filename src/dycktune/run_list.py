@@ -40,7 +40,7 @@ class RunSummary:
     label: str | None = None
     """The doctor's, from findings.json."""
     exact_match: Score | None = None
-    """Of the newest evaluation, else of the selection."""
+    """Of the evaluation with the most items, else of the selection."""
     deployed: str | None = None
     """The name of the selected checkpoint."""
     has_merged: bool = False
@@ -136,10 +136,19 @@ def _label(run: RunFolder) -> str | None:
 
 
 def _score(run: RunFolder) -> Score | None:
-    evaluations = list(run.read_evaluations())
-    if evaluations:
-        return _scored(evaluations[-1], "test")
-    return _scored(run.read_selection(), "eval") if run.selection.exists() else None
+    """Of the evaluations of the deployed model the one with the most items, of equal ones the newest."""
+    selected = run.read_selection() if run.selection.exists() else None
+    rows = [row for row in run.read_evaluations() if _is_deployed(row, selected)]
+    if rows:
+        return _scored(max(reversed(rows), key=lambda row: row["n"]), "test")
+    return _scored(selected, "eval") if selected else None
+
+
+def _is_deployed(row: Any, selected: Any) -> bool:
+    """Whether an evaluation is of the deployed model; rows without a role are of the run's model, too."""
+    if row.get("role", "tuned") == "base":
+        return False
+    return selected is None or row.get("step", selected["step"]) == selected["step"]
 
 
 def _scored(record: Any, on: str) -> Score:

@@ -13,6 +13,7 @@ from dycktune.models.card import ModelCard
 from dycktune.run_list import RunSummary, list_runs
 from dycktune.runs import RunFolder
 from dycktune.tasks.base import Task
+from dycktune.tasks.examples import can_draw
 from dycktune.tasks.registry import make_task
 
 BUILTIN = "builtin:tiny"
@@ -41,12 +42,7 @@ class Choice:
             task = self.task()
         except DycktuneError as error:
             return {**shown, "symbols": "", "draws": False, "problem": str(error)}
-        return {**shown, "symbols": task.symbols, "draws": _draws(task), "problem": None}
-
-
-def _draws(task: Task) -> bool:
-    """Whether the task generates items."""
-    return type(task).draw is not Task.draw or type(task).stream is not Task.stream
+        return {**shown, "symbols": task.symbols, "draws": can_draw(task), "problem": None}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from pathlib import Path
-from random import randrange
 from typing import TypeAlias
 
 from starlette.applications import Starlette
@@ -25,6 +24,7 @@ from dycktune.app.models import Models
 from dycktune.errors import DycktuneError, ItemError, RunError
 from dycktune.run_list import RunSummary
 from dycktune.runs import RunFolder
+from dycktune.tasks.examples import example_question
 
 STATIC = Path(__file__).parent / "static"
 
@@ -40,8 +40,6 @@ MAX_ANSWERS = 4
 """Answers at the same time, those that wait for a model included."""
 MAX_PAGES = 16
 """Doctor's pages that are kept."""
-EXAMPLES = 6
-"""Questions drawn for an example; the shortest is shown."""
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -64,6 +62,9 @@ def make_app(
         first: The model to begin with; the newest run's where None.
         hosts: As of `Access`.
         token: As of `Access`.
+
+    Returns:
+        The application; `state.stop` ends all answers that are being written.
     """
     page = _Page(root, first)
     routes = [
@@ -79,7 +80,9 @@ def make_app(
         Route("/reports/{run}", _plainly(page.report)),
     ]
     guard = Middleware(Access, hosts=hosts, token=token)
-    return Starlette(routes=routes, middleware=[guard])
+    app = Starlette(routes=routes, middleware=[guard])
+    app.state.stop = page.stop
+    return app
 
 
 class _Page:
@@ -88,14 +91,16 @@ class _Page:
     def __init__(self, root: Path, first: Choice | None) -> None:
         self._root, self._first = root, first
         self._models = Models()
-        self._answers = 0
+        self._answers: set[_Events] = set()
         self._opened = False
         """Whether a browser has opened the page."""
         self._pages: OrderedDict[int, str] = OrderedDict()
         self._examined = 0
 
+    async def _begin_loading(self, choice: Choice) -> None:
+        threading.Thread(target=self._load, args=(choice,), daemon=True).start()
+
     def _load(self, choice: Choice) -> None:
-        """Load a model in advance."""
         try:
             with self._models.borrow(choice.reference):
                 pass
@@ -115,7 +120,7 @@ class _Page:
         }
         # The first model is loaded while the user types. Not before the page is there: importing torch would delay it.
         first, self._opened = not self._opened, True
-        preload = BackgroundTask(self._load, next(iter(now.choices.values()))) if first else None
+        preload = BackgroundTask(self._begin_loading, next(iter(now.choices.values()))) if first else None
         return JSONResponse(content, background=preload)
 
     async def check(self, request: Request) -> Response:
@@ -126,22 +131,21 @@ class _Page:
     async def example(self, request: Request) -> Response:
         """A question of the task, drawn at random."""
         choice, _ = await self._asked(request)
-        return JSONResponse({"question": await run_in_threadpool(_drawn, choice)})
+        return JSONResponse({"question": await run_in_threadpool(_example, choice)})
 
     async def ask(self, request: Request) -> Response:
         """A model's answer: an event a line, as it grows."""
         choice, question = await self._asked(request)
         await run_in_threadpool(_as_read, choice, question)
-        if self._answers >= MAX_ANSWERS:
+        if len(self._answers) >= MAX_ANSWERS:
             raise TooMuchError(f"{MAX_ANSWERS} answers are being written; wait for one of them, or stop it")
         return StreamingResponse(self._answer(choice, question), media_type="application/x-ndjson")
 
     async def _answer(self, choice: Choice, question: str) -> AsyncIterator[str]:
-        self._answers += 1
         events = _Events()
-        task = asyncio.create_task(
-            asyncio.to_thread(_answer_into, events, self._models, choice, question), name="answer"
-        )
+        self._answers.add(events)
+        work = asyncio.create_task(asyncio.to_thread(_answer_into, events, self._models, choice, question))
+        work.add_done_callback(lambda _: self._answers.discard(events))
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 async for event in events:
@@ -151,10 +155,11 @@ class _Page:
             yield json.dumps({"kind": "problem", "text": problem}) + "\n"
         finally:
             events.stop()
-            task.add_done_callback(self._answered)
 
-    def _answered(self, _: asyncio.Task[None]) -> None:
-        self._answers -= 1
+    def stop(self) -> None:
+        """End all answers: the server stops."""
+        for events in self._answers:
+            events.stop()
 
     async def examine(self, request: Request) -> Response:
         """Read an uploaded log; the address of the doctor's page."""
@@ -215,8 +220,9 @@ class _Events:
         self._loop.call_soon_threadsafe(self._queue.put_nowait, event)
 
     def stop(self) -> None:
-        """Nobody reads any more."""
+        """End the answer: nobody reads it any more."""
         self._stopped.set()
+        self._loop.call_soon_threadsafe(self._queue.put_nowait, None)
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         while (event := await self._queue.get()) is not None:
@@ -245,10 +251,8 @@ def _as_read(choice: Choice, question: str) -> str:
     return task.to_text(task.from_text(question))
 
 
-def _drawn(choice: Choice) -> str:
-    task = choice.task()
-    questions = (task.to_text(item) for item in task.items("test", count=EXAMPLES, seed=randrange(2**31)))
-    return min(questions, key=len)
+def _example(choice: Choice) -> str:
+    return example_question(choice.task())
 
 
 def _run_event(run: RunSummary, now: Offer) -> Event:

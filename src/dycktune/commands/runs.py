@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dycktune.commands.terminal import visible
+from dycktune.console.visible import visible
 from dycktune.run_list import list_runs
 from dycktune.runs import RUNS
 
@@ -19,8 +19,8 @@ def runs(folder: Path | None = None, /, *, json: bool = False) -> int:
     """List the runs of a folder, the newest first.
 
     A row shows when a run was started, its base, task and label, its exact match with the 95 % interval, and the
-    deployed checkpoint. Exact match is that of the newest evaluation, else of the selection. A run that is broken or
-    unfinished has a line that says so.
+    deployed checkpoint. Exact match is that of the evaluation with the most items, else of the selection. A run that is
+    broken or unfinished has a line that says so.
 
     Example: dycktune runs
 
