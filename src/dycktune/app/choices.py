@@ -72,17 +72,18 @@ def named(model: str) -> Choice:
 def _of_run(run: RunSummary) -> Iterator[Choice]:
     """Merged model, adapter and base of a run; the base is asked in the run's task."""
     folder = RunFolder(run.path)
-    parts = {"merged": run.has_merged and folder.merged, "adapter": run.has_adapter and folder.adapter}
-    cards = {part: _card(path) for part, path in parts.items() if path}
-    for part, card in cards.items():
-        yield Choice(
-            key=f"{run.name} {part}", label=f"{run.name}: {part}", reference=str(parts[part]), card=card
-        )
-    card = next((card for card in cards.values() if card), None)
-    if card is not None:
-        yield Choice(
-            key=f"{run.name} base", label=f"{run.name}: base ({card.base})", reference=card.base, card=card
-        )
+    there = (("merged", folder.merged, run.has_merged), ("adapter", folder.adapter, run.has_adapter))
+    trained = None
+    for part, path, present in there:
+        if present:
+            card = _card(path)
+            trained = trained or card
+            yield Choice(
+                key=f"{run.name} {part}", label=f"{run.name}: {part}", reference=str(path), card=card
+            )
+    if trained is not None:
+        label = f"{run.name}: base ({trained.base})"
+        yield Choice(key=f"{run.name} base", label=label, reference=trained.base, card=trained)
 
 
 def _card(folder: Path) -> ModelCard | None:

@@ -31,6 +31,7 @@ def doctor_page(log: Path) -> str:
         doctor.draw(found, plot)
         picture = base64.b64encode(plot.read_bytes()).decode("ascii")
     headline, *rest = doctor.prose(found).split("\n")
+    headline = headline.removesuffix(f"[{found.label}]").strip()
     return _DOCUMENT.format(
         title=escape(log.name),
         headline=escape(headline),

@@ -64,6 +64,7 @@ def app(
 def _listen(host: str, port: int | None) -> socket.socket:
     """A socket that listens. Raises ConfigError where the address cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    reason = ""
     for tried in (PORT, 0) if port is None else (port,):
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -74,7 +75,9 @@ def _listen(host: str, port: int | None) -> socket.socket:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         else:
             return listening
-    raise ConfigError(f"cannot listen on {host}, port {tried}: {reason}; name another with --host or --port")
+    raise ConfigError(
+        f"cannot listen on {host}, port {port or PORT}: {reason}; name another with --host or --port"
+    )
 
 
 def _address(host: str, port: int, token: str | None) -> str:

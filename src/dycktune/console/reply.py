@@ -33,8 +33,19 @@ class ReplyView:
         self._partial = ""
         """The unfinished line, as it is shown."""
 
-    def grown_to(self, text: str, *, finished: bool = False) -> None:
+    def grow(self, text: str) -> None:
         """Print what is new of the reply's text so far."""
+        self._print(text, finished=False)
+
+    def finish(self, text: str, verdict: Verdict) -> None:
+        """Print the rest of the whole reply, and the verdict below it."""
+        self._print(text, finished=True)
+        style = "" if verdict.correct is None else "green" if verdict.passed else "red"
+        self._console.print()
+        for line in verdict.summary().split("\n"):
+            self._say(line, style)
+
+    def _print(self, text: str, *, finished: bool) -> None:
         *lines, partial = visible(text).split("\n")
         if finished and partial:
             lines, partial = [*lines, partial], ""
@@ -42,17 +53,6 @@ class ReplyView:
             self._complete(lines, judge_lines(self._task, self._item, text, finished=finished))
         if self._grows:
             self._show(partial)
-
-    def conclude(self, verdict: Verdict) -> None:
-        """Print the verdict below the reply."""
-        style = "" if verdict.correct is None else "green" if verdict.passed else "red"
-        self._console.print()
-        for line in visible(verdict.summary()).split("\n"):
-            self._say(line, style)
-
-    def stop(self) -> None:
-        """End the line where the user has stopped the reply."""
-        self._console.print(Text("\nstopped", "dim"))
 
     def _say(self, text: str, style: str) -> None:
         self._console.print(Text(" " * MARGIN + visible(text), style))

@@ -62,7 +62,7 @@ class _Watch(StoppingCriteria):
         self._stops = stop_ids(loaded.tokenizer, loaded.model.generation_config)
         self._shown = ""
 
-    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Any:
         """Show the text, and let the decoding continue."""
         del scores, kwargs
         written = input_ids[0, self._start :].tolist()
