@@ -1,32 +1,64 @@
+"""The app as a program, and a browser that drives it."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from app_server import Server, start
-from dycktune.files import write_json
-
-SCRIPT = "<script>document.title='taken'</script>"
-MARKUP = "<img src=x onerror=document.title='taken'>"
-"""The name of a run."""
-
-
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs without models: one with a report, one whose name is markup, one whose report leads elsewhere."""
-    folder = tmp_path_factory.mktemp("runs")
-    secret = folder.parent / "secret.html"
-    secret.write_text("secret")
-    for name in ("reported", MARKUP, "linked"):
-        (folder / name).mkdir()
-        write_json(folder / name / "trainer_state.json", {"log_history": []})
-    (folder / "reported" / "report.html").write_text(f"<title>Report</title>{SCRIPT}<p>report of a run</p>")
-    (folder / "linked" / "report.html").symlink_to(secret)
-    return folder
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SCRIPT = "<script>document.title = 'broken into'</script>"
+CONFIG = f"[model]\nbase = {SCRIPT!r}\n[task]\nname = 'dyck'\n"
 
 
 @pytest.fixture(scope="session")
-def server(runs: Path) -> Iterator[Server]:
-    pytest.importorskip("uvicorn")
-    pytest.importorskip("starlette")
-    yield from start(runs)
+def folder(tmp_path_factory) -> Path:
+    """A folder with runs: one with a report, one that is broken; names and texts hold scripts."""
+    runs = tmp_path_factory.mktemp("app") / "runs"
+    hostile = runs / "a<img src=x onerror=alert(1)>"
+    hostile.mkdir(parents=True)
+    (hostile / "config.toml").write_text(CONFIG)
+    (runs / "reported").mkdir()
+    (runs / "reported" / "config.toml").write_text('[model]\nbase = "builtin:tiny"\n[task]\nname = "dyck"\n')
+    (runs / "reported" / "report.html").write_text("<title>A report</title><h1>The report of a run</h1>")
+    return runs
+
+
+@pytest.fixture(scope="session")
+def address(folder) -> Iterator[str]:
+    """Where the app listens."""
+    command = [sys.executable, "-m", "dycktune", "app", "--port", "0", "--runs", str(folder)]
+    program = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"NO_COLOR": "1"})
+    assert program.stdout is not None
+    found = re.match(r"http://127\.0\.0\.1:[0-9]+/", program.stdout.readline())
+    assert found is not None
+    yield found[0]
+    program.send_signal(signal.SIGINT)
+    assert program.wait(timeout=60) == 0
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    """A headless Chromium."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from dycktune.inference.completion import complete, task_of
@@ -33,12 +35,12 @@ def test_the_text_grows_and_never_ends_in_half_a_character(loaded):
     texts: list[str] = []
     stream(loaded, STACK, STACK.from_text("(["), texts.append)
     assert len(texts) > 3
-    assert all(later.startswith(earlier) for earlier, later in zip(texts, texts[1:], strict=False))
+    assert all(later.startswith(earlier) for earlier, later in pairwise(texts))
     assert not any(text.endswith(UNFINISHED) for text in texts[:-1])
 
 
 def test_an_error_of_the_listener_ends_the_decoding(loaded):
-    class Enough(Exception):
+    class EnoughError(Exception):
         pass
 
     seen: list[str] = []
@@ -46,8 +48,8 @@ def test_an_error_of_the_listener_ends_the_decoding(loaded):
     def listen(text: str) -> None:
         seen.append(text)
         if len(seen) == 3:
-            raise Enough
+            raise EnoughError
 
-    with pytest.raises(Enough):
+    with pytest.raises(EnoughError):
         stream(loaded, task_of(loaded), task_of(loaded).from_text("(["), listen)
     assert len(seen) == 3

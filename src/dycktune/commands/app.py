@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PORT = 7870
 MAX_CONNECTIONS = 64
+EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - only if the user names it
+"""A browser cannot open these; it needs the machine's name."""
 
 
 def app(
@@ -70,6 +72,7 @@ def _listen(host: str, port: int | None) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, tried))
+            listening.listen()  # so that a browser that comes before the server is ready waits
         except (OSError, OverflowError) as error:
             listening.close()
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -81,7 +84,7 @@ def _listen(host: str, port: int | None) -> socket.socket:
 
 
 def _address(host: str, port: int, token: str | None) -> str:
-    name = f"[{host}]" if ":" in host else host
+    name = socket.gethostname() if host in EVERY_ADDRESS else f"[{host}]" if ":" in host else host
     return f"http://{name}:{port}/{f'?token={token}' if token else ''}"
 
 
