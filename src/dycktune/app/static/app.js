@@ -323,7 +323,7 @@ function runRow(run) {
       text: "Report", href: `reports/${encodeURIComponent(run.run)}`, target: "_blank", rel: "noopener",
     }));
   } else if (run.label) {
-    actions.append(element("code", { text: run.command, title: "This command makes the report" }));
+    first.append(element("div", { className: "hint", text: "Report: " }, element("code", { text: run.command })));
   }
   return element("tr", {}, first, cell("Started", run.when), cell("Base", run.base), cell("Task", run.task), label,
     cell("Exact match", run.score), cell("Deployed", run.deployed), actions);
