@@ -22,6 +22,7 @@ def test_a_dropped_log_becomes_a_page_with_its_verdict_and_its_plot(tmp_path):
     response = client.post("/api/doctor?name=metrics.jsonl", content=log())
     page = client.get(response.json()["page"])
     assert "Healthy" in page.text
+    assert "<pre>metrics.jsonl: 39 train rows" in page.text
     assert "data:image/png" in page.text
     assert page.headers["content-security-policy"].startswith("sandbox")
     assert client.get("/pages/99").status_code == 404

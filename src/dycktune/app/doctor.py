@@ -4,6 +4,7 @@ Run as a program (`python -m dycktune.app.doctor LOG`), it writes the page to st
 """
 
 import base64
+import re
 import subprocess
 import sys
 from html import escape
@@ -30,14 +31,19 @@ def doctor_page(log: Path) -> str:
         plot = Path(folder) / "plot.png"
         doctor.draw(found, plot)
         picture = base64.b64encode(plot.read_bytes()).decode("ascii")
-    headline, *rest = doctor.prose(found).split("\n")
+    headline, *rest = doctor.prose(found).replace(f"{log.parent}/", "").split("\n")
     headline = headline.removesuffix(f"[{found.label}]").strip()
     return _DOCUMENT.format(
         title=escape(log.name),
         headline=escape(headline),
-        text=escape("\n".join(rest).strip()),
+        text=escape(_unwrapped("\n".join(rest).strip())),
         picture=picture,
     )
+
+
+def _unwrapped(text: str) -> str:
+    """Prose without the line breaks of a fixed width; those of paragraphs and points stay."""
+    return re.sub(r"(?<!\n)\n(?!  - |\n) *", " ", text)
 
 
 _DOCUMENT = """<!doctype html>
