@@ -28,8 +28,8 @@ def answer(models: Models, choice: Choice, question: str, send: Send) -> None:
     """
     task = choice.task()
     item = task.from_text(question)
-    if not models.holds(choice.reference):
-        send({"kind": "status", "text": f"Loading {choice.label}…"})
+    waiting = "Waiting for the model…" if models.holds(choice.reference) else f"Loading {choice.label}…"
+    send({"kind": "status", "text": waiting})
     with models.borrow(choice.reference) as loaded:
         from dycktune.inference.stream import stream
 

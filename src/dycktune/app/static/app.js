@@ -314,7 +314,6 @@ function runRow(run) {
     return made;
   };
   const first = element("td", { className: "first", text: run.run });
-  if (run.problem) first.append(element("div", { className: "problem", text: run.problem }));
   const label = cell("Label", run.label, run.label === "healthy" ? "good" : run.label ? "bad" : "");
   const actions = element("td", { className: "actions" });
   if (run.model) actions.append(element("button", { type: "button", text: "Ask", onclick: () => askRun(run) }));
@@ -322,11 +321,18 @@ function runRow(run) {
     actions.append(element("a", {
       text: "Report", href: `reports/${encodeURIComponent(run.run)}`, target: "_blank", rel: "noopener",
     }));
-  } else if (run.label) {
-    first.append(element("div", { className: "hint", text: "Report: " }, element("code", { text: run.command })));
   }
-  return element("tr", {}, first, cell("Started", run.when), cell("Base", run.base), cell("Task", run.task), label,
+  const row = element("tr", {}, first, cell("Started", run.when), cell("Base", run.base), cell("Task", run.task), label,
     cell("Exact match", run.score), cell("Deployed", run.deployed), actions);
+  const note = runNote(run);
+  return note ? [row, element("tr", { className: "note" }, element("td", { colSpan: row.children.length }, note))] : [row];
+}
+
+// What a run lacks.
+function runNote(run) {
+  if (run.problem) return element("span", { className: "problem", text: run.problem });
+  if (run.report || !run.label) return null;
+  return element("span", { className: "quiet", text: "For its report: " }, element("code", { text: run.command }));
 }
 
 function askRun(run) {
@@ -349,7 +355,7 @@ function show() {
 
 async function load() {
   Object.assign(state, await (await request("api/state")).json());
-  $("run-rows").replaceChildren(...state.runs.map(runRow));
+  $("run-rows").replaceChildren(...state.runs.flatMap(runRow));
   $("no-runs").hidden = state.runs.length > 0;
   $("no-runs").textContent = `No runs under ${state.folder} yet; make one with: dycktune quickstart`;
 }
