@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import signal
 import struct
 import subprocess
 import termios
@@ -33,6 +34,12 @@ class Session:
         """The fullest screen for which `shown` is true: a screen may have been read while it was drawn."""
         texts = ("\n".join(screen) for screen in self.screens)
         return max((text for text in texts if shown(text)), key=lambda text: len("".join(text.split())))
+
+
+def _take_terminal() -> None:
+    """Make the terminal the program's own, where Ctrl-C works even if this process ignores it, as in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def run_in_terminal(
@@ -66,7 +73,7 @@ def run_in_terminal(
         stderr=theirs,
         env=plain | {"TERM": "xterm-256color"} | dict(environment or {}),
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=_take_terminal,
     )
     os.close(theirs)
     session, screen = Session(), pyte.HistoryScreen(columns, lines, history=10_000)

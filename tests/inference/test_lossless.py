@@ -76,6 +76,7 @@ def stages(tmp_path_factory) -> dict[str, LoadedModel]:
             "batch_size": 8,
             "accumulation": 1,
             "max_steps": 240,
+            "packed": False,
             "checkpointing": False,
         },
         "eval": {"steps": 60, "exact_match": 0},
