@@ -50,6 +50,7 @@ def run_in_terminal(
     environment: Mapping[str, str] | None = None,
     pipe_output: bool = False,
     interrupt_when: Callable[[str], bool] | None = None,
+    typed: Sequence[tuple[str, str]] = (),
 ) -> Session:
     """Run a program until it ends.
 
@@ -60,6 +61,7 @@ def run_in_terminal(
         environment: Variables to set.
         pipe_output: Whether standard output is a pipe and only standard error the terminal.
         interrupt_when: Press Ctrl-C once the screen is so.
+        typed: Texts to type, one after another, each once the end of the screen shows the text before it.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
@@ -76,6 +78,7 @@ def run_in_terminal(
     os.close(theirs)
     session, screen = Session(), pyte.HistoryScreen(columns, lines, history=10_000)
     stream = pyte.ByteStream(screen)
+    waiting = list(typed)
     while part := _read(ours):
         session.raw += part
         stream.feed(part)
@@ -83,6 +86,8 @@ def run_in_terminal(
         if interrupt_when and interrupt_when("\n".join(session.screens[-1])):
             os.write(ours, b"\x03")
             interrupt_when = None
+        if waiting and "\n".join(session.screens[-1]).rstrip().endswith(waiting[0][0]):
+            os.write(ours, waiting.pop(0)[1].encode())
     os.close(ours)
     session.output = process.communicate()[0] or b""
     session.status, session.cursor_hidden = process.returncode, screen.cursor.hidden

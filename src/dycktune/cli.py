@@ -25,6 +25,9 @@ COMMANDS = (
     "complete",
     "verify",
     "tokens",
+    "runs",
+    "chat",
+    "app",
 )
 """Each is the function of that name in the module of that name under `commands`, imported when it is called."""
 

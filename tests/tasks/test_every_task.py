@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dycktune.errors import DycktuneError
 from dycktune.tasks.base import Demonstration, Item, Task, options_of
 from dycktune.tasks.registry import make_task
 from dycktune.tasks.splits import SPLITS, split_of
@@ -142,6 +143,22 @@ def test_a_task_is_made_again_from_its_reference_and_options(case: Case) -> None
     assert again.reference == case.task.reference
     assert again.options == case.task.options
     assert again.messages(case.items[0]) == case.task.messages(case.items[0])
+
+
+@generated
+def test_a_question_as_a_person_types_it_is_the_same_question(case: Case) -> None:
+    for item in case.items:
+        assert case.task.from_text(case.task.to_text(item)) == item
+
+
+@every
+@given(text=st.text(min_size=1))
+def test_a_typed_question_is_shown_as_it_is_read(case: Case, text: str) -> None:
+    try:
+        item = case.task.from_text(text)
+    except DycktuneError:
+        return
+    assert case.task.from_text(case.task.to_text(item)) == item
 
 
 @every

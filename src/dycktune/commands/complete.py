@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 
 from cyclopts import Parameter
 
-from dycktune.errors import DycktuneError, ItemError, ModelError
-from dycktune.runs import RUNS, newest_selected_run
-from dycktune.tasks.base import Item, Task
-from dycktune.tasks.registry import make_task
+from dycktune.commands.default_model import named_or_newest, task_of
+from dycktune.errors import DycktuneError, ItemError
+from dycktune.tasks.base import Item, Task, Verdict
 
 if TYPE_CHECKING:
     from dycktune.inference.completion import Completion, PromptBuilder
@@ -56,13 +55,11 @@ def complete(
         raise ItemError("no sequence given; try: dycktune complete '([{<' (or - for standard input)")
     from_stdin = sequences == ("-",)
     lines = (line.rstrip("\n") for line in sys.stdin) if from_stdin else iter(sequences)
-    reference = model or _newest()
-    task = _task(reference)
+    reference = named_or_newest(model, option="--model")
+    task = task_of(reference)
     items: Iterable[Item | Unusable] = (_parse(task, line) for line in lines)
     if not from_stdin:
         items = _refuse_unusable(items)
-    if model is None:
-        print(f"model: {reference} (the newest selected run; --model names another)", file=sys.stderr)
     from dycktune.models.loading import load
 
     status = 0
@@ -113,21 +110,6 @@ def _prompted(build: "PromptBuilder", row: "Item | Unusable") -> "tuple[Item, Pr
         return Unusable(row.key, error)
 
 
-def _task(reference: str) -> Task:
-    """The task of a model, without its weights: a bad sequence is refused before they are loaded."""
-    from dycktune.models.loading import read_card
-
-    card = read_card(reference)
-    return card.make_task() if card else make_task()
-
-
-def _newest() -> str:
-    run = newest_selected_run()
-    if run is None:
-        raise ModelError(f"no --model, and no selected run under {RUNS}; make one with: dycktune quickstart")
-    return str(run.path)
-
-
 def _shown(task: Task, row: "Completion | Unusable", *, json: bool, answer_only: bool) -> str:
     if isinstance(row, Unusable):
         if json:
@@ -141,8 +123,11 @@ def _shown(task: Task, row: "Completion | Unusable", *, json: bool, answer_only:
 
 
 def _status(row: "Completion | Unusable") -> int:
-    if isinstance(row, Unusable):
-        return 2
-    if row.verdict.correct is None:
-        return 0 if row.verdict.answer else 1
-    return 0 if row.verdict.passed else 1
+    return 2 if isinstance(row, Unusable) else verdict_status(row.verdict)
+
+
+def verdict_status(verdict: Verdict) -> int:
+    """Exit status for a verdict: 0, or 1 for an answer that is not right, or is missing."""
+    if verdict.correct is None:
+        return 0 if verdict.answer else 1
+    return 0 if verdict.passed else 1

@@ -6,7 +6,13 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from dycktune.models.chat import stop_ids
 from dycktune.models.loading import LoadedModel
@@ -93,7 +99,7 @@ def generate(
     replies: dict[int, Reply] = {}
     lengths = [len(prompt.ids) + prompt.limit for prompt in prompts]
     for batch in batches(lengths, MAX_BATCH_TOKENS[device_kind(loaded)]):
-        written = _generate_batch(loaded, [prompts[i] for i in batch])
+        written = generate_batch(loaded, [prompts[i] for i in batch])
         replies |= dict(zip(batch, written, strict=True))
         if on_reply:
             on_reply(len(replies))
@@ -116,7 +122,10 @@ def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
 
 
 @torch.inference_mode()
-def _generate_batch(loaded: LoadedModel, prompts: list[Prompt]) -> list[Reply]:
+def generate_batch(
+    loaded: LoadedModel, prompts: Sequence[Prompt], *, watch: StoppingCriteria | None = None
+) -> list[Reply]:
+    """Decode prompts in one batch; `watch` sees the ids after every step."""
     stops = stop_ids(loaded.tokenizer, loaded.model.generation_config)
     pad = loaded.tokenizer.pad_token_id if loaded.tokenizer.pad_token_id is not None else stops[0]
     longest = max(len(prompt.ids) for prompt in prompts)
@@ -134,6 +143,7 @@ def _generate_batch(loaded: LoadedModel, prompts: list[Prompt]) -> list[Reply]:
             pad_token_id=pad,
         ),
         logits_processor=LogitsProcessorList([margins]),
+        stopping_criteria=StoppingCriteriaList([watch] if watch else []),
     )
     margins_TB = torch.stack(margins.steps).cpu()
     rows = written_BT[:, longest:].tolist()

@@ -107,6 +107,10 @@ class Arithmetic(Task[Expression]):
         del answer
         return Expression(str(parse(text)))
 
+    def to_text(self, item: Expression) -> str:
+        """The expression."""
+        return item.expression
+
     def verify(self, item: Expression, reply: str) -> Verdict:
         """Judge the answer, and each line if there is a step among them."""
         answer = read_answer(reply, marker=self.marker)

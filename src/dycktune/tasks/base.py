@@ -145,6 +145,18 @@ class Draft(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class StackView:
+    """The stack as a reply states it after one of its lines."""
+
+    read: int
+    """Symbols of the question that the reply has read."""
+    stack: str
+    """The open symbols, bottom first."""
+    added: str
+    """The symbols that the reply has added to the question."""
+
+
 @dataclass(frozen=True)
 class NoOptions:
     """A task without options."""
@@ -286,6 +298,19 @@ class Task(ABC, Generic[I]):
                 f"{shortened(text)!r} is no question of task {self.reference}; give the problem of a data row as JSON"
             ) from error
         return self.from_row({"problem": problem}, Demonstration(prompt=[], completion=""))
+
+    def to_text(self, item: I) -> str:
+        """The question as a person would type it; `from_text` reads it back."""
+        return json.dumps(item.to_row().get("problem"), ensure_ascii=False)
+
+    @property
+    def symbols(self) -> str:
+        """The symbols of its questions, where they are few enough for a button each; else nothing."""
+        return ""
+
+    def stacks(self, reply: str) -> list[StackView | None] | None:
+        """The stack that each line of a reply states, for a drawing; None for a task without a stack."""
+        del reply
 
     def read_benchmark(self, path: Path) -> list[I]:
         """The items of a published benchmark file of this task.

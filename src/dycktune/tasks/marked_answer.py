@@ -203,6 +203,10 @@ class MarkedAnswer(Task[Question]):
         question = Question(prompt=(Turn("user", text),))
         return question if answer is None else self._with_answer(question, answer)
 
+    def to_text(self, item: Question) -> str:
+        """The last message before the answer; `from_text` reads it back where it is the only one."""
+        return item.prompt[-1].content
+
     def _with_answer(self, question: Question, answer: str) -> Question:
         if not answer.strip() or not self._is_right(answer, answer):
             raise DataError(

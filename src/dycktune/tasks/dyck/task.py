@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 from pydantic import Field
 
 from dycktune.errors import ConfigError, DataError, ItemError
-from dycktune.tasks.base import ANSWER_MARKER, Demonstration, Draft, Message, Task, Verdict
+from dycktune.tasks.base import ANSWER_MARKER, Demonstration, Draft, Message, StackView, Task, Verdict
 from dycktune.tasks.dyck.benchmark import read_benchmark
 from dycktune.tasks.dyck.brackets import PAIRS, Alphabet
 from dycktune.tasks.dyck.draft import TraceDraft
@@ -17,6 +17,7 @@ from dycktune.tasks.dyck.problem import Problem
 from dycktune.tasks.dyck.prompt import PROMPT_VERSION, messages
 from dycktune.tasks.dyck.renumbering import renumbered
 from dycktune.tasks.dyck.sampling import Space
+from dycktune.tasks.dyck.stacks import stated_stacks
 from dycktune.tasks.dyck.stream import PrefixStream
 from dycktune.tasks.dyck.tokenizer_audit import audit
 from dycktune.tasks.dyck.trace import render, style_named
@@ -135,6 +136,19 @@ class Dyck(Task[Problem]):
         """The typed prefix, with or without spaces."""
         del answer
         return Problem.parse(text)
+
+    def to_text(self, item: Problem) -> str:
+        """The prefix."""
+        return item.prefix
+
+    @property
+    def symbols(self) -> str:
+        """The brackets of the pairs in use, each opener before its closer."""
+        return "".join(Alphabet.of(self.options.pairs).pairs)
+
+    def stacks(self, reply: str) -> list[StackView | None]:
+        """The open brackets that each line states."""
+        return stated_stacks(reply)
 
     def read_benchmark(self, path: Path) -> list[Problem]:
         """The problems of BIG-Bench Hard's `dyck_languages` file."""

@@ -1,0 +1,35 @@
+"""The model that is asked, and the task that it is asked in."""
+
+import sys
+
+from dycktune.errors import ModelError
+from dycktune.runs import RUNS, newest_selected_run
+from dycktune.tasks.base import Task
+from dycktune.tasks.registry import make_task
+
+
+def named_or_newest(model: str | None, *, option: str) -> str:
+    """`model`, or the newest selected run, which standard error names.
+
+    Args:
+        model: The model that the user named.
+        option: How to name one on the command line.
+
+    Raises:
+        ModelError: there is neither.
+    """
+    if model is not None:
+        return model
+    run = newest_selected_run()
+    if run is None:
+        raise ModelError(f"no {option}, and no selected run under {RUNS}; make one with: dycktune quickstart")
+    print(f"model: {run.path} (the newest selected run; {option} names another)", file=sys.stderr)
+    return str(run.path)
+
+
+def task_of(reference: str) -> Task:
+    """The task of a model, without its weights: a bad question is refused before they are loaded."""
+    from dycktune.models.loading import read_card
+
+    card = read_card(reference)
+    return card.make_task() if card else make_task()
