@@ -1,5 +1,5 @@
 # Everything runs in .venv, which the first target that needs it makes.
-#   make quickstart     the whole run on the built-in model
+#   make quickstart     the whole run on the built-in model; MODEL=smollm2 for a real pretrained one, about two hours
 #   make test           all tests
 #   make bench          decoding (on the run BENCH_RUN names), training and generation beside their peers
 #   make check          format, lint, types, import layers
@@ -10,6 +10,10 @@
 PYTHON ?= python3
 PIP_ARGS ?=
 QUICKSTART_ARGS ?=
+MODEL ?= tiny
+ifeq ($(filter $(MODEL),tiny smollm2),)
+$(error MODEL = $(MODEL) is unknown; use MODEL=tiny or MODEL=smollm2)
+endif
 BENCH_RUN ?= runs/quickstart
 MODELS ?= models
 BIN := .venv/bin
@@ -17,8 +21,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_AR
 
 .PHONY: quickstart test test-fast check format bench smollm2 clean
 
-quickstart: .venv/installed
-	$(BIN)/dycktune quickstart $(QUICKSTART_ARGS)
+QUICKSTART_tiny :=
+QUICKSTART_smollm2 := recipes/smollm2-135m-lora.toml --count 500
+
+quickstart: .venv/installed $(if $(filter smollm2,$(MODEL)),smollm2)
+	$(BIN)/dycktune quickstart $(QUICKSTART_$(MODEL)) $(QUICKSTART_ARGS)
 
 test: .venv/installed-dev
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
