@@ -80,6 +80,13 @@ def test_complete_finds_the_newest_selected_run_and_says_so(run, capsys, monkeyp
 
 
 @pytest.mark.slow
+def test_what_is_no_sequence_is_one_line_where_there_is_a_newest_run_too(run, capsys, monkeypatch):
+    monkeypatch.chdir(run.path.parents[1])
+    assert main(["complete", "(", "x"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.slow
 def test_evaluate_counts_items_of_the_training_data(run, capsys):
     arguments = ["--count", "4", "--max-length", "5"]
     assert main(["evaluate", str(run.path), *arguments]) == 0

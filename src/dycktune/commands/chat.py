@@ -34,13 +34,13 @@ def chat(model: str | None = None, /) -> int:
     model
         A run, checkpoint, adapter or merged folder, a Hub id, a .gguf file, or builtin:tiny; else the newest run.
     """
-    reference = named_or_newest(model, option="MODEL")
-    task = task_of(reference)
-    loaded = _load(reference)
+    asked = named_or_newest(model, option="MODEL")
+    asked.announce()
+    task, loaded = task_of(asked.reference), _load(asked.reference)
     if not sys.stdin.isatty():
         return max((_answer(loaded, task, line.strip()) for line in sys.stdin if line.strip()), default=0)
     example = f"{EXAMPLE} asks a question of the task, " if can_draw(task) else ""
-    print(f"{visible(reference)}, task {task.reference}: {example}Ctrl-D ends.")
+    print(f"{visible(asked.reference)}, task {task.reference}: {example}Ctrl-D ends.")
     for question in _typed(task):
         try:
             _answer(loaded, task, question)

@@ -55,15 +55,16 @@ def complete(
         raise ItemError("no sequence given; try: dycktune complete '([{<' (or - for standard input)")
     from_stdin = sequences == ("-",)
     lines = (line.rstrip("\n") for line in sys.stdin) if from_stdin else iter(sequences)
-    reference = named_or_newest(model, option="--model")
-    task = task_of(reference)
+    asked = named_or_newest(model, option="--model")
+    task = task_of(asked.reference)
     items: Iterable[Item | Unusable] = (_parse(task, line) for line in lines)
     if not from_stdin:
         items = _refuse_unusable(items)
+    asked.announce()
     from dycktune.models.loading import load
 
     status = 0
-    for row in _answers(load(reference), task, items, strict=not from_stdin):
+    for row in _answers(load(asked.reference), task, items, strict=not from_stdin):
         print(_shown(task, row, json=json, answer_only=answer_only), flush=True)
         status = max(status, _status(row))
     return status

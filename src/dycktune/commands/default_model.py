@@ -1,6 +1,7 @@
 """The model that is asked, and the task that it is asked in."""
 
 import sys
+from typing import NamedTuple
 
 from dycktune.errors import ModelError
 from dycktune.runs import RUNS, newest_selected_run
@@ -8,8 +9,21 @@ from dycktune.tasks.base import Task
 from dycktune.tasks.registry import make_task
 
 
-def named_or_newest(model: str | None, *, option: str) -> str:
-    """`model`, or the newest selected run, which standard error names.
+class AskedModel(NamedTuple):
+    """The model that is asked."""
+
+    reference: str
+    notice: str | None
+    """A line that names the model, if the user did not."""
+
+    def announce(self) -> None:
+        """Print the notice to standard error. Call it after the questions are read: a refusal is one line alone."""
+        if self.notice:
+            print(self.notice, file=sys.stderr)
+
+
+def named_or_newest(model: str | None, *, option: str) -> AskedModel:
+    """`model`, or the newest selected run.
 
     Args:
         model: The model that the user named.
@@ -19,12 +33,12 @@ def named_or_newest(model: str | None, *, option: str) -> str:
         ModelError: there is neither.
     """
     if model is not None:
-        return model
+        return AskedModel(model, None)
     run = newest_selected_run()
     if run is None:
         raise ModelError(f"no {option}, and no selected run under {RUNS}; make one with: dycktune quickstart")
-    print(f"model: {run.path} (the newest selected run; {option} names another)", file=sys.stderr)
-    return str(run.path)
+    notice = f"model: {run.path} (the newest selected run; {option} names another)"
+    return AskedModel(str(run.path), notice)
 
 
 def task_of(reference: str) -> Task:

@@ -272,7 +272,7 @@ adapter       {out / "adapter"}
 merged model  {out / "merged"}
 
 Try next:
-  dycktune complete "([{{<"
+  dycktune chat {out}      ask it in the terminal
   dycktune evaluate {out} --count 100 --min-length 101 --max-length 150
   dycktune diagnose PATH      a run folder or trainer_state.json of any Hugging Face Trainer run
   dycktune train recipes/r1-distill-1.5b-lora.toml      on a GPU""")
