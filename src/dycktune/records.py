@@ -60,10 +60,10 @@ class WrongStepRecord(TypedDict):
 class WrongReplyRecord(TypedDict):
     """A reply that did not verify. Long texts are cut."""
 
-    key: str
-    """The item's key, which is short for many tasks."""
+    asked: str
+    """The question as a person would type it."""
     question: str
-    """The last message of the prompt."""
+    """The last message of the prompt, with the task's instructions."""
     reply: str
     solution: str | None
     """The correct reply; None where the task has none."""

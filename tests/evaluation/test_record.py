@@ -51,7 +51,7 @@ def test_a_file_with_spaces_is_one_argument(tmp_path):
 
 def test_a_wrong_reply_is_kept_with_its_question_and_its_solution(evaluation):
     record = wrong_replies(TASK, evaluation.completions)[0]
-    problem = next(problem for problem in PROBLEMS if problem.key == record["key"])
+    problem = next(problem for problem in PROBLEMS if problem.prefix == record["asked"])
     assert problem.prefix[-1] in record["question"]
     assert record["solution"] == TASK.solution(problem)
     assert record["correct"] is False

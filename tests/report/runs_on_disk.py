@@ -22,11 +22,11 @@ learning_rate = {rate}
 """
 
 
-def wrong_reply(key: str = "([{", **changes: Any) -> WrongReplyRecord:
+def wrong_reply(asked: str = "([{", **changes: Any) -> WrongReplyRecord:
     """A reply whose second line is wrong."""
     record: WrongReplyRecord = {
-        "key": key,
-        "question": f"Close {key}",
+        "asked": asked,
+        "question": f"Close {asked}",
         "reply": "# Thought 1: ( needs 1)\n# Thought 2: [ needs 2)\nFINAL ANSWER: ([{",
         "solution": "# Thought 1: ( needs 1)\n# Thought 2: [ needs 2]\nFINAL ANSWER: ([{}])",
         "answer": "([{",

@@ -45,7 +45,7 @@ def _record(task: Task, completion: Completion) -> WrongReplyRecord:
     verdict, solution = completion.verdict, task.solution(completion.item)
     step = verdict.first_wrong_step
     return WrongReplyRecord(
-        key=shortened(completion.item.key, LONGEST),
+        asked=shortened(task.to_text(completion.item), LONGEST),
         question=shortened(task.messages(completion.item)[-1]["content"], LONGEST),
         reply=shortened(completion.text, LONGEST),
         solution=None if solution is None else shortened(solution, LONGEST),

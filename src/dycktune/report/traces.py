@@ -62,8 +62,8 @@ def _deployed(subject: Subject) -> Iterator[WrongReplyRecord]:
     seen: set[str] = set()
     for row in [*subject.tuned, *_chosen_scores(subject)]:
         for record in row.get("wrong_replies", []):
-            if record["key"] not in seen:
-                seen.add(record["key"])
+            if record["question"] not in seen:
+                seen.add(record["question"])
                 yield record
 
 

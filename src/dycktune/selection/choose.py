@@ -63,7 +63,8 @@ class Selection:
         if not self.indistinguishable:
             return reason
         steps = ", ".join(map(str, sorted(self.indistinguishable)))
-        return f"{reason} Steps {steps} are not significantly different on these items."
+        are = "Step {} is" if len(self.indistinguishable) == 1 else "Steps {} are"
+        return f"{reason} {are.format(steps)} not significantly different on these items."
 
     def to_record(self) -> SelectionRecord:
         """The content of selection.json."""
