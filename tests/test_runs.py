@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from dycktune.checkpoints import seal
 from dycktune.errors import RunError
 from dycktune.files import write_json
 from dycktune.records import EvaluationRow, ScoreRow, SelectionRecord
@@ -30,11 +31,11 @@ def test_a_new_run_folder_holds_its_configuration(tmp_path):
     assert not run.finished
 
 
-def test_a_folder_with_a_started_run_needs_resume(tmp_path):
-    open_run(tmp_path, CONFIG, resume=False).append_metrics({"step": 1})
-    with pytest.raises(RunError, match="--resume"):
+def test_a_started_run_goes_on_unless_that_is_turned_off(tmp_path):
+    open_run(tmp_path, CONFIG).append_metrics({"step": 1})
+    assert open_run(tmp_path, CONFIG).started
+    with pytest.raises(RunError, match="already holds a run; name another folder"):
         open_run(tmp_path, CONFIG, resume=False)
-    assert open_run(tmp_path, CONFIG, resume=True).started
 
 
 def test_a_run_that_failed_before_its_first_step_is_made_anew(tmp_path):
@@ -73,6 +74,36 @@ def test_a_run_is_finished_once_its_last_step_is_saved(tmp_path):
     assert not run.finished
     checkpoint(run, 9)
     assert run.finished
+
+
+def test_a_last_checkpoint_with_a_damaged_model_does_not_finish_a_run(tmp_path):
+    run = open_run(tmp_path, CONFIG)
+    checkpoint(run, 9)
+    folder = run.checkpoints_folder / "checkpoint-9"
+    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    seal(folder)
+    assert run.finished
+    (folder / "adapter_model.safetensors").write_bytes(b"weighty")
+    assert not run.finished
+
+
+def test_a_recipe_that_was_damaged_on_disk_is_refused_in_one_line(tmp_path):
+    run = open_run(tmp_path, CONFIG)
+    run.append_metrics({"step": 1})
+    run.config.write_bytes(b"\0" * 20)
+    with pytest.raises(RunError, match=r"config\.toml is damaged"):
+        open_run(tmp_path, CONFIG)
+
+
+def test_rewinding_for_a_due_evaluation_removes_its_records_but_not_the_log_row_before_it(tmp_path):
+    run = open_run(tmp_path, CONFIG)
+    for step in (1, 2):
+        run.append_metrics({"step": step})
+        run.append_score(score(step=step, wrong=[]))
+        run.append_replies({"step": step, "texts": []})
+    run.rewind(2, evaluation_due=True)
+    assert [row["step"] for row in run.read_metrics()] == [1, 2]
+    assert (list(run.read_scores()), list(run.read_replies())) == ([1], [1])
 
 
 def test_metrics_keep_nan_and_survive_a_line_cut_off(tmp_path):

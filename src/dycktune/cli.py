@@ -1,5 +1,6 @@
 """The command line: the commands, and how their errors are reported."""
 
+import errno
 import os
 import sys
 import warnings
@@ -10,6 +11,7 @@ from cyclopts import App, CycloptsError
 
 from dycktune import ranks
 from dycktune.errors import DycktuneError
+from dycktune.interrupts import Terminated, raise_on_sigterm
 
 COMMANDS = (
     "quickstart",
@@ -58,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DycktuneError as error:
         return _complain(str(error))
     except RuntimeError as error:
+        if type(error).__name__ == "OutOfMemoryError":
+            return _complain(f"the device is out of memory: {str(error).partition('. ')[0]}")
         if not ranks.is_lost_peer(error):
             raise
         return _complain("stopped, because another rank is gone; that rank or the launcher says why")
@@ -67,17 +71,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of a pipe, such as head, has closed it.
         sys.stderr.close()
         return 0
+    except OSError as error:
+        if error.errno not in _REMEDIES:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{place}{error.strerror}; {_REMEDIES[error.errno]}")
     ranks.finalize()
     return status if isinstance(status, int) else 0
 
 
+_MAKE_ROOM = "make room, and start again with the same command"
+_WRITABLE = "choose a place that can be written"
+_REMEDIES = {
+    errno.ENOSPC: _MAKE_ROOM,
+    errno.EDQUOT: _MAKE_ROOM,
+    errno.EFBIG: _MAKE_ROOM,
+    errno.EROFS: _WRITABLE,
+    errno.EACCES: _WRITABLE,
+    errno.EPERM: _WRITABLE,
+}
+"""Faults of a disk that are no faults of this program, and what to do."""
+
+
 def _stopped(interrupt: KeyboardInterrupt) -> int:
-    """Say in one line how to go on. Returns the status that shells give a program stopped by Ctrl-C."""
+    """Say in one line how to go on. Returns the status that shells give a program stopped by Ctrl-C or SIGTERM."""
     if ranks.is_main():
         # A terminal shows ^C where the cursor was.
         start = "\n" if sys.stderr.isatty() else ""
         print(f"{start}dycktune: stopped" + "".join(f"; {hint}" for hint in interrupt.args), file=sys.stderr)
-    return 130
+    return 143 if isinstance(interrupt, Terminated) else 130
 
 
 def _complain(message: str) -> int:
@@ -97,4 +119,5 @@ def run() -> None:
     warnings.simplefilter("ignore")
     # The Hub's client reports every retry; the command's own error says that it failed. It reads this on import.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    raise_on_sigterm()
     ranks.exit_process(ranks.record_errors(main)())

@@ -4,32 +4,48 @@ JSON and JSONL files here keep NaN and infinities as the bare words `NaN` and `I
 own `trainer_state.json` does: a run that diverged must not look like one with gaps.
 """
 
+import errno
+import glob
 import json
+import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from tempfile import mkdtemp
+from typing import Any, BinaryIO
 
 from dycktune.errors import RunError
+from dycktune.locks import lock
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A place beside `path` for a new file or folder, which takes the place of `path` at the end of the block.
 
-    Readers see the old content or the new one, never half of it. If the block raises, the new content is removed and
-    `path` stays as it was. The folder that holds `path` must exist.
+    Readers see the old content or the new one, never half of it, after a loss of power too. If the block raises, the
+    new content is removed and `path` stays as it was; what a killed process left behind is removed by the next one.
+    The folder that holds `path` must exist.
 
     Raises:
         OSError: the new content cannot be put there; a file never replaces a folder, nor a folder a file.
     """
-    with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
-        partial = Path(folder) / path.name
+    _remove_abandoned(path)
+    with _place_named(path), _workplace(path) as folder:
+        partial = folder / path.name
         yield partial
+        sync(partial)
         if partial.is_dir() and path.is_dir():
             path.rename(f"{partial}.old")
         partial.replace(path)
+        _sync_one(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder with all it holds, is on the disk."""
+    for part in path.rglob("*") if path.is_dir() else ():
+        _sync_one(part)
+    _sync_one(path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -69,20 +85,104 @@ def read_jsonl(path: Path) -> Iterator[Any]:
     """
     if not path.is_file():
         return
-    *whole_lines, _ = path.read_text(encoding="utf-8").split("\n")
+    *whole_lines, _ = _text(path).split("\n")
     for number, line in enumerate(whole_lines, start=1):
         yield _parse(line, f"{path}:{number}")
 
 
 def append_jsonl(path: Path, row: Mapping[str, Any]) -> None:
-    """Add one row to a JSONL file, which is made if there is none."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(_line(row))
+    """Add one row to a JSONL file, which is made if there is none, in place of a half-written last line."""
+    with _place_named(path), path.open("a+b") as file:
+        _drop_half_line(file)
+        file.write(_line(row).encode())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write a JSONL file as `replacing` does."""
     write_text(path, "".join(map(_line, rows)))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RunError(f"{path} is damaged: {error}; move the file away") from error
+
+
+@contextmanager
+def _place_named(path: Path) -> Iterator[None]:
+    """Put the path into an error that has none, as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+_SUFFIX = ".partial"
+
+
+@contextmanager
+def _workplace(path: Path) -> Iterator[Path]:
+    """A new folder beside `path`, removed at the end. It is locked, so that no other process takes it for abandoned."""
+    while True:
+        folder = Path(mkdtemp(prefix=f".{path.name}.", suffix=_SUFFIX, dir=path.parent))
+        descriptor = _locked(folder)
+        if descriptor is not None:
+            break
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+        os.close(descriptor)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove the workplaces of processes that were killed."""
+    for folder in path.parent.glob(f".{glob.escape(path.name)}.????????{_SUFFIX}"):
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                if lock(descriptor):
+                    shutil.rmtree(folder)
+            finally:
+                os.close(descriptor)
+
+
+def _locked(folder: Path) -> int | None:
+    """A descriptor that locks a new folder; None if another process has taken it for abandoned meanwhile."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    with suppress(OSError):
+        if not lock(descriptor) or not folder.exists():
+            os.close(descriptor)
+            return None
+    return descriptor
+
+
+def _sync_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems cannot sync a folder.
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _drop_half_line(file: BinaryIO) -> None:
+    if file.seek(0, os.SEEK_END) == 0:
+        return
+    file.seek(-1, os.SEEK_END)
+    if file.read(1) != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _parse(line: str, source: str) -> Any:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dycktune.checkpoints import MODEL_FILES, STATE, Checkpoint, checkpoints_in, damage, is_complete
 from dycktune.errors import RunError
 from dycktune.files import append_jsonl, read_json, write_json, write_jsonl, write_text
+from dycktune.locks import LOCK_NAME
 from dycktune.records import (
     EvaluationRow,
     GuardRow,
@@ -22,13 +24,6 @@ from dycktune.records import (
 
 RUNS = Path("runs")
 """Where runs are kept when no folder is named."""
-
-
-class Checkpoint(NamedTuple):
-    """A complete checkpoint of a run."""
-
-    step: int
-    path: Path
 
 
 @dataclass(frozen=True)
@@ -61,6 +56,11 @@ class RunFolder:
     def checkpoints_folder(self) -> Path:
         """Holds `checkpoint-N/`."""
         return self.path / "checkpoints"
+
+    @property
+    def stopped_folder(self) -> Path:
+        """Holds `checkpoint-N/` of a training that was stopped between two checkpoints; it goes on from there."""
+        return self.path / "stopped"
 
     @property
     def trainer_state(self) -> Path:
@@ -114,26 +114,28 @@ class RunFolder:
 
     def checkpoints(self) -> list[Checkpoint]:
         """The complete checkpoints, by step; one whose writing was interrupted is left out."""
-        complete = []
-        for folder in self.checkpoints_folder.glob("checkpoint-*"):
-            step = folder.name.removeprefix("checkpoint-")
-            if step.isdecimal() and _is_json(folder / "trainer_state.json"):
-                complete.append(Checkpoint(int(step), folder))
-        return sorted(complete)
+        return [found for found in checkpoints_in(self.checkpoints_folder) if is_complete(found.path)]
+
+    @property
+    def saved_step(self) -> int:
+        """The step of the newest complete checkpoint, that of a stop included; 0 where there is none."""
+        found = checkpoints_in(self.checkpoints_folder) + checkpoints_in(self.stopped_folder)
+        return max((step for step, path in found if is_complete(path)), default=0)
 
     @property
     def started(self) -> bool:
         """Whether anything was logged or saved."""
-        return bool(self.checkpoints()) or any(True for _ in self.read_metrics())
+        saved = checkpoints_in(self.checkpoints_folder) or checkpoints_in(self.stopped_folder)
+        return bool(saved) or any(True for _ in self.read_metrics())
 
     @property
     def finished(self) -> bool:
-        """Whether training reached its last step and saved it."""
+        """Whether training reached its last step, and its last checkpoint is whole."""
         checkpoints = self.checkpoints()
         if not checkpoints:
             return False
-        state = read_json(checkpoints[-1].path / "trainer_state.json")
-        return state["global_step"] >= state["max_steps"]
+        state = read_json(checkpoints[-1].path / STATE)
+        return state["global_step"] >= state["max_steps"] and not damage(checkpoints[-1].path, MODEL_FILES)
 
     def read_metrics(self) -> Iterator[MetricsRow]:
         """The logged rows. Raises RunError at a line that is no such row, as every reader here does."""
@@ -192,20 +194,27 @@ class RunFolder:
         """Write which checkpoint is deployed."""
         write_json(self.selection, record)
 
-    def rewind(self, step: int) -> None:
-        """Remove all rows after `step`, and checkpoints that are not complete, before training resumes from `step`."""
+    def rewind(self, step: int, *, evaluation_due: bool = False) -> None:
+        """Remove all that a training wrote after `step`, and incomplete checkpoints, before it goes on from there.
+
+        Args:
+            step: The last step that is kept.
+            evaluation_due: Whether the evaluation of that step is repeated, so that its records are removed too.
+        """
+        before = step - 1 if evaluation_due else step
+        last = {self.metrics: step, self.guard: step, self.scores: before, self.replies: before}
         kinds = {
             self.metrics: MetricsRow,
+            self.guard: GuardRow,
             self.scores: ScoreRow,
             self.replies: RepliesRow,
-            self.guard: GuardRow,
         }
         for file, kind in kinds.items():
             if file.is_file():
-                write_jsonl(file, [row for row in read_rows(file, kind) if row["step"] <= step])
-        complete = {checkpoint.path for checkpoint in self.checkpoints()}
-        for folder in set(self.checkpoints_folder.glob("checkpoint-*")) - complete:
-            shutil.rmtree(folder)
+                write_jsonl(file, [row for row in read_rows(file, kind) if row["step"] <= last[file]])
+        for found in checkpoints_in(self.checkpoints_folder):
+            if found.step > step or not is_complete(found.path):
+                shutil.rmtree(found.path)
 
 
 class ModelInRun(NamedTuple):
@@ -230,8 +239,8 @@ def model_in_run(path: Path) -> ModelInRun | None:
     return None
 
 
-def open_run(path: Path, config_toml: str, *, resume: bool, defaults_toml: str = "") -> RunFolder:
-    """Make a run folder, or open that of an unfinished run.
+def open_run(path: Path, config_toml: str, *, resume: bool = True, defaults_toml: str = "") -> RunFolder:
+    """Make a run folder, or open that of an earlier run with the same recipe.
 
     A folder whose run failed before its first step is made anew.
 
@@ -242,21 +251,33 @@ def open_run(path: Path, config_toml: str, *, resume: bool, defaults_toml: str =
         defaults_toml: Values of the fields that an older run's configuration lacks.
 
     Raises:
-        RunError: the folder is in use and `resume` is False, or its run had another configuration.
+        RunError: the folder holds other files, a run with another recipe, or any run if `resume` is False.
     """
     run = RunFolder(path)
-    if path.exists() and not path.is_dir():
-        raise RunError(f"{path} is a file; name a folder for the run")
-    if path.is_dir() and any(path.iterdir()) and not run.config.is_file():
-        raise RunError(f"{path} holds files but no run; name another folder with --out")
+    refuse_foreign(path)
     if run.started and not resume:
-        raise RunError(f"{path} already holds a run; continue it with --resume, or name another with --out")
+        raise RunError(f"{path} already holds a run; name another folder with --out")
     if run.started:
         _require_same_config(run, config_toml, defaults_toml)
         return run
-    run.checkpoints_folder.mkdir(parents=True, exist_ok=True)
+    path.mkdir(parents=True, exist_ok=True)
     write_text(run.config, config_toml)
+    run.checkpoints_folder.mkdir(exist_ok=True)
     return run
+
+
+def refuse_foreign(path: Path) -> None:
+    """Refuse a place that cannot become a run folder. Raises RunError: it is a file, or holds files but no run."""
+    if path.exists() and not path.is_dir():
+        raise RunError(f"{path} is a file; name a folder for the run")
+    if path.is_dir() and not RunFolder(path).config.is_file():
+        others = [file.name for file in path.iterdir() if not file.name.startswith(_OWN_HIDDEN)]
+        if others:
+            raise RunError(f"{path} holds files but no run; name another folder with --out")
+
+
+_OWN_HIDDEN = (LOCK_NAME, ".config.toml.")
+"""Beginnings of the names that a process may leave that was killed before it wrote the recipe."""
 
 
 def newest_selected_run(root: Path = RUNS) -> RunFolder | None:
@@ -268,26 +289,27 @@ def newest_selected_run(root: Path = RUNS) -> RunFolder | None:
 
 
 def _require_same_config(run: RunFolder, config_toml: str, defaults_toml: str) -> None:
-    texts = (defaults_toml, run.config.read_text(encoding="utf-8"), config_toml)
-    defaults, stored, new = (_flat(tomllib.loads(text)) for text in texts)
-    old = defaults | stored
+    defaults, old, new = map(
+        _flat, (tomllib.loads(defaults_toml), _stored_config(run), tomllib.loads(config_toml))
+    )
+    old = defaults | old
     changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     if changed:
         changes = ", ".join(f"{name} was {old.get(name)!r} and is {new.get(name)!r}" for name in changed)
         raise RunError(
-            f"{run.path} was started with another configuration: {changes}; resume with the same one"
+            f"{run.path} holds a run of another recipe: {changes}; go on with its own, {run.config}, or name another "
+            "folder with --out"
         )
+
+
+def _stored_config(run: RunFolder) -> dict[str, Any]:
+    try:
+        return tomllib.loads(run.config.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{run.config} is damaged: {error}; name another folder with --out") from error
 
 
 def _flat(sections: Mapping[str, Any]) -> dict[str, Any]:
     return {
         f"{section}.{field}": value for section, fields in sections.items() for field, value in fields.items()
     }
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        read_json(path)
-    except RunError:
-        return False
-    return True

@@ -121,17 +121,20 @@ def test_a_checkpoint_carries_its_card_and_nothing_pickled_but_trainer_state(uni
     assert (folder / "chat_template.jinja").exists()
 
 
-def test_a_folder_that_holds_a_run_is_refused_without_resume(uninterrupted):
-    with pytest.raises(RunError, match="already holds a run; continue it with --resume"):
-        fit_small(uninterrupted, config=LONG)
+def test_a_finished_run_is_left_as_it_is(uninterrupted):
+    before = {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("*") if path.is_file()}
+    notices = []
+    fit_small(uninterrupted, config=LONG, on_event=notices.append)
+    assert before == {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("*") if path.is_file()}
+    assert ["is finished" in notice.text for notice in notices] == [True]
 
 
-def test_resuming_with_another_recipe_is_refused_by_the_field(tmp_path):
+def test_going_on_with_another_recipe_is_refused_by_the_field(tmp_path):
     with pytest.raises(Killed):
         fit_small(tmp_path / "run", config=LONG, on_log=kill_at(3))
     other = replace(LONG, loss=replace(LONG.loss, answer_weight=3.0))
     with pytest.raises(RunError, match=r"loss\.answer_weight was 5\.0 and is 3\.0"):
-        fit_small(tmp_path / "run", config=other, resume=True)
+        fit_small(tmp_path / "run", config=other)
 
 
 def test_examples_over_the_limit_stop_a_run_before_training(tmp_path):

@@ -23,12 +23,13 @@ def train(
     *,
     out: Path | None = None,
     no_select: Annotated[bool, Parameter(negative=())] = False,
-    resume: Annotated[bool, Parameter(negative=())] = False,
+    resume: bool = True,
     quiet: Quiet = False,
     overrides: Annotated[Overrides | None, Parameter(name="*")] = None,  # pyright: ignore[reportInvalidTypeForm]
 ) -> int:
     """Fine-tune a base with LoRA as a recipe says, then diagnose, select and merge.
 
+    The same command again goes on with a run that was interrupted, and ends with the weights of an uninterrupted run.
     Every field of the recipe is an option as well, shown below with its default, and wins over the file. Exit status 0
     for a healthy run, 1 for any other. For many devices: torchrun -m dycktune train ...
 
@@ -43,7 +44,7 @@ def train(
     no_select
         Stop after the diagnosis, without scoring the checkpoints and merging the best.
     resume
-        Continue a stopped run; the result is that of an uninterrupted run.
+        Go on with an earlier run of the same recipe in the folder; --no-resume refuses a folder that holds a run.
     """
     from dycktune.training import recipe
 
@@ -54,7 +55,7 @@ def train(
     from dycktune.training.run import train as run_training
 
     with hint_on_interrupt(lambda: how_to_go_on(run)):
-        earlier = list(RunFolder(run).read_metrics()) if resume else []
+        earlier = list(RunFolder(run).read_metrics())
         with watching(evaluation_steps=chosen.eval.steps, earlier=earlier, quiet=quiet) as view:
             run_training(
                 chosen,
@@ -76,9 +77,8 @@ def how_to_go_on(path: Path) -> str:
     if not run.config.is_file() or not run.started:
         return "nothing was trained yet; start again with the same command"
     last = max((row["step"] for row in run.read_metrics()), default=0)
-    saved = max((checkpoint.step for checkpoint in run.checkpoints()), default=0)
-    command = shlex.join(["dycktune", "train", str(run.config), "--out", str(path), "--resume"])
-    return f"the log reaches step {last}, the newest checkpoint step {saved}; go on with: {command}"
+    command = shlex.join(["dycktune", "train", str(run.config), "--out", str(path)])
+    return f"the log reaches step {last}, the newest checkpoint step {run.saved_step}; go on with: {command}"
 
 
 def _show_beginning(run: Path, beginning: "Beginning") -> None:

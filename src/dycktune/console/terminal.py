@@ -67,11 +67,11 @@ class Terminal:
 
 @contextmanager
 def hint_on_interrupt(hint: Callable[[], str]) -> Iterator[None]:
-    """Give Ctrl-C a message: how to go on. The command line prints it."""
+    """Give Ctrl-C and SIGTERM a message: how to go on. The command line prints it."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(hint()) from None
+    except KeyboardInterrupt as interrupt:
+        raise type(interrupt)(hint()) from None
 
 
 def _redirect_logging(streams: dict[TextIO, TextIO]) -> None:

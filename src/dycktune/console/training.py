@@ -15,7 +15,7 @@ from dycktune.console.figures import duration, figure, speed
 from dycktune.console.pace import Pace
 from dycktune.console.terminal import CTRL_C, Terminal
 from dycktune.records import MetricsRow
-from dycktune.training.events import AtStep, Evaluating, GuardActed, guard_sentence
+from dycktune.training.events import AtStep, Evaluating, Event, GuardActed, Notice, guard_sentence
 
 SMALLEST_CURVE = 12
 """Characters; on a narrower terminal there is no curve."""
@@ -50,8 +50,8 @@ class TrainingView:
         if line and ("eval_loss" in row or not self._terminal.shows_output):
             self._terminal.say(line)
 
-    def on_event(self, event: AtStep | Evaluating | GuardActed) -> None:
-        """Take in an event. The guard's are printed."""
+    def on_event(self, event: Event) -> None:
+        """Take in an event. The guard's and notices are printed."""
         match event:
             case AtStep():
                 if self._at is None:
@@ -64,6 +64,8 @@ class TrainingView:
             case GuardActed(row):
                 style = "bold red" if row["action"] == "stopped" else "yellow"
                 self._terminal.say(f"guard: {guard_sentence(row)}", style=style)
+            case Notice(text):
+                self._terminal.say(text, style="yellow")
 
     def _begin(self, at: AtStep) -> None:
         """Take in the first step, and the earlier rows up to it: the steps after it are trained again."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dycktune import ranks
+from dycktune.checkpoints import MODEL_FILES, Checkpoint, damage
 from dycktune.errors import ModelError, RunError
 from dycktune.evaluation.agreement import Agreement, prove
 from dycktune.evaluation.distributed import evaluate_distributed
@@ -20,16 +21,15 @@ from dycktune.models.adapters import NotFiniteError
 from dycktune.models.loading import Dtype, load
 from dycktune.models.merging import merge
 from dycktune.records import ScoreRow, SelectionRecord, WrongReplyRecord
-from dycktune.runs import Checkpoint, RunFolder
+from dycktune.runs import RunFolder
 from dycktune.selection.rank import Criterion, Score, has_lost, indistinguishable, rank
 from dycktune.tasks.base import Item, Task
 from dycktune.training import recipe
 from dycktune.training.examples import eval_examples
+from dycktune.training.resuming import only_launch
 
 PROOF_PROMPTS = 16
 """Evaluation prompts on which base + adapter and the merged model must write the same text."""
-
-_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "dycktune.json")
 
 OnProgress = Callable[[str], None]
 """Called with a line for each checkpoint that was scored."""
@@ -106,7 +106,14 @@ def select(
     """
     ranks.initialize()
     run = RunFolder(Path(path))
-    known = ranks.on_main(lambda: _known(run))
+    if not run.checkpoints_folder.is_dir():
+        raise _without_checkpoint(run)
+    with only_launch(run.path):
+        return _select(run, by, on_progress, on_answer)
+
+
+def _select(run: RunFolder, by: Criterion | None, on_progress: OnProgress, on_answer: OnAnswer) -> Selection:
+    known = ranks.on_main(lambda: _known(run, on_progress))
     config = recipe.load(run.config)
     task = recipe.task_of(config)
     items = [example.item for example in eval_examples(config)[: config.select.count] if example.item]
@@ -158,13 +165,23 @@ def nearest_replies(replies: Replies, step: int) -> dict[str, str]:
     return nearest
 
 
-def _known(run: RunFolder) -> _Known:
-    checkpoints = run.checkpoints()
+def _known(run: RunFolder, on_progress: OnProgress) -> _Known:
+    checkpoints = []
+    for found in run.checkpoints():
+        fault = damage(found.path, MODEL_FILES)
+        if fault is None:
+            checkpoints.append(found)
+        else:
+            on_progress(f"{found.path.name}: left out ({fault})")
     if not checkpoints:
-        raise RunError(
-            f"{run.path} holds no whole checkpoint; train first: dycktune train RECIPE --out {run.path}"
-        )
+        raise _without_checkpoint(run)
     return _Known(checkpoints, _eval_losses(run), run.read_scores(), run.read_replies())
+
+
+def _without_checkpoint(run: RunFolder) -> RunError:
+    return RunError(
+        f"{run.path} holds no whole checkpoint; train first: dycktune train RECIPE --out {run.path}"
+    )
 
 
 def _write_scores(run: RunFolder, ranked: Sequence[Score], known: _Known) -> None:
@@ -301,7 +318,7 @@ def _eval_losses(run: RunFolder) -> dict[int, float]:
 
 def _copy_adapter(checkpoint: Path, out: Path) -> None:
     out.mkdir()
-    for name in _ADAPTER_FILES:
+    for name in MODEL_FILES:
         shutil.copy2(checkpoint / name, out / name)
 
 

@@ -28,7 +28,15 @@ class GuardActed(NamedTuple):
     row: GuardRow
 
 
-OnEvent = Callable[[AtStep | Evaluating | GuardActed], None]
+class Notice(NamedTuple):
+    """A person should know this, such as where an interrupted run goes on."""
+
+    text: str
+
+
+Event = AtStep | Evaluating | GuardActed | Notice
+
+OnEvent = Callable[[Event], None]
 
 _REASONS = {
     "non_finite": "a value was not finite",

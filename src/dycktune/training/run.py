@@ -1,8 +1,10 @@
 """One fine-tuning run: data, base and adapter, trainer, run folder."""
 
 import hashlib
+import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -26,18 +28,19 @@ from dycktune.models.card import ModelCard
 from dycktune.models.loading import in_bfloat16, load_base
 from dycktune.provenance import provenance
 from dycktune.records import GuardRow
-from dycktune.runs import RunFolder, open_run
+from dycktune.runs import RunFolder, open_run, refuse_foreign
 from dycktune.tasks.base import Task
 from dycktune.training import recipe
 from dycktune.training.adapter import with_adapter
 from dycktune.training.answer_evaluator import AnswerEvaluator
 from dycktune.training.collator import DataCollatorWithWeights
 from dycktune.training.config import Config
-from dycktune.training.events import GuardActed, OnEvent
+from dycktune.training.events import GuardActed, Notice, OnEvent
 from dycktune.training.examples import Examples, load_examples, loss_weights, with_task
 from dycktune.training.guard import OnGuard, attach, log_warning
 from dycktune.training.recipe import task_of
 from dycktune.training.recorder import LogWriter, OnLog
+from dycktune.training.resuming import StartingPoint, only_launch, starting_point
 from dycktune.training.trackers import Trackers, require
 from dycktune.training.trainer import WeightedLossTrainer
 
@@ -60,32 +63,36 @@ def train(
     config: Config,
     out: Path | str,
     *,
-    resume: bool = False,
+    resume: bool = True,
     on_log: OnLog | None = None,
     on_event: OnEvent | None = None,
     on_begin: OnBegin | None = None,
 ) -> Path:
     """Fine-tune as a recipe says and return the run folder, with its checkpoints and log.
 
+    An unfinished run of the same recipe goes on from its newest whole checkpoint; its final weights and its log are
+    those of an uninterrupted run. Ctrl-C and SIGTERM save the last step and raise KeyboardInterrupt.
+
     Args:
         config: The recipe.
-        out: The run folder; new, or an unfinished run's with `resume`.
-        resume: Continue from the newest whole checkpoint; the final weights are those of an uninterrupted run.
+        out: The run folder.
+        resume: Whether the folder may hold an earlier run.
         on_log: Called with each logged row.
-        on_event: Called at each step, while an evaluation runs, and when the guard intervenes.
+        on_event: Called at each step, while an evaluation runs, when the guard intervenes, and with notices.
         on_begin: Called on the first rank when data and base are loaded, before the first step.
 
     Raises:
-        DycktuneError: the recipe cannot be used; nothing has been trained.
+        DycktuneError: the recipe cannot be used, or the folder holds a run of another one or is in use; nothing has
+            been trained. Or a checkpoint cannot be written.
     """
     config, out = with_task(config), Path(out)
     require(config.log.trackers)
-    run = _begin(out, config, resume=resume)
-    if run.finished:
-        return out
-    examples = load_examples(config)
-    model, tokenizer = base_of(config)
-    _fit(config, model, tokenizer, examples, run, on_log, on_event, on_begin)
+    with _opened(out, config, resume=resume) as run:
+        if _is_finished(run, on_event):
+            return out
+        examples = load_examples(config)
+        model, tokenizer = base_of(config)
+        _fit(config, model, tokenizer, examples, run, on_log, on_event, on_begin)
     return out
 
 
@@ -108,15 +115,17 @@ def fit(
     eval_examples: Sequence[Example],
     out: Path,
     *,
-    resume: bool = False,
+    resume: bool = True,
     on_log: OnLog | None = None,
     on_event: OnEvent | None = None,
 ) -> Path:
     """As `train`, with a loaded model and examples; `model` gets the adapter in place."""
     config = with_task(config)
     require(config.log.trackers)
-    run = _begin(out, config, resume=resume)
-    _fit(config, model, tokenizer, Examples(train_examples, eval_examples), run, on_log, on_event, None)
+    with _opened(out, config, resume=resume) as run:
+        if not _is_finished(run, on_event):
+            examples = Examples(train_examples, eval_examples)
+            _fit(config, model, tokenizer, examples, run, on_log, on_event, None)
     return out
 
 
@@ -185,11 +194,38 @@ class Rows(Dataset):
         return self._examples[index].features()
 
 
-def _begin(out: Path, config: Config, *, resume: bool) -> RunFolder:
-    """The run folder, made by rank 0."""
+@contextmanager
+def _opened(out: Path, config: Config, *, resume: bool) -> Iterator[RunFolder]:
+    """The run folder, made and locked by rank 0."""
     ranks.initialize()
-    defaults = recipe.to_toml(Config())
-    return ranks.on_main(lambda: open_run(out, recipe.to_toml(config), resume=resume, defaults_toml=defaults))
+    ranks.on_main(lambda: _make_folder(out))
+    with only_launch(out):
+        recipes = {"config_toml": recipe.to_toml(config), "defaults_toml": recipe.to_toml(Config())}
+        yield ranks.on_main(lambda: open_run(out, resume=resume, **recipes))
+
+
+def _make_folder(out: Path) -> None:
+    refuse_foreign(out)
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _is_finished(run: RunFolder, on_event: OnEvent | None) -> bool:
+    finished = ranks.on_main(lambda: run.finished)
+    if finished:
+        _notify(on_event, f"{run.path}: the training is finished; its checkpoints stay as they are")
+    return finished
+
+
+def _notify(on_event: OnEvent | None, text: str) -> None:
+    if not ranks.is_main():
+        return
+    if on_event is None:
+        _LOGGER.warning(text)
+    else:
+        on_event(Notice(text))
+
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def _fit(
@@ -218,6 +254,7 @@ def _fit(
         run,
         answer_evaluator=evaluator,
         callbacks=[LogWriter(run, on_log, on_event), trackers],
+        on_event=on_event,
     )
     guard = (
         attach(
@@ -229,7 +266,7 @@ def _fit(
         if config.guard.enabled
         else None
     )
-    _train(trainer, run, _manifest(config, train_set))
+    _train(trainer, run, _manifest(config, train_set), on_event)
     if guard is not None and guard.stopped_training:
         raise RunError(
             f"{run.path}: the guard stopped the run at step {trainer.state.global_step}, because it diverged again "
@@ -259,6 +296,7 @@ def make_trainer(
     *,
     answer_evaluator: AnswerEvaluator | None = None,
     callbacks: Sequence[TrainerCallback] = (),
+    on_event: OnEvent | None = None,
 ) -> WeightedLossTrainer:
     """The trainer of a recipe; `model` gets the adapter in place."""
     set_seed(config.optim.seed)
@@ -273,12 +311,21 @@ def make_trainer(
         bfloat16=in_bfloat16(config.optim.precision),
         packed=config.optim.packed,
         tokens_per_pass=config.optim.tokens_per_pass,
+        on_smaller_parts=lambda tokens: _note_smaller_parts(run, tokens, on_event),
+        stopped_folder=run.stopped_folder,
         answer_evaluator=answer_evaluator,
         callbacks=list(callbacks),
         optimizer_cls_and_kwargs=optimizer(config),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def _note_smaller_parts(run: RunFolder, tokens: int, on_event: OnEvent | None) -> None:
+    """A run that is resumed starts with the smaller parts."""
+    write_json(run.manifest, {**_earlier_manifest(run), "tokens_per_pass": tokens})
+    text = f"out of memory: at most {tokens} tokens go through at once from now on; the gradient is the same"
+    _notify(on_event, text)
 
 
 def _answer_evaluator(
@@ -295,18 +342,49 @@ def _answer_evaluator(
     return AnswerEvaluator(run=run, tokenizer=tokenizer, task=task, items=items, on_event=on_event)
 
 
-def _train(trainer: WeightedLossTrainer, run: RunFolder, manifest: Mapping[str, Any]) -> None:
-    checkpoints = run.checkpoints()
+def _train(
+    trainer: WeightedLossTrainer, run: RunFolder, manifest: Mapping[str, Any], on_event: OnEvent | None
+) -> None:
+    start = ranks.on_main(lambda: starting_point(run))
+    earlier = ranks.on_main(lambda: _earlier_manifest(run))
+    if start.checkpoint is not None:
+        _require_same_data(run, earlier, manifest)
     if trainer.tokens_per_pass is None:
         # A resumed run splits its batches as before, whatever memory is free now: its weights stay the same.
-        trainer.tokens_per_pass = (
-            read_json(run.manifest).get("tokens_per_pass") if checkpoints else trainer.tokens_that_fit()
-        )
+        known = start.checkpoint is not None and "tokens_per_pass" in earlier
+        trainer.tokens_per_pass = earlier["tokens_per_pass"] if known else trainer.tokens_that_fit()
+    for line in _where_it_begins(run, start):
+        _notify(on_event, line)
     if trainer.is_world_process_zero():
-        run.rewind(checkpoints[-1].step if checkpoints else 0)
+        run.rewind(start.step, evaluation_due=start.evaluation_due)
         write_json(run.manifest, {**manifest, "tokens_per_pass": trainer.tokens_per_pass})
     trainer.accelerator.wait_for_everyone()
-    trainer.train(resume_from_checkpoint=str(checkpoints[-1].path) if checkpoints else None)
+    trainer.train(resume_from_checkpoint=None if start.checkpoint is None else str(start.checkpoint))
+
+
+def _where_it_begins(run: RunFolder, start: StartingPoint) -> Iterator[str]:
+    yield from start.left_out
+    if start.checkpoint is not None:
+        yield f"{run.path} holds an unfinished run of this recipe: going on from {start.checkpoint.name}"
+    elif start.left_out:
+        yield f"{run.path} holds no whole checkpoint: starting again from step 0"
+
+
+def _earlier_manifest(run: RunFolder) -> dict[str, Any]:
+    """The manifest of the run's earlier start; empty where there is none, or it is damaged."""
+    try:
+        return read_json(run.manifest) if run.manifest.is_file() else {}
+    except RunError:
+        return {}
+
+
+def _require_same_data(run: RunFolder, earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    before, after = (manifest.get("training_ids", {}).get("sha256") for manifest in (earlier, now))
+    if before is not None and before != after:
+        raise RunError(
+            f"{run.path}: the training data has changed since the run started (sha256 {before[:12]} was, {after[:12]} "
+            "is); restore it, or name another folder with --out"
+        )
 
 
 def _manifest(config: Config, train_set: Sequence[TokenizedExample]) -> dict[str, Any]:

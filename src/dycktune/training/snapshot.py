@@ -46,7 +46,7 @@ class Snapshot:
             weights={name: _copied(tensor) for name, tensor in _mutable_tensors(trainer).items()},
             optimizer=_copied(_optimizer(trainer).state_dict()),
             scaler=None if scaler is None else copy.deepcopy(scaler.state_dict()),
-            random=_random_state(),
+            random=random_state(),
             detector=copy.deepcopy(detector),
         )
 
@@ -63,7 +63,7 @@ class Snapshot:
             group.update(current)
         if self.scaler is not None:
             trainer.accelerator.scaler.load_state_dict(dict(self.scaler))  # pyright: ignore[reportOptionalMemberAccess]
-        _set_random_state(self.random)
+        set_random_state(self.random)
         return copy.deepcopy(self.detector)
 
 
@@ -139,12 +139,14 @@ def _copied(value: Any) -> Any:
     return copy.deepcopy(value)
 
 
-def _random_state() -> tuple[Any, ...]:
+def random_state() -> tuple[Any, ...]:
+    """The states of all random generators."""
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return random.getstate(), np.random.get_state(), torch.get_rng_state(), devices  # noqa: NPY002
 
 
-def _set_random_state(state: tuple[Any, ...]) -> None:
+def set_random_state(state: tuple[Any, ...]) -> None:
+    """Restore what `random_state` returned."""
     python, numpy, cpu, devices = state
     random.setstate(python)
     np.random.set_state(numpy)  # noqa: NPY002

@@ -1,16 +1,17 @@
 """transformers' Trainer with a weight for every token."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils.memory import clear_device_cache
 from peft import PeftModel
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.utils.data import Sampler
-from transformers import EvalPrediction, Trainer, TrainerCallback, TrainerState
+from transformers import EvalPrediction, TrainerCallback, TrainerState
 from transformers.trainer_utils import EvalLoopOutput
 
 from dycktune.data.tokens import IGNORED
@@ -19,12 +20,13 @@ from dycktune.training.answer_evaluator import AnswerEvaluator
 from dycktune.training.collator import DataCollatorWithWeights, in_parts
 from dycktune.training.head import TiledHead, tiled_head
 from dycktune.training.loss import EPSILON, Targets, TokenLosses, summary, token_losses
-from dycktune.training.memory import bytes_kept, tokens_that_fit
+from dycktune.training.memory import bytes_kept, halved, is_out_of_memory, tokens_that_fit
 from dycktune.training.packing import can_pack, pack, packed_losses
+from dycktune.training.resumable import Rest, ResumableTrainer
 from dycktune.training.sampler import LengthGroupedOrder
 
 
-class WeightedLossTrainer(Trainer):
+class WeightedLossTrainer(ResumableTrainer):
     """Trains with Σ w·nll / Σ w, both sums over the whole optimizer step.
 
     The divisor is summed over every micro-batch of the step and every data-parallel rank before the first
@@ -47,6 +49,7 @@ class WeightedLossTrainer(Trainer):
         bfloat16: bool = False,
         packed: bool = True,
         tokens_per_pass: int | None = None,
+        on_smaller_parts: Callable[[int], None] | None = None,
         **kwargs: Any,
     ):
         """Build the trainer.
@@ -61,7 +64,9 @@ class WeightedLossTrainer(Trainer):
             packed: Whether the rows of a batch are computed without padding, and what all prompts begin with only once,
                 where that is possible (`packing.can_pack`). The loss and its gradient are the same.
             tokens_per_pass: Maximum number of tokens in a forward pass of training on each rank, padding included; a
-                larger batch is split into parts, with the same gradient. None: no limit.
+                larger batch is split into parts, with the same gradient. None: no limit. It is halved where memory
+                runs out.
+            on_smaller_parts: Called with the new `tokens_per_pass`.
             **kwargs: Trainer's own; `args.remove_unused_columns` must be False.
         """
         super().__init__(
@@ -78,22 +83,71 @@ class WeightedLossTrainer(Trainer):
         plain: Any = self.accelerator.unwrap_model(self.model)
         self._head = tiled_head(plain)
         self._packed = packed and can_pack(plain, self._head)
-        self._sums_since_log: Tensor | None = None
+        self._on_smaller_parts = on_smaller_parts
+        self._micro_batches: list[dict[str, Any]] = []
+        self._step_start: Rest | None = None
         self._training_since: float | None = None
         """Time of the first training step after an evaluation."""
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
-        """Forward and backward pass of a batch, split into parts if it is large. Returns its loss, without a graph."""
+        """Forward and backward pass of a batch, split into parts if it is large. Returns its loss, without a graph.
+
+        Where memory runs out, the parts are halved and the optimizer step begins anew; its gradient is the same.
+
+        Raises:
+            RunError: memory runs out for a single example, or on one of several ranks.
+        """
         self._training_since = self._training_since or time.perf_counter()
+        if not self._micro_batches:
+            self._step_start = self._at_rest()
+        self._micro_batches.append(inputs)
+        with self._stop_at_once():
+            loss = self._loss_of_last([inputs], model, num_items_in_batch)
+            while loss is None:
+                self._halve_parts(model)
+                loss = self._loss_of_last(self._micro_batches, model, num_items_in_batch)
+        return loss
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        """Trainer's own, which begins an optimizer step."""
+        self._micro_batches = []
+        return super().get_batch_samples(*args, **kwargs)
+
+    def _loss_of_last(
+        self, batches: Sequence[dict[str, Any]], model: nn.Module, divisor: Tensor | int | None
+    ) -> Tensor | None:
+        """Add the gradients of micro-batches; returns the loss of the last, or None where memory ran out."""
+        try:
+            return [self._loss_in_parts(model, batch, divisor) for batch in batches][-1]
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        # Only here: the error's frames hold tensors.
+        clear_device_cache(garbage_collection=True)
+        return None
+
+    def _halve_parts(self, model: nn.Module) -> None:
+        """Halve `tokens_per_pass` and return to the start of the optimizer step."""
+        shapes = [tuple(batch["labels"].shape) for batch in self._micro_batches]
+        self.tokens_per_pass = halved(self.tokens_per_pass, shapes)
+        if self._on_smaller_parts is not None:
+            self._on_smaller_parts(self.tokens_per_pass)
+        assert self._step_start is not None
+        self._step_start.restore_without_loss(self)
+        model.zero_grad()
+
+    def _loss_in_parts(
+        self, model: nn.Module, inputs: dict[str, Any], divisor: Tensor | int | None
+    ) -> Tensor:
         *parts, last = self._parts(inputs)
         losses = []
         for part in parts:
             with self.accelerator.no_sync(model):
-                losses.append(super().training_step(model, part, num_items_in_batch))
+                losses.append(super().training_step(model, part, divisor))
         # Ranks exchange gradients in the last part, unless Trainer turned that off around this call.
-        losses.append(super().training_step(model, last, num_items_in_batch))
+        losses.append(super().training_step(model, last, divisor))
         return torch.stack(losses).sum()
 
     def _parts(self, inputs: dict[str, Tensor]) -> list[dict[str, Tensor]]:
@@ -143,18 +197,29 @@ class WeightedLossTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], *_args: Any, **_kwargs: Any
     ) -> tuple[None, Tensor, Tensor]:
         """Each row's sums instead of its logits, so that Trainer gathers them and drops repeated rows."""
-        inputs = self._prepare_inputs(inputs)
-        with torch.no_grad():
-            _, tokens = self._losses(model, inputs)
-        sums_BPQ = tokens.sums(len(inputs["labels"]))
+        sums_BPQ = self._sums_of_rows(model, self._prepare_inputs(inputs))
         return None, sums_BPQ, sums_BPQ[:, 0, 0]
 
-    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
-        """Trainer's own, with the scores of the answer evaluator and the time of the training before it added."""
+    def _sums_of_rows(self, model: nn.Module, inputs: Mapping[str, Any]) -> Tensor:
+        """(B, P, Q) sums; a batch for which memory runs out is computed in halves."""
+        rows = len(inputs["labels"])
+        try:
+            with torch.no_grad():
+                return self._losses(model, inputs)[1].sums(rows)
+        except RuntimeError as error:
+            if rows == 1 or not is_out_of_memory(error):
+                raise
+        clear_device_cache(garbage_collection=True)
+        halves = (slice(0, rows // 2), slice(rows // 2, rows))
+        parts = [{name: column[half] for name, column in inputs.items()} for half in halves]
+        return torch.cat([self._sums_of_rows(model, part) for part in parts])
+
+    def _evaluation(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
+        """The evaluation loop, with the scores of the answer evaluator and the time of the training before it added."""
         started = time.perf_counter()
         training = {"training_seconds": round(started - (self._training_since or started), 2)}
         self._training_since = None
-        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        output = super()._evaluation(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         if self._answer_evaluator is None or output.metrics is None:
             return output
         model = self.accelerator.unwrap_model(self.model)
