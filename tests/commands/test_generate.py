@@ -69,6 +69,21 @@ def test_the_shards_of_a_file_together_equal_the_file(tmp_path):
     assert manifest_of(tmp_path / "2.jsonl")["shard"] == "2/3"
 
 
+def test_a_whole_shard_is_left_as_it_is_and_a_damaged_or_other_one_is_made_again(tmp_path, capsys):
+    out = tmp_path / "1.jsonl"
+    command = ["generate", str(out), "--count", "40", "--shard", "1/2"]
+    main(command)
+    content, made = out.read_bytes(), out.stat().st_mtime_ns
+    assert main(command) == 0
+    assert "is whole already" in capsys.readouterr().out
+    assert out.stat().st_mtime_ns == made
+    out.write_bytes(content[:-9])
+    assert main(command) == 0
+    assert out.read_bytes() == content
+    main([*command, "--seed", "1"])
+    assert out.read_bytes() != content
+
+
 def test_lengths_without_more_items_are_named(tmp_path, capsys):
     out = tmp_path / "rows.jsonl"
     main(["generate", str(out), "--count", "200", "--max-length", "12", "--pairs", "1"])

@@ -48,15 +48,19 @@ def generate(
     workers
         Processes to use; the file is the same for any number.
     shard
-        Write only part I of N, as I/N; the N parts together are the complete file.
+        Write only part I of N, as I/N; the N parts together are the complete file. A part that is whole already is
+        left as it is, so that the same commands again finish an interrupted set.
     """
     from dycktune.console.bar import working
     from dycktune.data.corpus import Corpus, Shard
     from dycktune.data.files import encoder, write_batches
-    from dycktune.data.manifest import Manifest
+    from dycktune.data.manifest import Manifest, is_whole
 
     part = Shard.parse(shard) if shard else None
     corpus = Corpus(make_task(task, options, texts=True), count=count, seed=seed, split=split)
+    if part and is_whole(out, corpus, part):
+        print(f"{out}: shard {part} is whole already, as its manifest says; remove it to generate it again")
+        return 0
     tally = corpus.tally()
     with (
         hint_on_interrupt(lambda: f"{out} was not written; start again with the same command"),

@@ -1,12 +1,14 @@
 """A `map` over several processes, with results in the order of the inputs."""
 
+import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Any, TypeVar
 
 In = TypeVar("In")
@@ -28,13 +30,25 @@ def ordered_map(workers: int) -> Iterator[OrderedMap]:
     if workers == 1:
         yield map
         return
-    # Ctrl-C reaches every process of a terminal; this one ends the others.
-    ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
-    executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=ignore)
+    executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin_worker)
     try:
         yield partial(_in_order, executor, _PENDING * workers)
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    # Ctrl-C reaches every process of a terminal; the parent ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed ends no worker, and its workers would wait for work for ever."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _in_order(

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 from dycktune.data.corpus import Corpus
+from dycktune.data.manifest import require_unchanged
 from dycktune.data.rows import Example, example_of, read_examples, task_name_for
 from dycktune.data.tokens import LossWeights
 from dycktune.tasks.base import Task, options_of
@@ -57,6 +59,7 @@ def train_examples(config: Config) -> list[Example]:
     """The training examples of a run."""
     data, task = config.data, task_of(config)
     if data.train is not None:
+        require_unchanged(Path(data.train))
         return list(read_examples(data.train, task, turns=data.turns))
     return generate(task, "train", count=data.count, seed=data.seed)
 
@@ -65,6 +68,7 @@ def eval_examples(config: Config) -> list[Example]:
     """The examples of a run's evaluation loss and of its selection."""
     data, task = config.data, task_of(config)
     if data.eval is not None:
+        require_unchanged(Path(data.eval))
         return list(read_examples(data.eval, task, turns=data.turns))
     return generate(task, "eval", count=data.eval_count, seed=data.seed)
 
