@@ -62,7 +62,7 @@ def test_ctrl_c_ends_a_training_with_a_clean_screen_and_the_command_that_continu
     assert "━" not in session.final
     last = session.final.splitlines()[-1]
     assert re.match(
-        r"dycktune: stopped; the log reaches step \d+, the newest checkpoint step [48]; go on with", last
+        r"dycktune: stopped; the log reaches step \d+, the newest checkpoint step \d+; go on with", last
     )
 
 

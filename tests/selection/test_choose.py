@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 from safetensors.torch import load_file, save_file
 
+from dycktune.checkpoints import seal
 from dycktune.errors import ModelError, RunError
 from dycktune.evaluation.agreement import Agreement
 from dycktune.evaluation.metrics import Answers, Proportion
@@ -146,12 +147,33 @@ def test_a_merged_model_that_differs_replaces_nothing(run, evaluated, monkeypatc
 
 
 def test_a_checkpoint_that_is_not_finite_is_left_out(run, evaluated):
-    weights = run.checkpoints()[-1].path / "adapter_model.safetensors"
+    folder = run.checkpoints()[-1].path
+    weights = folder / "adapter_model.safetensors"
     save_file({name: tensor * float("nan") for name, tensor in load_file(weights).items()}, weights)
+    seal(folder)
     lines = []
     selection = select(run.path, on_progress=lines.append)
     assert {score.step for score in selection.ranked} == {2, 4}
     assert any(line.startswith("checkpoint-6: left out") for line in lines)
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json"])
+def test_a_damaged_checkpoint_is_left_out_in_one_line_and_the_next_best_is_deployed(run, evaluated, name):
+    file = run.checkpoints()[0].path / name
+    file.write_bytes(b"\0" * file.stat().st_size)
+    lines = []
+    selection = select(run.path, on_progress=lines.append)
+    assert lines[0] == f"checkpoint-2: left out ({name} is not as it was written)"
+    assert [score.step for score in selection.ranked] == [4, 6]
+
+
+def test_an_evaluation_loss_that_is_not_finite_is_never_the_best(run, evaluated):
+    state = json.loads(run.trainer_state.read_text())
+    for row in state["log_history"]:
+        if "eval_loss" in row:
+            row["eval_loss"] = {2: float("nan"), 4: 0.5, 6: float("-inf")}[row["step"]]
+    run.trainer_state.write_text(json.dumps(state))
+    assert select(run.path, by="eval_loss").chosen.step == 4
 
 
 def test_a_run_without_a_checkpoint_is_refused(run):

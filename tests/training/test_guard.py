@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import Trainer
 
+from dycktune.checkpoints import SEAL
 from dycktune.errors import ConfigError, RunError
 from dycktune.records import GuardRow
 from dycktune.runs import RunFolder
@@ -249,5 +250,6 @@ def test_a_run_from_before_the_guard_existed_can_be_resumed(tmp_path):
     state = json.loads(state_file.read_text())
     del state["stateful_callbacks"]["dycktune_guard"]
     state_file.write_text(json.dumps(state))
+    (state_file.parent / SEAL).unlink()
     fit_small(tmp_path / "run", resume=True)
     assert run.finished

@@ -25,7 +25,14 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from dycktune.errors import ModelError
-from dycktune.models.adapters import Adapter, base_not_found, base_of, is_adapter, read_adapter
+from dycktune.models.adapters import (
+    Adapter,
+    NotFiniteError,
+    base_not_found,
+    base_of,
+    is_adapter,
+    read_adapter,
+)
 from dycktune.models.attaching import attach
 from dycktune.models.card import ModelCard
 from dycktune.models.gguf.cache import converted, is_gguf
@@ -74,6 +81,7 @@ def load(
 
     Raises:
         ModelError: the reference names nothing that can be loaded safely.
+        NotFiniteError: a weight is NaN or infinite.
     """
     reference = str(reference)
     place = device or default_device()
@@ -85,6 +93,7 @@ def load(
         model, tokenizer, stored = _load_whole(reference if folder is None else str(folder), dtype=chosen)
     card = ModelCard.read(folder) if folder is not None else None
     model.eval().to(place)  # pyright: ignore[reportArgumentType]
+    _require_finite(model, reference)
     return LoadedModel(
         model=cast("PreTrainedModel", model),
         tokenizer=tokenizer,
@@ -92,6 +101,16 @@ def load(
         reference=reference,
         stored_dtype=stored,
     )
+
+
+def _require_finite(model: torch.nn.Module, reference: str) -> None:
+    """A model with NaN answers something all the same: the token with the lowest id, again and again."""
+    broken = [name for name, weight in model.named_parameters() if not weight.isfinite().all()]
+    if broken:
+        raise NotFiniteError(
+            f"{reference!r} is not finite: {len(broken)} of its tensors hold NaN or infinity, such as {broken[0]}; "
+            "take another model"
+        )
 
 
 def load_base(
