@@ -101,8 +101,13 @@ def test_rewinding_for_a_due_evaluation_removes_its_records_but_not_the_log_row_
         run.append_metrics({"step": step})
         run.append_score(score(step=step, wrong=[]))
         run.append_replies({"step": step, "texts": []})
+        run.append_metrics({"step": step, "eval_loss": 1.0})
     run.rewind(2, evaluation_due=True)
-    assert [row["step"] for row in run.read_metrics()] == [1, 2]
+    assert [(row["step"], "eval_loss" in row) for row in run.read_metrics()] == [
+        (1, False),
+        (1, True),
+        (2, False),
+    ]
     assert (list(run.read_scores()), list(run.read_replies())) == ([1], [1])
 
 

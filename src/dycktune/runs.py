@@ -137,6 +137,11 @@ class RunFolder:
         state = read_json(checkpoints[-1].path / STATE)
         return state["global_step"] >= state["max_steps"] and not damage(checkpoints[-1].path, MODEL_FILES)
 
+    @property
+    def has_summary(self) -> bool:
+        """Whether the last row of the log, with the time of the training, was written."""
+        return any("train_runtime" in row for row in self.read_metrics())
+
     def read_metrics(self) -> Iterator[MetricsRow]:
         """The logged rows. Raises RunError at a line that is no such row, as every reader here does."""
         return read_rows(self.metrics, MetricsRow)
@@ -211,7 +216,8 @@ class RunFolder:
         }
         for file, kind in kinds.items():
             if file.is_file():
-                write_jsonl(file, [row for row in read_rows(file, kind) if row["step"] <= last[file]])
+                kept = [row for row in read_rows(file, kind) if row["step"] <= last[file]]
+                write_jsonl(file, [row for row in kept if row["step"] <= before or "eval_loss" not in row])
         for found in checkpoints_in(self.checkpoints_folder):
             if found.step > step or not is_complete(found.path):
                 shutil.rmtree(found.path)

@@ -62,6 +62,7 @@ class ResumableTrainer(Trainer):
         self._saved_step = 0
         self._sums_since_log: Tensor | None = None
         self._rest: Rest | None = None
+        self._random_after_evaluation: tuple[Any, ...] | None = None
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """Trainer's own. Ctrl-C or SIGTERM saves the last step and raises KeyboardInterrupt, a second one at once."""
@@ -69,10 +70,13 @@ class ResumableTrainer(Trainer):
         self.add_callback(_GoOn(self, resume_from_checkpoint))
         with self.stop.caught():
             try:
-                return super().train(resume_from_checkpoint, *args, **kwargs)
+                output = super().train(resume_from_checkpoint, *args, **kwargs)
             except Stopped:
                 self._save_stop()
                 raise self.stop.interrupt() from None
+        if self.stop.requested:
+            raise self.stop.interrupt()
+        return output
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         """Trainer's own; a stop ends it at once, and a resumed run repeats it."""
@@ -104,7 +108,8 @@ class ResumableTrainer(Trainer):
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         super()._maybe_log_save_evaluate(*args, **kwargs)
         self._rest = self._at_rest()
-        if self._stop_is_requested():
+        # After the last step, only the summary of the log is left to write.
+        if self._stop_is_requested() and self.state.global_step < self.state.max_steps:
             raise Stopped
 
     def _stop_is_requested(self) -> bool:
@@ -181,11 +186,19 @@ class ResumableTrainer(Trainer):
         if stored["sums"] is not None:
             self._sums_since_log = torch.tensor(stored["sums"], device=self.args.device)
         if stored["evaluation_due"]:
-            self._load_rng_state(cast("str", checkpoint))
+            super()._load_rng_state(cast("str", checkpoint))
             step, last = self.state.global_step, self.state.max_steps
             self.control.should_evaluate = True
             self.control.should_save = step % self.args.save_steps == 0 or step >= last
             self._maybe_log_save_evaluate(self._tr_loss, None, self.model_wrapped, None, 0, None, 0.0)
+            self._random_after_evaluation = random_state()
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        # The data loader of an evaluation draws a number.
+        if self._random_after_evaluation is None:
+            super()._load_rng_state(checkpoint)
+        else:
+            set_random_state(self._random_after_evaluation)
 
     def _at_rest(self) -> Rest:
         loss: Any = self._tr_loss

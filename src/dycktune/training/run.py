@@ -210,7 +210,7 @@ def _make_folder(out: Path) -> None:
 
 
 def _is_finished(run: RunFolder, on_event: OnEvent | None) -> bool:
-    finished = ranks.on_main(lambda: run.finished)
+    finished = ranks.on_main(lambda: run.finished and run.has_summary)
     if finished:
         _notify(on_event, f"{run.path}: the training is finished; its checkpoints stay as they are")
     return finished
