@@ -217,6 +217,10 @@ class _GoOn(TrainerCallback):
         self._trainer.go_on(self._checkpoint)
 
 
+_WRITE_FAILURES = ("PytorchStreamWriter", "inline_container", "iostream error", "unexpected pos")
+"""Words in the errors of torch.save where the disk is full; they have no error number."""
+
+
 @contextmanager
 def _failures_named(folder: Path) -> Iterator[None]:
     """Remove a checkpoint that cannot be written, which frees its space, and say so in one line.
@@ -227,11 +231,13 @@ def _failures_named(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+        if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in _WRITE_FAILURES):
             raise
         shutil.rmtree(folder, ignore_errors=True)
         reason = (
-            error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
+            error.strerror
+            if isinstance(error, OSError) and error.strerror
+            else f"the disk is full, or fails ({str(error).splitlines()[0]})"
         )
         raise RunError(
             f"{folder} cannot be saved: {reason}; the checkpoints before it are kept. Make room, and start again with "
