@@ -58,12 +58,14 @@ def soak(options: argparse.Namespace, folder: Path) -> bool:
     from dycktune.training import recipe
     from dycktune.training.run import train
 
-    task = make_task()
+    task = make_task("dyck", {"max_length": 6})
     items = list(Corpus(task, count=8, split="test"))
     began, points = time.monotonic(), []
     while (minutes := (time.monotonic() - began) / 60) < options.minutes:
         texts = {"optim.max-steps": "6", "eval.steps": "3", "save.steps": "3", "eval.exact-match": "4"}
-        config = recipe.load(RECIPE, {**texts, "data.count": "60", "data.eval-count": "8"})
+        config = recipe.load(
+            RECIPE, {**texts, "task.max-length": "6", "data.count": "60", "data.eval-count": "8"}
+        )
         run = train(config, folder / "run", on_log=lambda _: None, on_event=lambda _: None)
         evaluate(load(next((run / "checkpoints").glob("checkpoint-6"))), task, items)
         shutil.rmtree(run)
@@ -147,7 +149,7 @@ def log(options: argparse.Namespace, folder: Path) -> bool:
 
 def complete(options: argparse.Namespace, folder: Path) -> bool:
     """Send sequences through standard input, and close the pipe of another one early."""
-    prefixes = [item.key for item in Corpus(make_task("dyck", {"max_length": "4", "pairs": "4"}), count=200)]
+    prefixes = [item.key for item in Corpus(make_task("dyck", {"max_length": 4, "pairs": 4}), count=200)]
     asked = folder / "asked.txt"
     with asked.open("w") as file:
         file.writelines(f"{prefixes[i % len(prefixes)]}\n" for i in range(options.count))
