@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 from dycktune.cli import main
 from dycktune.inference.completion import PromptBuilder
 from dycktune.models.card import ModelCard
-from dycktune.models.loading import BUILTIN, load
+from dycktune.models.loading import _BUILTIN_FOLDER, BUILTIN, load
 from dycktune.models.merging import merge
 from dycktune.tasks.registry import make_task
 from servers import serving
@@ -31,7 +31,6 @@ pytestmark = pytest.mark.slow
 
 TASK = make_task()
 QUESTIONS = ["([", "{<"]
-BUILTIN_FOLDER = Path(load(BUILTIN).tokenizer.name_or_path)
 START_SECONDS = 120
 
 
@@ -50,7 +49,7 @@ def run(tmp_path_factory) -> Deployed:
     """An adapter on the built-in base, merged, as `select` writes them."""
     folder = tmp_path_factory.mktemp("run")
     adapter = save_adapter(BUILTIN, folder / "adapter", std=0.05)
-    AutoTokenizer.from_pretrained(BUILTIN_FOLDER).save_pretrained(adapter)
+    AutoTokenizer.from_pretrained(_BUILTIN_FOLDER).save_pretrained(adapter)
     ModelCard.of(BUILTIN, TASK).write(adapter)
     merged = merge(adapter, folder / "merged")
     build = PromptBuilder(load(merged), TASK)
@@ -111,7 +110,7 @@ def test_merged_answers_in_a_pipeline(run):
 
 
 def test_the_adapter_works_with_plain_peft(run):
-    base = AutoModelForCausalLM.from_pretrained(BUILTIN_FOLDER)
+    base = AutoModelForCausalLM.from_pretrained(_BUILTIN_FOLDER)
     tokenizer = AutoTokenizer.from_pretrained(run.adapter)
     assert generated(PeftModel.from_pretrained(base, run.adapter), tokenizer, run) == run.texts
 

@@ -95,7 +95,7 @@ def test_content_in_parts_is_one_text(loaded):
 
 
 def test_another_model_is_not_found(client):
-    with pytest.raises(openai.NotFoundError, match="only 'qwen2.5'"):
+    with pytest.raises(openai.NotFoundError, match=r"only 'qwen2\.5'"):
         client.chat.completions.create(model="gpt-4", messages=MESSAGES)
 
 

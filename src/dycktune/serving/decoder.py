@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, Queue
 from threading import Event, Thread
@@ -48,8 +49,12 @@ class Decoder:
                 raise _Unread
             loop.call_soon_threadsafe(texts.put_nowait, text)
 
+        def end(_: Future[Reply]) -> None:
+            with suppress(_Unread, RuntimeError):  # the loop may be closed
+                show(None)
+
         reply = self._submit(_Job(prompt=prompt, on_text=show))
-        reply.add_done_callback(lambda _: unread.is_set() or show(None))
+        reply.add_done_callback(end)
         try:
             while (text := await texts.get()) is not None:
                 yield text
