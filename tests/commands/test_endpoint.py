@@ -125,7 +125,7 @@ def test_a_line_that_the_server_refuses_gives_an_error_row_and_the_others_are_co
     ("arguments", "message"),
     [
         (["evaluate"], "no MODEL; name one, or a server with --endpoint"),
-        (["evaluate", "--endpoint-model", "m"], "name the server with --endpoint"),
+        (["evaluate", "x", "--endpoint-model", "m"], "name the server with --endpoint"),
         (["evaluate", "x", "--base", "--endpoint", "http://h"], "--base and --endpoint exclude each other"),
         (["evaluate", "--endpoint", "h:1"], "--endpoint 'h:1' is no URL of a server"),
         (["complete", "([", "--endpoint", "http://h", "--concurrency", "0"], "--concurrency"),
