@@ -18,7 +18,7 @@ def url():
     params = llama_cpp.CommonParams()
     params.model.path = str(GGUF)
     params.n_ctx, params.n_parallel = 2048, 2
-    params.hostname, params.port = "127.0.0.1", 0
+    params.hostnames, params.port = ["127.0.0.1"], 0
     return f"{llama_cpp.Server(params).listening_address}/v1"
 
 
