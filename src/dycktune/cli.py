@@ -28,6 +28,7 @@ COMMANDS = (
     "runs",
     "chat",
     "app",
+    "serve",
 )
 """Each is the function of that name in the module of that name under `commands`, imported when it is called."""
 

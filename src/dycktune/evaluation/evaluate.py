@@ -4,14 +4,16 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from dycktune.errors import DycktuneError
 from dycktune.evaluation.metrics import Answers, Proportion
-from dycktune.inference.completion import Completion, complete
+from dycktune.inference.completion import Answered, Completion, complete
 from dycktune.inference.reference import Prompt, generate
 from dycktune.models.loading import LoadedModel
 from dycktune.tasks.base import Item, Task, natural_order
+
+A = TypeVar("A", bound=Answered, covariant=True)
 
 SAMPLE = 32
 """Replies of every evaluation that are checked: reference decoding must give the same tokens in a span of each."""
@@ -25,11 +27,11 @@ class DecodingError(DycktuneError, RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class Evaluation(Generic[A]):
     """A model's replies to the items of a task, and the scores that follow from them."""
 
     task: Task
-    completions: list[Completion]
+    completions: Sequence[A]
 
     @property
     def answers(self) -> Answers:
@@ -70,7 +72,12 @@ class Evaluation:
     @property
     def near_ties(self) -> int:
         """Replies that were decoded again alone, because two logits came close."""
-        return sum(completion.reply.alone for completion in self.completions)
+        return sum(completion.near_tie for completion in self.completions)
+
+    @property
+    def cut_off(self) -> int:
+        """Replies that reached their limit of tokens before the model ended its turn."""
+        return sum(not completion.finished for completion in self.completions)
 
     def by_group(self) -> dict[str, dict[str, Proportion]]:
         """Exact match by the task's groups, such as `{"length": {"1-8": …}}`; values in natural order."""
@@ -98,6 +105,7 @@ class Evaluation:
             **groups,
             "first_errors": self.first_errors,
             "near_ties": self.near_ties,
+            "cut_off": self.cut_off,
         }
 
 
@@ -109,7 +117,7 @@ def evaluate(
     sample: int = SAMPLE,
     earlier: Mapping[str, str] | None = None,
     on_reply: Callable[[int], None] | None = None,
-) -> Evaluation:
+) -> Evaluation[Completion]:
     """Decode a model's reply to every item greedily, and verify it; `earlier` as in `complete`.
 
     A span of `sample` replies, at a random place of each, is decoded again by the reference. The time depends on the
