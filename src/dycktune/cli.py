@@ -26,6 +26,7 @@ COMMANDS = (
     "verify",
     "tokens",
     "runs",
+    "migrate",
     "chat",
     "app",
 )

@@ -67,6 +67,11 @@ def to_toml(config: Config) -> str:
     """Every field of `config` as TOML; fields that are None are left out, because TOML has no null."""
     sections = asdict(config)
     sections["task"] |= sections["task"].pop("options")
+    return sections_to_toml(sections)
+
+
+def sections_to_toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
+    """Sections of a recipe as TOML."""
     return "\n\n".join(_toml_section(name, values) for name, values in sections.items()) + "\n"
 
 
