@@ -27,6 +27,7 @@ COMMANDS = (
     "tokens",
     "runs",
     "migrate",
+    "schema",
     "chat",
     "app",
 )

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import yaml
 
 from dycktune.errors import ConfigError
 from dycktune.migration import axolotl, llama_factory, trl
 from dycktune.migration.draft import Draft, Note
+from dycktune.outputs import MigrateOutput, NoteOutput
 from dycktune.training import recipe
 
 FormatName = Literal["axolotl", "llama-factory", "trl"]
@@ -36,13 +37,13 @@ class Migration:
         """Whether the recipe can be trained without a change."""
         return not any(note.kind == "todo" for note in self.notes)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> MigrateOutput:
         """The object of `dycktune migrate --json`."""
         return {
             "program": self.program,
             "recipe": self.to_toml(),
             "moved": dict(self.moved),
-            "notes": [note._asdict() for note in self.notes],
+            "notes": [cast("NoteOutput", note._asdict()) for note in self.notes],
             "ready": self.ready,
         }
 
