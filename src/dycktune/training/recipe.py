@@ -78,6 +78,7 @@ def sections_to_toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a recipe; `[task]` takes the options of any task that can be imported here."""
     found = schema.json_schema(_recipe_type(NoOptions))
+    del found["required"]  # a section that is left out has its defaults
     tasks = {name: schema.json_schema(kind) for name in task_names() if (kind := _importable_options(name))}
     found["properties"]["task"] = {"anyOf": [_task_schema(name, options) for name, options in tasks.items()]}
     return found
