@@ -357,7 +357,11 @@ class DataManifest(TypedDict):
     shard: str | None
     sha256: str
     spec: SpecOutput
-    groups: dict[str, dict[str, int]]
+    groups: NotRequired[dict[str, dict[str, int]]]
+    """Items by the name of a group and its value; a bracket file has `lengths`, `depths` and `spill_over` instead."""
+    lengths: NotRequired[dict[str, int]]
+    depths: NotRequired[dict[str, int]]
+    spill_over: NotRequired[dict[str, int]]
 
 
 class GenerateOutput(TypedDict):
