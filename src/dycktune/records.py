@@ -182,6 +182,8 @@ class EvaluationRow(TypedDict):
     """None where the task cannot verify steps."""
     first_errors: dict[str, int]
     """How many replies went wrong first at each kind of step."""
+    near_ties: NotRequired[int]
+    """Replies that were decoded again alone, because two logits came close."""
     role: NotRequired[Role]
     """Which model was evaluated; this key and all below are missing in rows of older versions."""
     reference: NotRequired[str]
