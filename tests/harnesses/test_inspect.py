@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("inspect_ai")
 
 from inspect_ai import eval as inspect_eval
-from inspect_ai.model import ModelOutput, get_model
+from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 from dycktune.harnesses.inspect_task import verified
 from dycktune.harnesses.items import scores
@@ -21,7 +21,9 @@ def test_inspect_agrees_with_the_verifier_row_for_row(tmp_path):
     }
 
     def answer(messages, *_):
-        return ModelOutput.from_content("mock", by_question[messages[-1].text])
+        output = ModelOutput.from_content("mock", by_question[messages[-1].text])
+        output.usage = ModelUsage()  # else tokens are counted with a tokenizer that is downloaded
+        return output
 
     (log,) = inspect_eval(
         verified(count=COUNT, seed=3, options={"max_length": 8}),

@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from inspect_ai import Task as InspectTask
-from inspect_ai import task
-from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import (
+from inspect_ai import Task as InspectTask  # pyright: ignore[reportMissingImports]
+from inspect_ai import task  # pyright: ignore[reportMissingImports]
+from inspect_ai.dataset import MemoryDataset, Sample  # pyright: ignore[reportMissingImports]
+from inspect_ai.model import (  # pyright: ignore[reportMissingImports]
     ChatMessage,
     ChatMessageAssistant,
     ChatMessageSystem,
     ChatMessageUser,
     GenerateConfig,
 )
-from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
-from inspect_ai.solver import TaskState, generate
+from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr  # pyright: ignore[reportMissingImports]
+from inspect_ai.solver import TaskState, generate  # pyright: ignore[reportMissingImports]
 
 from dycktune.harnesses.items import Question, questions, scores
 from dycktune.tasks.base import Item, Message, Task

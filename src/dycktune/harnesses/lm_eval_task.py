@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from datasets import Dataset
-from lm_eval.api.task import ConfigurableTask
+from lm_eval.api.task import ConfigurableTask  # pyright: ignore[reportMissingImports]
 
 from dycktune.harnesses.items import questions, scores
 
