@@ -26,6 +26,8 @@ COMMANDS = (
     "verify",
     "tokens",
     "runs",
+    "migrate",
+    "schema",
     "chat",
     "app",
     "serve",

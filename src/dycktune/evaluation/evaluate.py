@@ -4,13 +4,14 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from dycktune.errors import DycktuneError
 from dycktune.evaluation.metrics import Answers, Proportion
 from dycktune.inference.completion import Answered, Completion, complete
 from dycktune.inference.reference import Prompt, generate
 from dycktune.models.loading import LoadedModel
+from dycktune.outputs import EvaluationOutput, GroupOutput
 from dycktune.tasks.base import Item, Task, natural_order
 
 A = TypeVar("A", bound=Answered, covariant=True)
@@ -92,11 +93,11 @@ class Evaluation(Generic[A]):
             for name, of in hits.items()
         }
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> EvaluationOutput:
         """The object that `evaluate --json` prints."""
         traces = self.trace_valid
         groups = {f"by_{name}": _group_json(shares) for name, shares in self.by_group().items()}
-        return {
+        output = {
             "n": len(self.completions),
             "exact_match": self.exact_match.value,
             "ci95": list(self.exact_match.ci95),
@@ -107,6 +108,7 @@ class Evaluation(Generic[A]):
             "near_ties": self.near_ties,
             "cut_off": self.cut_off,
         }
+        return cast("EvaluationOutput", output)
 
 
 def evaluate(
@@ -157,7 +159,7 @@ def _span(checked: Completion, start: int, length: int) -> Prompt:
     return Prompt(ids=prompt.ids + checked.reply.ids[:start], limit=min(length, prompt.limit - start))
 
 
-def _group_json(shares: dict[str, Proportion]) -> dict[str, Any]:
+def _group_json(shares: dict[str, Proportion]) -> dict[str, GroupOutput]:
     return {
         value: {"n": share.n, "exact_match": share.value, "ci95": list(share.ci95)}
         for value, share in shares.items()
