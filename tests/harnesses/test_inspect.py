@@ -4,8 +4,8 @@ import pytest
 
 pytest.importorskip("inspect_ai")
 
-from inspect_ai import eval as inspect_eval
-from inspect_ai.model import ModelOutput, ModelUsage, get_model
+from inspect_ai import eval as inspect_eval  # pyright: ignore[reportMissingImports]
+from inspect_ai.model import ModelOutput, ModelUsage, get_model  # pyright: ignore[reportMissingImports]
 
 from dycktune.harnesses.inspect_task import verified
 from dycktune.harnesses.items import scores

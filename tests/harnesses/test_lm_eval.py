@@ -4,8 +4,8 @@ import pytest
 
 pytest.importorskip("lm_eval")
 
-from lm_eval import simple_evaluate
-from lm_eval.api.model import LM
+from lm_eval import simple_evaluate  # pyright: ignore[reportMissingImports]
+from lm_eval.api.model import LM  # pyright: ignore[reportMissingImports]
 
 from dycktune.harnesses.items import scores
 from dycktune.harnesses.lm_eval_task import NAME, verified
