@@ -13,6 +13,7 @@ from dycktune.errors import ModelError
 from dycktune.files import replacing
 from dycktune.models.card import ModelCard
 from dycktune.models.chat import stop_ids
+from dycktune.models.gguf.header import CARD_KEY
 from dycktune.models.gguf.tokenizer import tokenizer_metadata
 from dycktune.models.gguf.weights import NamedWeight, architecture_of, named_weights, size_metadata
 from dycktune.models.loading import load_base, read_card
@@ -20,9 +21,6 @@ from dycktune.models.tiny.positions import has_positions
 
 Kind = Literal["f32", "f16", "bf16", "q8_0"]
 """Type of the weights in a file."""
-
-CARD_KEY = "dycktune.card"
-"""Metadata key of the model card, as JSON."""
 
 _BUILT_IN_TASK = "dyck"
 _FILE_TYPES: Mapping[Kind, gguf.LlamaFileType] = {
