@@ -12,7 +12,12 @@ PAIRS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=2
 
 
 def answers(both: int, first: int, second: int, neither: int) -> tuple[list[bool], list[bool]]:
-    rows = [(True, True)] * both + [(True, False)] * first + [(False, True)] * second + [(False, False)] * neither
+    rows = (
+        [(True, True)] * both
+        + [(True, False)] * first
+        + [(False, True)] * second
+        + [(False, False)] * neither
+    )
     return [a for a, _ in rows], [b for _, b in rows]
 
 
@@ -21,7 +26,9 @@ def gate(*counts: int, min_gain: float = 0.0) -> Gate:
     return Gate(correct=correct, against=against, min_gain=min_gain)
 
 
-@given(st.tuples(*[st.integers(0, 30)] * 4).filter(sum), st.floats(-0.6, 0.6).filter(lambda gap: abs(gap) > 0.01))
+@given(
+    st.tuples(*[st.integers(0, 30)] * 4).filter(sum), st.floats(-0.6, 0.6).filter(lambda gap: abs(gap) > 0.01)
+)
 def test_the_score_takes_the_likeliest_shares_that_have_the_difference(counts, gap):
     _, wins, losses, _ = counts
     n = sum(counts)
@@ -33,7 +40,9 @@ def test_the_score_takes_the_likeliest_shares_that_have_the_difference(counts, g
 
     share = max(shares, key=likelihood)
     deviation = max(n * (2 * share + gap * (1 - gap)), 1e-9) ** 0.5
-    assert paired_score(*answers(*counts), gap) * deviation == pytest.approx(wins - losses - n * gap, rel=0.02)
+    assert paired_score(*answers(*counts), gap) * deviation == pytest.approx(
+        wins - losses - n * gap, rel=0.02
+    )
 
 
 @given(PAIRS)
@@ -88,7 +97,9 @@ def test_of_40_models_without_the_required_gain_about_one_passes(min_gain):
 
 
 def test_the_reason_names_the_counts_the_interval_and_the_demand():
-    assert "95 of 100 answers are right against 60, a gain of +35 (95 % interval +" in gate(60, 35, 0, 5).reason
+    assert (
+        "95 of 100 answers are right against 60, a gain of +35 (95 % interval +" in gate(60, 35, 0, 5).reason
+    )
     assert "more than 0 points" in gate(60, 35, 0, 5).reason
     assert "not more than 0 points" in gate(20, 0, 40, 40).reason
     assert "8 items do not show a gain above 0 points" in gate(4, 2, 1, 1).reason

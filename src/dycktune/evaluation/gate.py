@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
-from dycktune.evaluation.metrics import Interval, Proportion, paired_difference, paired_score, sign_test
+from dycktune.evaluation.metrics import (
+    Interval,
+    Proportion,
+    paired_difference,
+    paired_score,
+    points,
+    sign_test,
+)
 
 LEVEL = 0.025
 """Highest one-sided p-value that passes: of 40 models without the required gain, one passes."""
@@ -65,9 +72,9 @@ class Gate:
         n, low, high = len(self.correct), *self.interval
         found = (
             f"{self.share.hits} of {n} answers are right against {self.against_share.hits}, a gain of "
-            f"{_points(self.gain)} (95 % interval {_points(low)} to {_points(high)}, p = {self.p:.2g})"
+            f"{points(self.gain)} (95 % interval {points(low)} to {points(high)}, p = {self.p:.2g})"
         )
-        wanted = f"{_points(self.min_gain)} points"
+        wanted = f"{points(self.min_gain)} points"
         if self.passed:
             return f"{found}: more than {wanted}"
         if high <= self.min_gain:
@@ -89,9 +96,3 @@ class Gate:
             "min_gain": self.min_gain,
             "p": self.p,
         }
-
-
-def _points(share: float) -> str:
-    """A difference of shares in percentage points."""
-    text = f"{100 * share:+.1f}".removesuffix(".0")
-    return "0" if text in ("+0", "-0") else text.replace("-", "−")

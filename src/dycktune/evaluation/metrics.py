@@ -113,6 +113,12 @@ def _wins(first: Sequence[bool], second: Sequence[bool]) -> int:
     return sum(a and not b for a, b in zip(first, second, strict=True))
 
 
+def points(share: float) -> str:
+    """A difference of two shares in percentage points, with its sign, such as +3.5."""
+    text = f"{100 * share:+.1f}".removesuffix(".0")
+    return "0" if text in ("+0", "-0") else text.replace("-", "−")
+
+
 class Answers(NamedTuple):
     """How each item was answered under greedy decoding, in order."""
 

@@ -122,9 +122,7 @@ class _Tokens(NamedTuple):
     types: list[int]
 
 
-def _tokens(
-    tokenizer: PreTrainedTokenizerBase, vocabulary: int, searched: Mapping[str, str]
-) -> _Tokens:
+def _tokens(tokenizer: PreTrainedTokenizerBase, vocabulary: int, searched: Mapping[str, str]) -> _Tokens:
     added = tokenizer.added_tokens_decoder
     special = {i for i, token in added.items() if token.special} | set(tokenizer.all_special_ids)
     by_id = {i: token for token, i in tokenizer.get_vocab().items()}

@@ -89,7 +89,7 @@ def named_weights(model: PreTrainedModel) -> Iterator[NamedWeight]:
 
 
 def _ordered(name: str, weight: Tensor, config: PreTrainedConfig) -> np.ndarray:
-    """The weight with the rows of Llama's queries and keys as llama.cpp keeps them: the halves of a head interleaved."""
+    """The weight; of queries and keys in llama, with the halves of each head interleaved, as llama.cpp keeps them."""
     values = weight.float().cpu().numpy()
     part = name.split(".")[-2]
     if _ARCHITECTURES[config.model_type] is not gguf.MODEL_ARCH.LLAMA or part not in _ROTATED:

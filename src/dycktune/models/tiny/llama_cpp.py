@@ -2,7 +2,7 @@
 
 llama.cpp has no rule that cuts text as the built-in tokenizer does, and its rule `superbpe` hardly cuts at all: only
 before and after digits. So merges build the words from bytes, across the whole text. Words with a space before them
-come first, so that no shorter word inside them is built. A colon takes the space behind it last, when that space belongs
+come first, so that no shorter word inside them is built. A colon takes the space behind it last, if that space belongs
 to no word. Phrases and numbers are found in the text beforehand.
 
 Every prompt of `dyck` becomes the same tokens. In other texts an unknown word becomes bytes in the built-in tokenizer,
