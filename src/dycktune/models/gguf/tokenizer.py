@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tokenizers import normalizers, pre_tokenizers
+from tokenizers import Tokenizer, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerBase
 
 from dycktune.errors import ModelError
@@ -80,17 +80,19 @@ def tokenizer_metadata(
 def _words(tokenizer: PreTrainedTokenizerBase) -> _Words:
     if has_positions(tokenizer):
         return _Words(llama_cpp.CUT, llama_cpp.merges(), llama_cpp.searched_pieces())
-    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise _refusal("is written in Python alone")
+    content = json.loads(backend.to_str())
     kind, decoder = content["model"]["type"], (content["decoder"] or {}).get("type")
     if (kind, decoder) != ("BPE", "ByteLevel"):
         raise _refusal(f"is no byte-level BPE (it is a {kind} with the decoder {decoder})")
     merges = [tuple(merge) for merge in content["model"]["merges"]]
-    return _Words(_cut(tokenizer, whole=bool(content["model"].get("ignore_merges"))), merges, {})
+    return _Words(_cut(backend, whole=bool(content["model"].get("ignore_merges"))), merges, {})
 
 
-def _cut(tokenizer: PreTrainedTokenizerBase, *, whole: bool) -> str:
+def _cut(backend: Tokenizer, *, whole: bool) -> str:
     """The rule that cuts hard text into the same words."""
-    backend = tokenizer.backend_tokenizer
     if any(_normalized(backend.normalizer, text) != text for text in _composed()):
         raise _refusal("changes text before it cuts it")
     own = _pieces(backend.pre_tokenizer)
