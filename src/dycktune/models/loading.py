@@ -28,7 +28,7 @@ from dycktune.errors import ModelError
 from dycktune.models.adapters import Adapter, base_not_found, base_of, is_adapter, read_adapter
 from dycktune.models.attaching import attach
 from dycktune.models.card import ModelCard
-from dycktune.models.gguf.cache import converted, is_gguf
+from dycktune.models.gguf.cache import card_in, converted, is_gguf
 from dycktune.models.vocabulary import adopt_tokenizer, holds_tokenizer, resize_embedding
 
 BUILTIN = "builtin:tiny"
@@ -175,7 +175,8 @@ def load_tokenizer(reference: str, *, trust_remote_code: bool = False) -> PreTra
 def read_card(reference: str) -> ModelCard | None:
     """The card of any model reference; None for a model without one. Raises ModelError as `load` does."""
     if is_gguf(reference):
-        return None
+        stored = card_in(Path(reference))
+        return None if stored is None else ModelCard.parse(stored, source=Path(reference))
     folder = _folder_of(reference)
     return None if folder is None else ModelCard.read(folder)
 
