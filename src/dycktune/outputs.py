@@ -418,6 +418,61 @@ class NoteOutput(TypedDict):
     reason: str
 
 
+class ExportOutput(TypedDict):
+    """Printed by `export --json`."""
+
+    file: str
+    """The file that was written."""
+    kind: Literal["f32", "f16", "bf16", "q8_0"]
+    """Type of the weights."""
+    architecture: str
+    """GGUF's name for it."""
+    size: int
+    """Bytes."""
+
+
+class PushedFileOutput(TypedDict):
+    """A file of the folder."""
+
+    name: str
+    size: int
+    """Bytes."""
+
+
+class PushOutput(TypedDict):
+    """Printed by `push --json`."""
+
+    repo: str
+    files: list[PushedFileOutput]
+    folder: str | None
+    """Where the folder is kept; null where it is not."""
+    address: str | None
+    """Of the repository; null after a dry run."""
+
+
+class ShipOutput(TypedDict):
+    """Printed by `ship --json`."""
+
+    ship: bool
+    reason: str
+    model: str
+    against: str
+    items: str
+    """The seed of the items, or the file that they come from."""
+    n: int
+    exact_match: float
+    ci95: list[float]
+    """Lower and upper bound of the 95 % interval of `exact_match`."""
+    against_exact_match: float
+    against_ci95: list[float]
+    gain: float
+    gain_ci95: list[float]
+    """Of the gain, for paired answers."""
+    min_gain: float
+    p: float
+    """One-sided p-value of a gain of `min_gain` or less."""
+
+
 class MigrateOutput(TypedDict):
     """Printed by `migrate --json`."""
 

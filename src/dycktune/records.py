@@ -184,6 +184,8 @@ class EvaluationRow(TypedDict):
     """How many replies went wrong first at each kind of step."""
     near_ties: NotRequired[int]
     """Replies that were decoded again alone, because two logits came close."""
+    cut_off: NotRequired[int]
+    """Replies that reached their limit of tokens before the model ended its turn."""
     role: NotRequired[Role]
     """Which model was evaluated; this key and all below are missing in rows of older versions."""
     reference: NotRequired[str]

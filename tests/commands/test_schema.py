@@ -129,6 +129,9 @@ def test_commands_with_a_model_and_the_run_folder(run, capsys, tmp_path, monkeyp
     hold("complete", printed(capsys, "complete", "([", "--model", path, "--json"))
     hold("merge", printed(capsys, "merge", str(run.adapter), "--out", str(tmp_path / "merged"), "--json"))
     hold("report", printed(capsys, "report", path, "--json"))
+    hold("export", printed(capsys, "export", path, "f32", "--gguf", "--json"))
+    hold("push", printed(capsys, "push", path, "me/small", "--dry-run", "--json"))
+    hold("ship", printed(capsys, "ship", path, "--against", path, "--count", "1", "--json"))
     hold("runs", printed(capsys, "runs", str(run.path.parent), "--json"))
     for file in (run.findings, run.selection, run.manifest, run.adapter / "dycktune.json"):
         hold(file.name, json.loads(file.read_text()))

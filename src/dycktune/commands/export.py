@@ -1,13 +1,19 @@
 """`dycktune export`."""
 
+import json as jsonlib
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from dycktune.console.terminal import Json
 from dycktune.errors import ConfigError, ModelError
 from dycktune.runs import RunFolder
+
+if TYPE_CHECKING:
+    from dycktune.models.gguf.export import GgufFile, Kind
+    from dycktune.outputs import ExportOutput
 
 
 def export(
@@ -17,6 +23,7 @@ def export(
     *,
     gguf: Annotated[bool, Parameter(negative="")] = False,
     out: Path | None = None,
+    json: Json = False,
 ) -> None:
     """Write a model as one GGUF file for llama.cpp, Ollama, LM Studio and others.
 
@@ -48,8 +55,20 @@ def export(
     from dycktune.models.gguf.export import export as write
 
     written = write(model, place, kind=kind)
+    if json:
+        print(jsonlib.dumps(_output(written, kind)))
+        return
     print(f"{written.path}: {kind}, architecture {written.architecture}, {written.size / 1e6:.1f} MB")
     print(f"run it: llama-server -m {written.path}")
+
+
+def _output(written: "GgufFile", kind: "Kind") -> "ExportOutput":
+    return {
+        "file": str(written.path),
+        "kind": kind,
+        "architecture": written.architecture,
+        "size": written.size,
+    }
 
 
 def _place(model: str, kind: str) -> Path:

@@ -4,12 +4,10 @@ import json as jsonlib
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING
 
 from dycktune.commands.evaluate import answers_on
-from dycktune.console.terminal import Quiet, hint_on_interrupt
+from dycktune.console.terminal import Json, Quiet, hint_on_interrupt
 from dycktune.errors import ConfigError, DataError, DycktuneError
 from dycktune.tasks.base import Item, Task
 
@@ -27,7 +25,7 @@ def ship(
     seed: int | None = None,
     data: Path | None = None,
     min_gain: float = 0.0,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Decide whether a model may replace another: both answer the same fresh test items.
@@ -51,8 +49,6 @@ def ship(
         Rows of the task: a file, a folder, or owner/name:split of the Hub; for tasks that generate no items.
     min_gain
         The gain in exact match that must be exceeded, as a share: 0.05 is 5 points. A negative one allows a loss.
-    json
-        Print one JSON object.
     """
     from dycktune.commands.default_model import task_of
     from dycktune.console.bar import working
@@ -70,7 +66,7 @@ def ship(
     gate = Gate(correct=correct, against=other, min_gain=min_gain)
     source = f"seed {used}" if data is None else str(data)
     if json:
-        print(jsonlib.dumps({**gate.to_json(), "model": model, "against": against, "items": source}))
+        print(jsonlib.dumps(gate.to_json(model=model, against=against, items=source)))
     else:
         print(f"{model} against {against} on {len(items)} items ({source})")
         print(f"{'ship' if gate.passed else 'do not ship'}: {gate.reason}")

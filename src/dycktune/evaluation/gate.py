@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
 
 from dycktune.evaluation.metrics import (
     Interval,
@@ -13,6 +12,7 @@ from dycktune.evaluation.metrics import (
     points,
     sign_test,
 )
+from dycktune.outputs import ShipOutput
 
 LEVEL = 0.025
 """Highest one-sided p-value that passes: of 40 models without the required gain, one passes."""
@@ -81,11 +81,20 @@ class Gate:
             return f"{found}: not more than {wanted}"
         return f"{found}: {n} items do not show a gain above {wanted}"
 
-    def to_json(self) -> dict[str, Any]:
-        """The object that `ship --json` prints, without the models and items."""
+    def to_json(self, *, model: str, against: str, items: str) -> ShipOutput:
+        """The object that `ship --json` prints.
+
+        Args:
+            model: The model that is to be released.
+            against: The other model.
+            items: The seed of the items, or the file that they come from.
+        """
         return {
             "ship": self.passed,
             "reason": self.reason,
+            "model": model,
+            "against": against,
+            "items": items,
             "n": len(self.correct),
             "exact_match": self.share.value,
             "ci95": list(self.share.ci95),
