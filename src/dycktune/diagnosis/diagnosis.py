@@ -8,6 +8,7 @@ from dycktune.diagnosis.deploy import TrainerChoice
 from dycktune.diagnosis.finding import Finding
 from dycktune.diagnosis.log import Log
 from dycktune.diagnosis.metrics import Criterion
+from dycktune.diagnosis.reinforcement.rewards import Rewards
 from dycktune.diagnosis.surroundings import Surroundings
 from dycktune.diagnosis.view import View
 
@@ -24,13 +25,25 @@ LABELS = (
 )
 """The first seven by precedence: a run's label is the first that a finding supports."""
 
+REWARD_LABELS = (
+    "nan_inf",
+    "collapse",
+    "reward_hacking",
+    "no_signal",
+    "length_growth",
+    "no_gain",
+    "healthy",
+    "too_short",
+)
+"""The labels of a run of reinforcement learning, the first six by precedence."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
     """What happened in a run, which step to deploy, and what to change."""
 
     label: str
-    """One of `LABELS`."""
+    """One of `LABELS`, or of `REWARD_LABELS` where the run was trained by rewards."""
 
     findings: tuple[Finding, ...]
     best_step: int | None
@@ -54,6 +67,9 @@ class Diagnosis:
 
     criterion: Criterion
     """By what the step to deploy was to be chosen."""
+
+    rewards: Rewards | None = None
+    """What a run of reinforcement learning logged; None for any other."""
 
     def to_json(self) -> dict[str, Any]:
         """The stable keys of `dycktune diagnose --json`."""
