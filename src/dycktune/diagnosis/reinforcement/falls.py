@@ -95,7 +95,7 @@ def _fall(rewards: Rewards, course: Course, at: int) -> Fall:
     """The fall from the best level before the level `at` down to it."""
     before = course.levels[: at + 1]
     best, low = float(before.max()), float(course.levels[at])
-    high = np.flatnonzero(before >= best - max((best - low) / 4, course.luck))
+    high = np.flatnonzero(before >= best - max((best - low) / 10, course.luck))
     error = course.error * math.sqrt(2)
     above = best - rewards.floor
     return Fall(

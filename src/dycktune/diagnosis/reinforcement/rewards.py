@@ -148,7 +148,6 @@ class Rewards:
 def read_rewards(log: Log, limits: Limits) -> Rewards:
     """The series of a log whose rows have TRL's names; where steps overlap after a resume, the later pass counts."""
     rows, _ = joined(log.rows)
-    rows = [row for row in rows if not any(name.startswith("eval_") for name in row)]
     spread, equal = series_of(rows, "reward_std"), series_of(rows, "frac_reward_zero_std")
     if not len(equal.steps):
         equal = Series(spread.steps, (spread.values == 0).astype(float))
