@@ -58,11 +58,23 @@ Label = Literal[
 ]
 """The first seven by precedence: a run's label is the first that a finding supports."""
 
+RewardLabel = Literal[
+    "nan_inf",
+    "collapse",
+    "reward_hacking",
+    "no_signal",
+    "length_growth",
+    "no_gain",
+    "healthy",
+    "too_short",
+]
+"""The labels of a run of reinforcement learning, the first six by precedence."""
+
 
 class DiagnosisOutput(TypedDict):
     """Printed by `diagnose --json`, and the content of findings.json."""
 
-    label: Label
+    label: Label | RewardLabel
     findings: list[FindingOutput]
     best_step: int | None
     """Where the eval loss was lowest, lucky points aside; null without evaluations."""

@@ -8,12 +8,16 @@ from dycktune.diagnosis.deploy import TrainerChoice
 from dycktune.diagnosis.finding import Finding
 from dycktune.diagnosis.log import Log
 from dycktune.diagnosis.metrics import Criterion
+from dycktune.diagnosis.reinforcement.rewards import Rewards
 from dycktune.diagnosis.surroundings import Surroundings
 from dycktune.diagnosis.view import View
-from dycktune.outputs import DiagnosisOutput, Label, MetricOutput, TrainerChoiceOutput
+from dycktune.outputs import DiagnosisOutput, Label, MetricOutput, RewardLabel, TrainerChoiceOutput
 
 LABELS = get_args(Label)
 """The first seven by precedence: a run's label is the first that a finding supports."""
+
+REWARD_LABELS = get_args(RewardLabel)
+"""The labels of a run of reinforcement learning, the first six by precedence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +25,7 @@ class Diagnosis:
     """What happened in a run, which step to deploy, and what to change."""
 
     label: str
-    """One of `LABELS`."""
+    """One of `LABELS`, or of `REWARD_LABELS` where the run was trained by rewards."""
 
     findings: tuple[Finding, ...]
     best_step: int | None
@@ -46,11 +50,14 @@ class Diagnosis:
     criterion: Criterion
     """By what the step to deploy was to be chosen."""
 
+    rewards: Rewards | None = None
+    """What a run of reinforcement learning logged; None for any other."""
+
     def to_json(self) -> DiagnosisOutput:
         """The stable keys of `dycktune diagnose --json`."""
         choice = self.trainer_choice and cast("TrainerChoiceOutput", vars(self.trainer_choice))
         return {
-            "label": cast("Label", self.label),
+            "label": cast("Label | RewardLabel", self.label),
             "findings": [finding.to_json() for finding in self.findings],
             "best_step": self.best_step,
             "recommended_step": self.recommended_step,
