@@ -129,8 +129,11 @@ def load_base(
         )
     tokenizer = load_tokenizer(reference, trust_remote_code=trust_remote_code)
     try:
-        model, loaded = AutoModelForCausalLM.from_pretrained(
-            str(folder or reference), output_loading_info=True, **options
+        model, loaded = cast(
+            "tuple[PreTrainedModel, dict[str, Any]]",
+            AutoModelForCausalLM.from_pretrained(
+                str(folder or reference), output_loading_info=True, **options
+            ),
         )
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise ModelError(f"{reference!r} cannot be loaded as a model: {_first_line(error)}") from error

@@ -61,11 +61,12 @@ class Batch:
         if not isinstance(ids, Tensor) or not isinstance(labels, Tensor) or ids.shape != labels.shape:
             return None
         mask = inputs.get("attention_mask")
-        usable = isinstance(mask, Tensor) and mask.shape == ids.shape
+        if not isinstance(mask, Tensor) or mask.shape != ids.shape:
+            mask = torch.ones_like(ids)
         return cls(
             input_ids=ids.cpu(),
             labels=labels.cpu(),
-            attended=mask.bool().cpu() if usable else torch.ones_like(ids, dtype=torch.bool).cpu(),
+            attended=mask.bool().cpu(),
             weights=_on_cpu(inputs.get("label_weights")),
             answer=_on_cpu(inputs.get("answer_mask")),
         )
