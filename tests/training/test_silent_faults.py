@@ -15,6 +15,7 @@ from dycktune.runs import RunFolder
 from dycktune.training import recipe
 from dycktune.training.events import AtStep
 from dycktune.training.run import fit
+from launches import launch
 from seeded_faults import MODEL_FAULTS, ROW_FAULTS, Seed, in_rows, in_trainer, with_second_bos
 from small_models import FAMILIES, make_model, make_tokenizer
 from small_runs import examples, small_config
@@ -184,3 +185,13 @@ def test_an_accepted_fault_stops_nothing(tmp_path, monkeypatch):
     # The prompt's weights are then none of the recipe's parts.
     accepted: list[FaultName] = ["prompt_not_masked", "weight_on_wrong_span"]
     assert RunFolder(start(tmp_path / "run", guard__accepted=accepted)).finished
+
+
+@pytest.mark.slow
+def test_faults_across_ranks_are_found_by_every_rank(tmp_path):
+    done = launch(2, str(Path(__file__).with_name("silent_rank_program.py")), str(tmp_path))
+    assert done.returncode == 0, done.stdout
+    first, second = json.loads((tmp_path / "faults.json").read_text())
+    assert first == second
+    assert first.pop("sound") is None
+    assert first == {name: name for name in ("ranks_share_data", "ranks_train_apart")}
