@@ -79,6 +79,7 @@ def shifted(batch: Batch) -> None:
 def with_prompt(batch: Batch) -> None:
     attended = batch["attention_mask"].bool()
     batch["labels"] = batch["input_ids"].where(attended, IGNORED)
+    batch["labels"][:, 0] = IGNORED  # nothing predicts the first token
     batch["label_weights"] = batch["label_weights"].where(batch["label_weights"] > 0, attended.float())
 
 
@@ -166,8 +167,8 @@ def with_trained_norm(model: Any) -> None:
 
 def with_stuck_dropout(model: Any) -> None:
     for layer in layers_of(model):
-        dropout = layer.lora_dropout["default"]
-        dropout.train = lambda _mode=True, dropout=dropout: dropout
+        dropout: Any = layer.lora_dropout["default"]
+        dropout.train = lambda *_, dropout=dropout: dropout
 
 
 def with_cut_graph(model: Any) -> None:

@@ -6,6 +6,7 @@ Usage, with torchrun's environment variables set: silent_rank_program.py FOLDER
 import json
 import sys
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -20,7 +21,8 @@ from small_runs import fit_small, small_config
 
 def whole_data(trainer: WeightedLossTrainer) -> DataLoader:
     """Every rank has all data, in the same order."""
-    return DataLoader(trainer.train_dataset, batch_size=2, collate_fn=trainer.data_collator)
+    data: Any = trainer.train_dataset
+    return DataLoader(data, batch_size=2, collate_fn=trainer.data_collator)
 
 
 def unwrapped(_accelerator: Accelerator, model: torch.nn.Module, **_: object) -> torch.nn.Module:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 
 from dycktune.errors import FaultName, ModelError, SilentFaultError
@@ -174,7 +173,7 @@ def test_no_setting_of_a_recipe_is_taken_for_a_fault(tmp_path, changes):
 
 def test_a_base_in_bfloat16_is_not_taken_for_a_fault(tmp_path):
     tokenizer = make_tokenizer()
-    model = make_model(tokenizer).to(torch.bfloat16)
+    model = make_model(tokenizer).bfloat16()
     config = small_config(optim__max_steps=2, optim__precision="bfloat16")
     assert RunFolder(fit(config, model, tokenizer, examples(16), examples(4), tmp_path / "run")).finished
 

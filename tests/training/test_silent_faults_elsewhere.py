@@ -93,7 +93,7 @@ def mask_all(batch):
         ("end_of_turn_not_learned", CHATS, mask_ends, {}),
         ("nothing_to_learn", CHATS, mask_all, {}),
         ("prompt_not_masked", whole(CHATS), None, {}),
-        ("completion_cut_off", CHATS, None, {"max_length": 75}),
+        ("completion_cut_off", CHATS, None, {"max_length": 112}),
         ("learning_rate_frozen", CHATS, None, {"learning_rate": 0.0}),
     ],
 )
