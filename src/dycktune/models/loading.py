@@ -110,7 +110,7 @@ def load_base(
         trust_remote_code: Run the repository's own model code.
 
     Raises:
-        ModelError: there is no such model, or it has no safetensors weights.
+        ModelError: there is no such model, it has no safetensors weights, or some of its weights are missing.
     """
     transformers_logging.disable_progress_bar()
     folder = _folder_of(reference)
@@ -129,9 +129,19 @@ def load_base(
         )
     tokenizer = load_tokenizer(reference, trust_remote_code=trust_remote_code)
     try:
-        model = AutoModelForCausalLM.from_pretrained(str(folder or reference), **options)
+        model, loaded = cast(
+            "tuple[PreTrainedModel, dict[str, Any]]",
+            AutoModelForCausalLM.from_pretrained(
+                str(folder or reference), output_loading_info=True, **options
+            ),
+        )
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise ModelError(f"{reference!r} cannot be loaded as a model: {_first_line(error)}") from error
+    if missing := sorted(loaded["missing_keys"]):
+        raise ModelError(
+            f"{reference!r} lacks {len(missing)} of its weights, such as {missing[0]}, which would be random; "
+            "download or save the base again, whole"
+        )
     # PEFT records these names as the adapter's base, in its configuration and in its README.
     model.name_or_path = model.config._name_or_path = _recorded(reference)  # noqa: SLF001
     return model, tokenizer

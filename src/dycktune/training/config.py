@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from dycktune.errors import FaultName
 from dycktune.tasks.base import ANSWER_MARKER
 from dycktune.tasks.registry import task_type
 
@@ -164,6 +165,8 @@ class GuardSection:
     """Whether a run that diverges is rolled back to its last good state and continues at a lower learning rate."""
     max_rollbacks: CountOrNone = 8
     """Number of rollbacks after which another divergence stops the run."""
+    accepted: tuple[FaultName, ...] = ()
+    """Names of silent faults, such as `prompt_not_masked`, that do not stop the run at its first step."""
 
 
 @dataclass(frozen=True, kw_only=True)

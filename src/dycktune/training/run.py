@@ -28,7 +28,7 @@ from dycktune.provenance import provenance
 from dycktune.records import GuardRow
 from dycktune.runs import RunFolder, open_run
 from dycktune.tasks.base import Task
-from dycktune.training import recipe
+from dycktune.training import preflight, recipe
 from dycktune.training.adapter import with_adapter
 from dycktune.training.answer_evaluator import AnswerEvaluator
 from dycktune.training.collator import DataCollatorWithWeights
@@ -229,6 +229,7 @@ def _fit(
         if config.guard.enabled
         else None
     )
+    preflight.attach(trainer, weights=weights, accepted=config.guard.accepted)
     _train(trainer, run, _manifest(config, train_set))
     if guard is not None and guard.stopped_training:
         raise RunError(
