@@ -63,6 +63,10 @@ class DivergenceDetector:
 
     limits: ClassVar[Limits] = Limits()
 
+    compares: bool = True
+    """Whether losses are compared; False for losses that may be negative, such as those of policy gradients. Then only
+    values that are not finite are anomalies."""
+
     first_losses: list[float] = field(default_factory=list)
     """The first three losses of the run; the lowest is its start, because the second step may diverge already."""
 
@@ -140,7 +144,7 @@ class DivergenceDetector:
     @property
     def _has_scale(self) -> bool:
         """Whether losses can be put on the log scale."""
-        return len(self.first_losses) == _FIRST and min(self.first_losses) > 0
+        return self.compares and len(self.first_losses) == _FIRST and min(self.first_losses) > 0
 
     @property
     def _start(self) -> float:
