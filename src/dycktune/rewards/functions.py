@@ -38,7 +38,8 @@ class Rewards:
             kind: Whether the dense part counts: never (`binary`), always (`dense`), or less and less.
         """
         self._task, self._items = task, items
-        self._weights, self._kind = weights or RewardWeights(), kind
+        self._weights = weights or RewardWeights()
+        self._kind: RewardKind = kind
         self._parts_of = lru_cache(maxsize=_REMEMBERED)(self._verified)
 
     @property

@@ -1,9 +1,7 @@
 """The weight of each part in the reward, and how it changes while a model trains."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
-
-from dycktune.rewards.parts import Parts
 
 RewardKind = Literal["binary", "dense", "dense_to_binary"]
 
@@ -21,14 +19,9 @@ class RewardWeights:
     progress: float = 1.0
     """Of the dense part, while it counts in full."""
 
-    def at(self, share: float, kind: RewardKind) -> Parts:
+    def at(self, share: float, kind: RewardKind) -> "RewardWeights":
         """The weights after `share` of the training, from 0 to 1."""
-        return Parts(
-            answer=self.answer,
-            format=self.format,
-            trace=self.trace,
-            progress=self.progress * dense_share(share, kind),
-        )
+        return replace(self, progress=self.progress * dense_share(share, kind))
 
 
 def dense_share(share: float, kind: RewardKind) -> float:
