@@ -45,21 +45,19 @@ def test_a_task_without_verified_steps_has_no_trace_and_no_progress():
 
 
 CHEATS = {
-    "the marker alone": lambda prompt: ANSWER_MARKER,
-    "the marker repeated": lambda prompt: ANSWER_MARKER * 50,
-    "the marker on many lines": lambda prompt: f"{ANSWER_MARKER}\n" * 50,
-    "the prompt copied": lambda prompt: prompt,
-    "the prompt copied as the answer": lambda prompt: f"{ANSWER_MARKER}{prompt}",
-    "the prompt copied, then an empty answer": lambda prompt: f"{prompt}\n{ANSWER_MARKER}",
-    "an empty reply": lambda prompt: "",
-    "an empty thinking block": lambda prompt: "<think>\n</think>\n",
-    "endless text": lambda prompt: "and so on " * 5000,
-    "endless lines": lambda prompt: "so it goes\n" * 5000,
-    "an empty closing": lambda prompt: f"Closing brackets in reverse stack order: \n{ANSWER_MARKER}",
-    "only steps that say nothing": lambda prompt: "# Step 1: add ''\n" * 20 + ANSWER_MARKER,
-    "well-formed nonsense": lambda prompt: (
-        "# Thought 1: ] needs 9] over 9\n# Step 1: add '>'\nFINAL ANSWER: > >"
-    ),
+    "the marker alone": ANSWER_MARKER,
+    "the marker repeated": ANSWER_MARKER * 50,
+    "the marker on many lines": f"{ANSWER_MARKER}\n" * 50,
+    "the prompt copied": "PROMPT",
+    "the prompt copied as the answer": f"{ANSWER_MARKER}PROMPT",
+    "the prompt copied, then an empty answer": f"PROMPT\n{ANSWER_MARKER}",
+    "an empty reply": "",
+    "an empty thinking block": "<think>\n</think>\n",
+    "endless text": "and so on " * 5000,
+    "endless lines": "so it goes\n" * 5000,
+    "an empty closing": f"Closing brackets in reverse stack order: \n{ANSWER_MARKER}",
+    "only steps that say nothing": "# Step 1: add ''\n" * 20 + ANSWER_MARKER,
+    "well-formed nonsense": "# Thought 1: ] needs 9] over 9\n# Step 1: add '>'\nFINAL ANSWER: > >",
 }
 
 
@@ -67,7 +65,7 @@ CHEATS = {
 @pytest.mark.parametrize(("task", "item"), ALL)
 def test_a_reply_that_solves_nothing_earns_nothing(task, item, cheat):
     prompt = task.messages(item)[-1]["content"]
-    assert total(task, item, cheat(prompt)) == 0.0
+    assert total(task, item, cheat.replace("PROMPT", prompt)) == 0.0
 
 
 @pytest.mark.parametrize(("task", "item"), ALL)

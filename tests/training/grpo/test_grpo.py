@@ -61,9 +61,11 @@ class EvenStart(Task[Number]):
         return [{"role": "user", "content": f"{item.number}"}]
 
     def solution(self, item: Number) -> str:
+        del item
         return "B"
 
     def verify(self, item: Number, reply: str) -> Verdict:
+        del item
         right = reply != "" and ord(reply[0]) % 2 == 0
         return Verdict(correct=right, answer=reply[:1] or None, format_ok=True)
 
@@ -240,7 +242,7 @@ def test_an_adapter_of_another_base_is_refused_by_both_names(finished, tmp_path)
     make_model(tokenizer, seed=1).save_pretrained(tmp_path / "other")
     tokenizer.save_pretrained(tmp_path / "other")
     start = str(finished.checkpoints()[-1].path)
-    with pytest.raises(ConfigError, match="was trained on .*base.* and model.base is .*other"):
+    with pytest.raises(ConfigError, match=r"was trained on .*base.* and model\.base is .*other"):
         train(recipe_of(str(tmp_path / "other"), train__start_from=start), tmp_path / "run")
 
 
