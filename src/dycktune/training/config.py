@@ -204,7 +204,8 @@ class GuardSection:
     """The guard that watches a run for divergence."""
 
     enabled: bool = True
-    """Whether a run that diverges is rolled back to its last good state and continues at a lower learning rate."""
+    """Whether a run that diverges is rolled back to its last good state and continues at a lower learning rate. With
+    `train.method = "grpo"` only values that are not finite count as divergence."""
     max_rollbacks: CountOrNone = 8
     """Number of rollbacks after which another divergence stops the run."""
 
