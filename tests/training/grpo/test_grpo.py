@@ -13,6 +13,9 @@ from safetensors.torch import load_file
 
 from dycktune.errors import ConfigError, RunError
 from dycktune.models.card import ModelCard
+from dycktune.planning.plan import plan
+from dycktune.preview.preview import preview
+from dycktune.report import write_report
 from dycktune.runs import RunFolder
 from dycktune.selection import select
 from dycktune.tasks import registry
@@ -173,6 +176,17 @@ def test_the_run_is_selected_and_merged_as_any_other(finished):
     assert selection.chosen.exact_match.value == max(
         score["exact_match"] for score in finished.read_scores().values()
     )
+
+
+def test_a_report_of_the_run_can_be_written(finished, tmp_path):
+    written = write_report([finished.path], tmp_path / "report.html")
+    assert "exact match" in written.read_text(encoding="utf-8").lower()
+
+
+@pytest.mark.parametrize("describe", [plan, preview])
+def test_plan_and_preview_say_that_they_describe_imitation(base, describe):
+    with pytest.raises(ConfigError, match="describes training by imitation"):
+        describe(recipe_of(base))
 
 
 def test_rewarded_replies_become_frequent(base, tmp_path):

@@ -1,6 +1,7 @@
 """A run of reinforcement learning: items, adapter, trainer, run folder, pass@k before and after."""
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -96,6 +97,8 @@ def make_grpo_trainer(
     set_seed(config.optim.seed)
     task, grpo = task_of(config), config.grpo
     rewards = rewards_of(config, task, items)
+    # Rollout functions are experimental in TRL; the user of a recipe need not know.
+    warnings.filterwarnings("ignore", message=".*'rollout_func'.*")
     trainer = VerifiedGRPOTrainer(
         model=cast("Any", trained_model(model, config)),
         args=grpo_arguments(config, run, rewards),
@@ -118,9 +121,13 @@ def make_grpo_trainer(
 def grpo_arguments(config: Config, run: RunFolder, rewards: Rewards) -> GRPOConfig:
     """TRL's arguments for a recipe."""
     grpo = config.grpo
-    options = training_options(config, run)
+    own = {
+        "per_device_eval_batch_size": grpo.group_size,
+        # A resumed run has its first evaluation already.
+        "eval_on_start": not run.checkpoints(),
+    }
     return GRPOConfig(
-        **options | {"per_device_eval_batch_size": grpo.group_size, "eval_on_start": True},
+        **training_options(config, run) | own,
         num_generations=grpo.group_size,
         temperature=grpo.temperature,
         beta=grpo.beta,
