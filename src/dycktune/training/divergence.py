@@ -129,6 +129,8 @@ class DivergenceDetector:
     @property
     def near_best(self) -> bool:
         """Whether the level is near the best of the run, so that the weights are worth a snapshot."""
+        if not self._has_scale:
+            return True
         return self.level - self.baseline <= max(math.log(self.limits.near_best), self._noise())
 
     @property

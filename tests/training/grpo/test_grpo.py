@@ -90,7 +90,7 @@ def base(tmp_path_factory) -> str:
 
 
 def recipe_of(base: str, **overrides: object) -> Config:
-    """Four steps of four problems with four replies each; overrides by `section__field`."""
+    """Four steps of four problems with four replies each; overrides by `section__field`, or of a whole section."""
     content: dict[str, dict[str, object]] = {
         "model": {"base": base, "dtype": "float32"},
         "train": {"method": "grpo"},
@@ -114,7 +114,7 @@ def recipe_of(base: str, **overrides: object) -> Config:
     }
     for name, value in overrides.items():
         section, _, field = name.partition("__")
-        content.setdefault(section, {})[field] = value
+        content[section] = {**content.get(section, {}), field: value} if field else value
     return build(content, {})
 
 
@@ -229,7 +229,14 @@ def test_training_goes_on_from_the_adapter_of_a_run(finished, base, tmp_path):
 
 def test_imitation_goes_on_from_an_adapter_too(finished, base, tmp_path):
     start = finished.checkpoints()[-1].path
-    config = recipe_of(base, train__method="sft", train__start_from=str(start), optim__max_steps=1)
+    config = recipe_of(
+        base,
+        train__method="sft",
+        train__start_from=str(start),
+        task={"name": "dyck", "style": "stack", "max_length": 4},
+        optim__max_steps=1,
+        eval__exact_match=0,
+    )
     run = RunFolder(train(config, tmp_path / "run"))
     moved, began = weights_of(run.checkpoints()[-1].path), weights_of(start)
     assert not same(moved, began)
