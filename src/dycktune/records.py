@@ -39,7 +39,7 @@ class MetricsRow(TypedDict):
     grad_norm: NotRequired[float]
     learning_rate: NotRequired[float]
     eval_loss: NotRequired[float]
-    """Only rows of an evaluation have it."""
+    """Only rows of an evaluation have it; those of reinforcement learning do not."""
     eval_exact_match: NotRequired[float]
     eval_answers_seconds: NotRequired[float]
     """Time in which the model answered and its answers were verified."""
@@ -121,6 +121,24 @@ class RepliesRow(TypedDict):
     step: int
     texts: list[str]
     """Decoded without special tokens."""
+
+
+class PassAtKRow(TypedDict):
+    """A line of pass_at_k.jsonl: sampled replies to the evaluation items, before or after reinforcement learning."""
+
+    step: int
+    k: int
+    """Replies to each item."""
+    n: int
+    """Items."""
+    pass_at_1: float
+    """Mean share of right replies."""
+    pass_at_k: float
+    """Share of items with at least one right reply."""
+    ci95: list[float]
+    """Lower and upper bound of `pass_at_k`."""
+    right: list[int]
+    """The number of right replies to each item, in order."""
 
 
 Role = Literal["base", "tuned", "checkpoint"]

@@ -143,7 +143,7 @@ def load_base(
             "download or save the base again, whole"
         )
     # PEFT records these names as the adapter's base, in its configuration and in its README.
-    model.name_or_path = model.config._name_or_path = _recorded(reference)  # noqa: SLF001
+    model.name_or_path = model.config._name_or_path = recorded_name(reference)  # noqa: SLF001
     return model, tokenizer
 
 
@@ -289,7 +289,7 @@ def _weights_folder(path: Path) -> Path:
     raise ModelError(f"{path} holds neither a model (config.json) nor an adapter (adapter_config.json){hint}")
 
 
-def _recorded(reference: str) -> str:
+def recorded_name(reference: str) -> str:
     """The name of a base as an adapter records it; for a GGUF file a path that cannot be taken for a Hub id."""
     return os.path.join(os.curdir, reference) if is_gguf(reference) else reference  # noqa: PTH118
 

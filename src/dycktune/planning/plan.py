@@ -19,9 +19,9 @@ from dycktune.planning.footprint import Footprint, footprint
 from dycktune.planning.measurement import Measurement, measure
 from dycktune.planning.schedule import schedule
 from dycktune.preview.survey import Survey, overlap, survey, surveyed
-from dycktune.training.adapter import with_adapter
+from dycktune.training.adapter import with_adapter, with_lora_of_start
 from dycktune.training.config import Config
-from dycktune.training.examples import with_task
+from dycktune.training.examples import require_imitation, with_task
 from dycktune.training.memory import free_bytes
 from dycktune.training.recipe import task_of
 from dycktune.training.run import Beginning, base_of
@@ -93,7 +93,8 @@ def plan(config: Config, *, measured: bool = True, out: Path = Path()) -> Plan:
     Raises:
         DycktuneError: a file cannot be read, or the base cannot be trained.
     """
-    config = with_task(config)
+    require_imitation(config, "plan")
+    config = with_lora_of_start(with_task(config))
     base = config.model
     tokenizer = load_tokenizer(base.base, trust_remote_code=base.trust_remote_code)
     train, evaluation = (survey(config, split, tokenizer) for split in ("train", "eval"))

@@ -20,7 +20,7 @@ from dycktune.outputs import (
 from dycktune.preview.pieces import ExampleView, Kind, view
 from dycktune.preview.survey import Overlap, Survey, overlap, survey
 from dycktune.training.config import Config
-from dycktune.training.examples import with_task
+from dycktune.training.examples import require_imitation, with_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +83,7 @@ def preview(config: Config, *, count: int = 3, splits: Sequence[str] = ("train",
     Raises:
         DycktuneError: a file cannot be read, or the base has no tokenizer that can be trained with.
     """
+    require_imitation(config, "preview")
     config = with_task(config)
     tokenizer = load_tokenizer(config.model.base, trust_remote_code=config.model.trust_remote_code)
     surveys = tuple(survey(config, split, tokenizer) for split in splits)

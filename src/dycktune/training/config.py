@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from dycktune.errors import FaultName
+from dycktune.rewards import RewardKind
 from dycktune.tasks.base import ANSWER_MARKER
 from dycktune.tasks.registry import task_type
 
@@ -42,6 +43,18 @@ class ModelSection:
     """`nf4` loads the base in 4 bits (bitsandbytes)."""
     trust_remote_code: bool = False
     """Whether code from the model's repository may run on this machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSection:
+    """How the model is trained, and from where on."""
+
+    method: Literal["sft", "grpo"] = "sft"
+    """`sft` imitates solutions. `grpo` samples replies and reinforces those that the verifier rewards; it needs the
+    extra `rl`, and a model that is right now and then."""
+    start_from: str | None = None
+    """A run, or a checkpoint or adapter folder, whose adapter is trained on. The adapter keeps its shape, so `[lora]`
+    is ignored. Left out, training begins with a new adapter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +157,38 @@ class OptimSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GrpoSection:
+    """Reinforcement learning with the verifier as reward; only for `train.method = "grpo"`.
+
+    A step samples `optim.batch_size` × `optim.accumulation` replies on each device, in groups to the same problem.
+    Computes in the precision of the frozen weights; `optim.precision`, `optim.packed` and `optim.tokens_per_pass` are
+    ignored, as are `[loss]`'s weights.
+    """
+
+    group_size: Annotated[int, Field(ge=2)] = 8
+    """Replies to each problem; a reply is judged against the others of its group."""
+    temperature: Positive = 1.0
+    """Temperature at which replies are sampled."""
+    beta: Amount = 0.0
+    """Weight of the KL divergence from the model that the training started from."""
+    reward: RewardKind = "binary"
+    """`binary` rewards right answers and traces. `dense` also rewards the share of a trace before its first wrong step,
+    for tasks with verified steps. `dense_to_binary` lets that share count less and less, and not at all in the second
+    half."""
+    answer_weight: Amount = 1.0
+    """Reward for a right answer."""
+    trace_weight: Amount = 0.5
+    """Reward for a right answer whose every step is right, where the task verifies steps."""
+    format_weight: Amount = 0.1
+    """Reward for a right answer in a reply that keeps to the task's format."""
+    progress_weight: Amount = 1.0
+    """Reward for a whole right trace in the dense part."""
+    pass_at_k: CountOrNone = 64
+    """Number of evaluation items that get `group_size` sampled replies each before and after the training; 0 turns it
+    off. A binary reward is refused where no reply is right."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvalSection:
     """Evaluation during training."""
 
@@ -162,7 +207,8 @@ class GuardSection:
     """The guard that watches a run for divergence."""
 
     enabled: bool = True
-    """Whether a run that diverges is rolled back to its last good state and continues at a lower learning rate."""
+    """Whether a run that diverges is rolled back to its last good state and continues at a lower learning rate. With
+    `train.method = "grpo"` only values that are not finite count as divergence."""
     max_rollbacks: CountOrNone = 8
     """Number of rollbacks after which another divergence stops the run."""
     accepted: tuple[FaultName, ...] = ()
@@ -213,11 +259,13 @@ class Config:
     """One recipe."""
 
     model: ModelSection = field(default_factory=ModelSection)
+    train: TrainSection = field(default_factory=TrainSection)
     task: TaskSection = field(default_factory=TaskSection)
     data: DataSection = field(default_factory=DataSection)
     lora: LoraSection = field(default_factory=LoraSection)
     loss: LossSection = field(default_factory=LossSection)
     optim: OptimSection = field(default_factory=OptimSection)
+    grpo: GrpoSection = field(default_factory=GrpoSection)
     eval: EvalSection = field(default_factory=EvalSection)
     guard: GuardSection = field(default_factory=GuardSection)
     save: SaveSection = field(default_factory=SaveSection)

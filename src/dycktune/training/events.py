@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from dycktune.records import GuardRow
+from dycktune.records import GuardRow, PassAtKRow
 
 
 class AtStep(NamedTuple):
@@ -28,7 +28,15 @@ class GuardActed(NamedTuple):
     row: GuardRow
 
 
-OnEvent = Callable[[AtStep | Evaluating | GuardActed], None]
+class Sampled(NamedTuple):
+    """Replies were sampled to measure pass@k, before or after reinforcement learning."""
+
+    row: PassAtKRow
+    summary: str
+    """The figures in words."""
+
+
+OnEvent = Callable[[AtStep | Evaluating | GuardActed | Sampled], None]
 
 _REASONS = {
     "non_finite": "a value was not finite",

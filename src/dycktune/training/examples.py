@@ -7,6 +7,7 @@ from typing import NamedTuple
 from dycktune.data.corpus import Corpus
 from dycktune.data.rows import Example, example_of, read_examples, task_name_for
 from dycktune.data.tokens import LossWeights
+from dycktune.errors import ConfigError
 from dycktune.tasks.base import Task, options_of
 from dycktune.tasks.registry import DEFAULT_TASK
 from dycktune.training.config import Config
@@ -35,6 +36,15 @@ def with_task(config: Config) -> Config:
 
 def _implied_task(config: Config) -> str:
     return task_name_for(config.data.train) if config.data.train else DEFAULT_TASK
+
+
+def require_imitation(config: Config, command: str) -> None:
+    """Raise ConfigError where a recipe trains by reinforcement learning, of which `command` knows nothing."""
+    if config.train.method == "grpo":
+        raise ConfigError(
+            f"{command} describes training by imitation, and this recipe has train.method = 'grpo'; start it with "
+            "dycktune train, which measures pass@k first and can be stopped with Ctrl-C"
+        )
 
 
 def loss_weights(config: Config) -> LossWeights:

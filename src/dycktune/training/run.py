@@ -12,6 +12,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
+    Trainer,
     TrainerCallback,
     TrainingArguments,
     set_seed,
@@ -29,13 +30,14 @@ from dycktune.records import GuardRow
 from dycktune.runs import RunFolder, open_run
 from dycktune.tasks.base import Task
 from dycktune.training import preflight, recipe
-from dycktune.training.adapter import with_adapter
+from dycktune.training.adapter import trained_model, with_lora_of_start
 from dycktune.training.answer_evaluator import AnswerEvaluator
 from dycktune.training.collator import DataCollatorWithWeights
 from dycktune.training.config import Config
 from dycktune.training.events import GuardActed, OnEvent
 from dycktune.training.examples import Examples, load_examples, loss_weights, with_task
-from dycktune.training.guard import OnGuard, attach, log_warning
+from dycktune.training.grpo.requirements import require_grpo
+from dycktune.training.guard import Guard, OnGuard, attach, log_warning
 from dycktune.training.recipe import task_of
 from dycktune.training.recorder import LogWriter, OnLog
 from dycktune.training.trackers import Trackers, require
@@ -78,10 +80,18 @@ def train(
     Raises:
         DycktuneError: the recipe cannot be used; nothing has been trained.
     """
-    config, out = with_task(config), Path(out)
+    config, out = with_lora_of_start(with_task(config)), Path(out)
     require(config.log.trackers)
+    if config.train.method == "grpo":
+        require_grpo(config)
     run = _begin(out, config, resume=resume)
     if run.finished:
+        return out
+    if config.train.method == "grpo":
+        # TRL takes seconds to import, and is an extra.
+        from dycktune.training.grpo.run import fit_grpo
+
+        fit_grpo(config, *base_of(config), run, on_log=on_log, on_event=on_event)
         return out
     examples = load_examples(config)
     model, tokenizer = base_of(config)
@@ -122,41 +132,46 @@ def fit(
 
 def training_arguments(config: Config, run: RunFolder) -> TrainingArguments:
     """The Trainer's arguments for a recipe."""
+    return TrainingArguments(**training_options(config, run))
+
+
+def training_options(config: Config, run: RunFolder) -> dict[str, Any]:
+    """The arguments of a recipe that every kind of Trainer takes, by name."""
     optim, evaluation, save = config.optim, config.eval, config.save
-    return TrainingArguments(
-        output_dir=str(run.checkpoints_folder),
-        run_name=run.path.name,
-        per_device_train_batch_size=optim.batch_size,
-        gradient_accumulation_steps=optim.accumulation,
-        num_train_epochs=optim.epochs,
-        max_steps=optim.max_steps or -1,
-        learning_rate=optim.learning_rate,
-        lr_scheduler_type=optim.schedule,
+    return {
+        "output_dir": str(run.checkpoints_folder),
+        "run_name": run.path.name,
+        "per_device_train_batch_size": optim.batch_size,
+        "gradient_accumulation_steps": optim.accumulation,
+        "num_train_epochs": optim.epochs,
+        "max_steps": optim.max_steps or -1,
+        "learning_rate": optim.learning_rate,
+        "lr_scheduler_type": optim.schedule,
         # Trainer takes a number from 1 on for steps, but the recipe's 1 is a share too.
-        warmup_steps=min(optim.warmup, math.nextafter(1.0, 0.0)),
-        weight_decay=optim.weight_decay,
-        max_grad_norm=optim.max_grad_norm,
-        activation_checkpointing=optim.checkpointing,
-        seed=optim.seed,
-        eval_strategy="steps",
-        eval_steps=evaluation.steps,
-        per_device_eval_batch_size=evaluation.batch_size,
-        logging_steps=evaluation.log_steps,
-        logging_nan_inf_filter=False,
-        save_strategy="steps",
-        save_steps=save.steps,
-        save_total_limit=save.keep,
-        load_best_model_at_end=save.load_best,
-        remove_unused_columns=False,
+        "warmup_steps": min(optim.warmup, math.nextafter(1.0, 0.0)),
+        "weight_decay": optim.weight_decay,
+        "max_grad_norm": optim.max_grad_norm,
+        "activation_checkpointing": optim.checkpointing,
+        "seed": optim.seed,
+        "eval_strategy": "steps",
+        "eval_steps": evaluation.steps,
+        "per_device_eval_batch_size": evaluation.batch_size,
+        "logging_steps": evaluation.log_steps,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "steps",
+        "save_steps": save.steps,
+        "save_total_limit": save.keep,
+        "load_best_model_at_end": save.load_best,
+        "remove_unused_columns": False,
         # The recipe's trackers are callbacks of their own, which survive a tracker that fails.
-        report_to="none",
+        "report_to": "none",
         # Without it, ranks without an accelerator would each train alone, into the same folder.
-        use_cpu=not torch.accelerator.is_available(),
+        "use_cpu": not torch.accelerator.is_available(),
         # Every rank's loss depends on all trained weights, even if its batch has no labels.
-        ddp_find_unused_parameters=False,
-        disable_tqdm=True,
-        dataloader_pin_memory=torch.accelerator.is_available(),
-    )
+        "ddp_find_unused_parameters": False,
+        "disable_tqdm": True,
+        "dataloader_pin_memory": torch.accelerator.is_available(),
+    }
 
 
 def optimizer(config: Config) -> tuple[type[torch.optim.Optimizer], dict[str, Any]] | None:
@@ -208,7 +223,7 @@ def _fit(
     if on_begin is not None and ranks.is_main():
         on_begin(Beginning(config, model, examples, train_set, eval_set))
     trackers = Trackers(run, config.log.trackers if ranks.is_main() else ())
-    evaluator = _answer_evaluator(config, tokenizer, task_of(config), examples, run, on_event)
+    evaluator = answer_evaluator_of(config, tokenizer, task_of(config), examples, run, on_event)
     trainer = make_trainer(
         config,
         model,
@@ -219,18 +234,35 @@ def _fit(
         answer_evaluator=evaluator,
         callbacks=[LogWriter(run, on_log, on_event), trackers],
     )
-    guard = (
-        attach(
-            trainer,
-            max_rollbacks=config.guard.max_rollbacks,
-            folder=run.path,
-            on_guard=_guard_reporter(trackers, on_event),
-        )
-        if config.guard.enabled
-        else None
-    )
+    guard = attach_guard(config, trainer, run, trackers, on_event)
     preflight.attach(trainer, weights=weights, accepted=config.guard.accepted)
     _train(trainer, run, _manifest(config, train_set))
+    require_not_stopped(guard, trainer, config, run)
+
+
+def attach_guard(
+    config: Config,
+    trainer: Trainer,
+    run: RunFolder,
+    trackers: Trackers,
+    on_event: OnEvent | None,
+    *,
+    compares_losses: bool = True,
+) -> Guard | None:
+    """The guard of a recipe, attached to its trainer; None where the recipe turns it off."""
+    if not config.guard.enabled:
+        return None
+    return attach(
+        trainer,
+        max_rollbacks=config.guard.max_rollbacks,
+        folder=run.path,
+        on_guard=_guard_reporter(trackers, on_event),
+        compares_losses=compares_losses,
+    )
+
+
+def require_not_stopped(guard: Guard | None, trainer: Trainer, config: Config, run: RunFolder) -> None:
+    """Raise RunError where the guard stopped the training."""
     if guard is not None and guard.stopped_training:
         raise RunError(
             f"{run.path}: the guard stopped the run at step {trainer.state.global_step}, because it diverged again "
@@ -264,7 +296,7 @@ def make_trainer(
     """The trainer of a recipe; `model` gets the adapter in place."""
     set_seed(config.optim.seed)
     trainer = WeightedLossTrainer(
-        model=with_adapter(model, config.lora),
+        model=trained_model(model, config),
         args=training_arguments(config, run),
         train_dataset=Rows(train_set),
         eval_dataset=Rows(sorted(eval_set, key=len)),
@@ -282,7 +314,7 @@ def make_trainer(
     return trainer
 
 
-def _answer_evaluator(
+def answer_evaluator_of(
     config: Config,
     tokenizer: PreTrainedTokenizerBase,
     task: Task,
@@ -290,6 +322,7 @@ def _answer_evaluator(
     run: RunFolder,
     on_event: OnEvent | None,
 ) -> AnswerEvaluator | None:
+    """Answers the first evaluation items at each evaluation; None where the recipe asks for none."""
     items = [example.item for example in examples.eval[: config.eval.exact_match] if example.item is not None]
     if not items:
         return None
