@@ -229,7 +229,7 @@ def _fit(
         if config.guard.enabled
         else None
     )
-    _train(trainer, run, _manifest(config, train_set))
+    _train(trainer, run, _manifest(config, train_set, examples))
     if guard is not None and guard.stopped_training:
         raise RunError(
             f"{run.path}: the guard stopped the run at step {trainer.state.global_step}, because it diverged again "
@@ -309,9 +309,11 @@ def _train(trainer: WeightedLossTrainer, run: RunFolder, manifest: Mapping[str, 
     trainer.train(resume_from_checkpoint=str(checkpoints[-1].path) if checkpoints else None)
 
 
-def _manifest(config: Config, train_set: Sequence[TokenizedExample]) -> dict[str, Any]:
+def _manifest(config: Config, train_set: Sequence[TokenizedExample], examples: Examples) -> dict[str, Any]:
     digest = hashlib.sha256()
     for example in train_set:
         digest.update(example.input_ids.tobytes())
     counted = {"examples": len(train_set), "tokens": sum(map(len, train_set)), "sha256": digest.hexdigest()}
-    return {"seed": config.optim.seed, "training_ids": counted, **provenance()}
+    skipped = {split: rows.count for split, rows in examples.skipped.items()}
+    left_out = {"skipped_rows": skipped} if skipped else {}
+    return {"seed": config.optim.seed, "training_ids": counted, **left_out, **provenance()}

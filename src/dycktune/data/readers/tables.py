@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import IO, Any
 
 from dycktune.data.readers.content import LIMIT, decoded, opened
-from dycktune.data.readers.located import LocatedRow
+from dycktune.data.readers.located import Found, LocatedRow
 from dycktune.data.readers.reference import Reference, refuse_part
 from dycktune.errors import DataError
 
@@ -14,10 +14,10 @@ _BATCH = 1000
 """Rows held in memory at once."""
 
 
-def read_csv(reference: Reference) -> Iterator[LocatedRow]:
+def read_csv(reference: Reference) -> Iterator[Found]:
     """The rows of a CSV file with a header, one at a time; commas, semicolons or tabs, by the header.
 
-    An empty cell is a field that the row does not have.
+    An empty cell is a field that the row does not have. A row with too many or too few cells gives its error.
 
     Raises:
         DataError: the file is no such table; names the line.
@@ -30,19 +30,21 @@ def read_csv(reference: Reference) -> Iterator[LocatedRow]:
             if not names:
                 names = cells
                 continue
-            if len(cells) != len(names):
-                raise DataError(
-                    f"{path}:{line}: {len(cells)} cells, the header has {len(names)}; quote texts that hold "
-                    "commas, line breaks or quotes"
-                )
-            yield LocatedRow(
-                f"{path}:{line}", {n: cell for n, cell in zip(names, cells, strict=True) if cell}
-            )
+            yield _row(names, cells, f"{path}:{line}")
+
+
+def _row(names: list[str], cells: list[str], place: str) -> Found:
+    if len(cells) != len(names):
+        return DataError(
+            f"{place}: {len(cells)} cells, the header has {len(names)}; quote texts that hold commas, line breaks or "
+            "quotes"
+        )
+    return LocatedRow(place, {name: cell for name, cell in zip(names, cells, strict=True) if cell})
 
 
 def _records(file: IO[bytes], path: str) -> Iterator[tuple[int, list[str]]]:
     """Each record with the number of its first line; blank lines are none."""
-    lines = (decoded(line, f"{path}:{number}") for number, line in enumerate(file, start=1))
+    lines = (decoded(line, f"{path}:{number}") for number, line in enumerate(_lines(file, path), start=1))
     header = next(lines, "")
     table = csv.reader(_after(header, lines), delimiter=max(",;\t", key=header.count), strict=True)
     begin = 1
@@ -53,6 +55,13 @@ def _records(file: IO[bytes], path: str) -> Iterator[tuple[int, list[str]]]:
             begin = table.line_num + 1
     except csv.Error as error:
         raise DataError(f"{path}:{begin}: not CSV ({error}); write it with a CSV library") from error
+
+
+def _lines(file: IO[bytes], path: str) -> Iterator[bytes]:
+    for line in iter(lambda: file.readline(LIMIT), b""):
+        if len(line) == LIMIT:
+            raise DataError(f"{path} has a line of 1 GiB or more; write one row a line")
+        yield line
 
 
 def _after(first: str, others: Iterator[str]) -> Iterator[str]:
