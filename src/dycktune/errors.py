@@ -45,3 +45,7 @@ class ModelError(DycktuneError, ValueError):
 
 class RunError(DycktuneError, ValueError):
     """A run folder or training log that cannot be used."""
+
+
+class EndpointError(DycktuneError, ConnectionError):
+    """A server of a model that cannot be reached or used."""

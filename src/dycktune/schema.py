@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
-from types import MappingProxyType
+from types import GenericAlias, MappingProxyType
 from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
@@ -15,6 +15,8 @@ from pydantic_core import ErrorDetails
 from dycktune.errors import ConfigError
 
 T = TypeVar("T")
+
+JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
 
 class FieldDescription(NamedTuple):
@@ -64,6 +66,25 @@ def build(
     except ValidationError as error:
         faults = [_sentence(detail, values, known, renamed) for detail in error.errors()]
         raise ConfigError(f"{source}: " + "; ".join(dict.fromkeys(faults))) from error
+
+
+def json_schema(kind: Any) -> dict[str, Any]:
+    """The JSON Schema of a type, with the docstrings under its fields as descriptions.
+
+    Args:
+        kind: A dataclass, to which no other keys may be added; a TypedDict, or a list or union of them, to which they
+            may.
+    """
+    if isinstance(kind, type) and is_dataclass(kind):
+        return {"$schema": JSON_SCHEMA, **_adapter(kind, docstrings=True).json_schema()}
+    # pydantic takes a configuration only beside a type that cannot have one of its own, such as a list.
+    listed: Any = GenericAlias(list, (kind,))
+    found = TypeAdapter(listed, config=ConfigDict(use_attribute_docstrings=True)).json_schema()
+    return {
+        "$schema": JSON_SCHEMA,
+        **found["items"],
+        **{key: found[key] for key in ("$defs",) if key in found},
+    }
 
 
 def every_field(kind: type) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`dycktune generate`."""
 
+import json as jsonlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -7,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from dycktune.commands.task_options import TASK_OPTIONS
-from dycktune.console.terminal import Quiet, hint_on_interrupt
+from dycktune.console.terminal import Json, Quiet, hint_on_interrupt
 from dycktune.tasks.registry import DEFAULT_TASK, make_task
 
 if TYPE_CHECKING:
     from dycktune.console.bar import Bar
     from dycktune.data.corpus import Corpus, Shard
+    from dycktune.outputs import GenerateOutput
     from dycktune.tasks.splits import Tally
 
 
@@ -26,6 +28,7 @@ def generate(
     split: Literal["train", "eval", "test"] = "train",
     workers: int = 1,
     shard: str | None = None,
+    json: Json = False,
     quiet: Quiet = False,
     **options: Annotated[str, Parameter(help=TASK_OPTIONS)],
 ) -> int:
@@ -65,9 +68,14 @@ def generate(
         bar.begin("generating", total=count)
         batches = corpus.batches(encoder(out), workers=workers, shard=part, tally=tally)
         digest = write_batches(out, _shown(batches, tally, bar))
-    manifest = Manifest(corpus=corpus, shard=part, sha256=digest, tally=tally).write(out)
-    print(_summary(out, corpus, part, tally))
-    print(f"manifest: {manifest}")
+    manifest = Manifest(corpus=corpus, shard=part, sha256=digest, tally=tally)
+    path = manifest.write(out)
+    if json:
+        written: GenerateOutput = {"data": str(out), "manifest": manifest.to_json(out)}
+        print(jsonlib.dumps(written, ensure_ascii=False))
+    else:
+        print(_summary(out, corpus, part, tally))
+        print(f"manifest: {path}")
     return 0
 
 

@@ -1,5 +1,6 @@
 """`dycktune train`."""
 
+import json as jsonlib
 import shlex
 from functools import partial
 from pathlib import Path
@@ -10,10 +11,12 @@ from cyclopts import Parameter
 from dycktune import ranks
 from dycktune.commands.overrides import Overrides, override_texts
 from dycktune.commands.select import select
-from dycktune.console.terminal import Quiet, hint_on_interrupt
+from dycktune.console.terminal import Json, Quiet, hint_on_interrupt, only_result
+from dycktune.files import read_json
 from dycktune.runs import RUNS, RunFolder
 
 if TYPE_CHECKING:
+    from dycktune.outputs import TrainOutput
     from dycktune.training.run import Beginning
 
 
@@ -24,6 +27,7 @@ def train(
     out: Path | None = None,
     no_select: Annotated[bool, Parameter(negative=())] = False,
     resume: Annotated[bool, Parameter(negative=())] = False,
+    json: Json = False,
     quiet: Quiet = False,
     overrides: Annotated[Overrides | None, Parameter(name="*")] = None,  # pyright: ignore[reportInvalidTypeForm]
 ) -> int:
@@ -53,7 +57,7 @@ def train(
     from dycktune.console.training import watching
     from dycktune.training.run import train as run_training
 
-    with hint_on_interrupt(lambda: how_to_go_on(run)):
+    with only_result(json), hint_on_interrupt(lambda: how_to_go_on(run)):
         earlier = list(RunFolder(run).read_metrics()) if resume else []
         with watching(evaluation_steps=chosen.eval.steps, earlier=earlier, quiet=quiet) as view:
             run_training(
@@ -67,6 +71,8 @@ def train(
         status = ranks.on_main(lambda: _diagnosed(run))
         if not no_select:
             select(run, quiet=quiet)
+    if json and ranks.is_main():
+        print(jsonlib.dumps(_output(run), ensure_ascii=False))
     return status
 
 
@@ -100,6 +106,15 @@ def _show_examples(beginning: "Beginning") -> None:
     skipped = examples.skipped
     print(f"{data.train}: {summary(examples.train, turns=data.turns, skipped=skipped.get('train'))}")
     print(f"{data.eval}: {summary(examples.eval, turns=data.turns, skipped=skipped.get('eval'))}", flush=True)
+
+
+def _output(path: Path) -> "TrainOutput":
+    run = RunFolder(path)
+    return {
+        "run": str(path),
+        "diagnosis": read_json(run.findings),
+        "selection": run.read_selection() if run.selection.is_file() else None,
+    }
 
 
 def _diagnosed(run: Path) -> int:

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from dycktune.data.corpus import Corpus, Shard
 from dycktune.files import write_json
+from dycktune.outputs import DataManifest
 from dycktune.tasks.base import options_of
 from dycktune.tasks.splits import Tally
 
@@ -22,6 +24,11 @@ class Manifest:
     def write(self, data: Path) -> Path:
         """Write `DATA.manifest.json` beside the file, and return its path."""
         path = data.with_name(data.name + ".manifest.json")
+        write_json(path, self.to_json(data))
+        return path
+
+    def to_json(self, data: Path) -> DataManifest:
+        """The manifest of the file `data`."""
         corpus = self.corpus
         content = {
             "file": data.name,
@@ -41,5 +48,4 @@ class Manifest:
             },
             **self.tally.to_json(),
         }
-        write_json(path, content)
-        return path
+        return cast("DataManifest", content)

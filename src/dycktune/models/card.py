@@ -65,21 +65,24 @@ class ModelCard:
     def read(cls, folder: Path) -> "ModelCard | None":
         """The card in `folder`, or None where there is none. Raises ModelError for one that is not a card."""
         path = folder / CARD_NAME
-        if not path.is_file():
-            return None
+        return cls.parse(path.read_text(encoding="utf-8"), source=path) if path.is_file() else None
+
+    @classmethod
+    def parse(cls, text: str, *, source: Path) -> "ModelCard":
+        """A card as JSON, in or from the file `source`. Raises ModelError for a text that is not a card."""
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(text)
             values = {entry.name: content[entry.name] for entry in fields(cls)}
-        except (ValueError, KeyError, TypeError) as error:
-            raise _not_a_card(path, repr(error)) from error
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise _not_a_card(source, repr(error)) from error
         for name, value in values.items():
             if not isinstance(value, _TYPES[name]):
-                raise _not_a_card(path, f"{name} is {value!r}")
+                raise _not_a_card(source, f"{name} is {value!r}")
         return cls(**values)
 
 
-def _not_a_card(path: Path, why: str) -> ModelError:
+def _not_a_card(source: Path, why: str) -> ModelError:
     return ModelError(
-        f"{path} is not a model card of this version ({why}); take the folder from a finished run, "
+        f"{source} is not a model card of this version ({why}); take the folder from a finished run, "
         "or delete the file to use the model without a card"
     )

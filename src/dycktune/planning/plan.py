@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from transformers import PreTrainedModel
@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from dycktune import ranks
 from dycktune.errors import DataError
 from dycktune.models.loading import default_device, in_bfloat16, load_skeleton, load_tokenizer, skeleton
+from dycktune.outputs import ConcernOutput, FootprintOutput, MeasurementOutput, PlanOutput, ScheduleOutput
 from dycktune.planning.concerns import Concern, concerns
 from dycktune.planning.facts import Facts
 from dycktune.planning.footprint import Footprint, footprint
@@ -57,25 +58,27 @@ class Plan:
         answers = facts.answers_per_evaluation * (facts.measured.answer_seconds or 0.0)
         return facts.schedule.evaluations * (facts.measured.eval_seconds_per_token * tokens + answers)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> PlanOutput:
         """The plan as plain values."""
         facts = self.facts
+        measured = None if facts.measured is None else cast("MeasurementOutput", asdict(facts.measured))
+        sizes = {
+            **asdict(facts.footprint),
+            "memory": facts.footprint.memory,
+            "disk": facts.footprint.disk(facts.schedule),
+        }
         return {
             "model": facts.config.model.base,
             "device": facts.device,
-            "schedule": {**asdict(facts.schedule), "tokens": facts.schedule.tokens},
-            "footprint": {
-                **asdict(facts.footprint),
-                "memory": facts.footprint.memory,
-                "disk": facts.footprint.disk(facts.schedule),
-            },
-            "measured": None if facts.measured is None else asdict(facts.measured),
+            "schedule": cast("ScheduleOutput", {**asdict(facts.schedule), "tokens": facts.schedule.tokens}),
+            "footprint": cast("FootprintOutput", sizes),
+            "measured": measured,
             "memory": facts.memory,
             "free_memory": facts.free_memory,
             "free_disk": facts.free_disk,
             "training_seconds": self.training_seconds,
             "evaluation_seconds": self.evaluation_seconds,
-            "concerns": [concern._asdict() for concern in self.concerns],
+            "concerns": [cast("ConcernOutput", concern._asdict()) for concern in self.concerns],
         }
 
 

@@ -2,12 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import cast
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from dycktune.models.loading import load_tokenizer
+from dycktune.outputs import (
+    ExampleOutput,
+    LengthsOutput,
+    OverlapOutput,
+    PieceOutput,
+    PreviewOutput,
+    RefusalOutput,
+    SplitOutput,
+)
 from dycktune.preview.pieces import ExampleView, Kind, view
 from dycktune.preview.survey import Overlap, Survey, overlap, survey
 from dycktune.training.config import Config
@@ -49,17 +58,18 @@ class Preview:
             text += f" (such as {found.example[1]}, which is {found.example[0]})"
         return [text]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> PreviewOutput:
         """The preview as plain values."""
+        shared = None if self.overlap is None else cast("OverlapOutput", asdict(self.overlap))
         return {
             "model": self.model,
             "task": self.task,
             "marker": self.marker,
             "max_tokens": self.max_tokens,
-            "weights": self.weights,
+            "weights": {str(kind): weight for kind, weight in self.weights.items()},
             "trainable": self.trainable,
             "splits": {survey.split: _split_json(survey, self.marker) for survey in self.surveys},
-            "overlap": None if self.overlap is None else asdict(self.overlap),
+            "overlap": shared,
             "examples": [_example_json(shown) for shown in self.examples],
         }
 
@@ -105,20 +115,20 @@ def _shown(split: Survey, tokenizer: PreTrainedTokenizerBase, count: int) -> Ite
     return (view(*by_length[int(place)], tokenizer) for place in places)
 
 
-def _split_json(split: Survey, marker: str) -> dict[str, Any]:
+def _split_json(split: Survey, marker: str) -> SplitOutput:
     lengths = split.lengths
     return {
         "origin": split.origin,
         "rows": split.rows,
-        "tokens": None if lengths is None else lengths._asdict(),
+        "tokens": None if lengths is None else cast("LengthsOutput", lengths._asdict()),
         "over_max_tokens": [example.source for example in split.overlong],
-        "refused": [refusal._asdict() for refusal in split.refused],
+        "refused": [cast("RefusalOutput", refusal._asdict()) for refusal in split.refused],
         "repeated": split.repeated,
         "contradictions": [[first.source, other.source] for first, other in split.contradictions(marker)],
     }
 
 
-def _example_json(shown: ExampleView) -> dict[str, Any]:
+def _example_json(shown: ExampleView) -> ExampleOutput:
     return {
         "source": shown.source,
         "tokens": shown.token_count,
@@ -126,5 +136,5 @@ def _example_json(shown: ExampleView) -> dict[str, Any]:
         "answer_start": shown.answer_start,
         "answer_loss_share": shown.answer_loss_share,
         "hidden_messages": list(shown.hidden_messages),
-        "pieces": [piece._asdict() for piece in shown.pieces],
+        "pieces": [cast("PieceOutput", piece._asdict()) for piece in shown.pieces],
     }
