@@ -163,8 +163,8 @@ def _pickled_remedy(folder: Path) -> str:
         return "save the adapter again, as safetensors"
     program = (
         "import torch, safetensors.torch as s; "
-        f"s.save_file({{k: v.contiguous() for k, v in torch.load({str(pickled)!r}, weights_only=True).items()}}, "
-        f"{str(folder / WEIGHTS_NAME)!r})"
+        f"s.save_file({{k: v.contiguous() for k, v in torch.load({json.dumps(str(pickled))}, weights_only=True).items()}}, "
+        f"{json.dumps(str(folder / WEIGHTS_NAME))})"
     )
     return (
         f"{PICKLED_NAME} is a pickle, which can run code and is not loaded; convert it, without running its code, "

@@ -3,6 +3,7 @@
 Nothing that can run code is loaded: safetensors only, and a repository's own code only where the user says so.
 """
 
+import json
 import os
 import shlex
 from collections.abc import Iterator
@@ -306,7 +307,7 @@ def _refuse_pickled(folder: Path) -> None:
         return
     program = (
         "from transformers import AutoModelForCausalLM as M; "
-        f"M.from_pretrained({str(folder)!r}, use_safetensors=False, weights_only=True).save_pretrained({str(folder)!r})"
+        f"M.from_pretrained({json.dumps(str(folder))}, use_safetensors=False, weights_only=True).save_pretrained({json.dumps(str(folder))})"
     )
     raise ModelError(
         f"{pickled} is a pickle, which can run code and is not loaded; convert it, without running its code, with: "
