@@ -16,12 +16,12 @@ MIB = 2**20
 
 
 def test_a_text_that_each_row_repeats_by_its_number_is_read_in_bounded_memory(tmp_path):
-    text = "a" * (64 * MIB)
+    text = "a" * (4 * MIB)
     column = pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int32()), pa.array([text]))
     pq.write_table(pa.table({"prompt": column}), tmp_path / "rows.parquet", compression="zstd")
     del text, column
     assert (tmp_path / "rows.parquet").stat().st_size < MIB
-    with bounded(seconds=60, growth=1200 * MIB):  # as strings of Python, the rows take 64 GiB
+    with bounded(seconds=60, growth=1200 * MIB):  # as strings of Python, the rows take 4 GiB
         try:
             assert sum(1 for _ in read_rows(tmp_path / "rows.parquet")) == 1000
         except DataError as error:
@@ -34,7 +34,7 @@ def test_a_row_that_repeats_a_text_in_a_list_is_refused(tmp_path):
     pq.write_table(pa.table({"history": lists}), tmp_path / "rows.parquet")
     with (
         bounded(seconds=60, growth=1200 * MIB),
-        pytest.raises(DataError, match="more than 1 GiB|damaged|whole"),
+        pytest.raises(DataError, match=r"more than 1 GiB|damaged|whole"),
     ):
         list(read_rows(tmp_path / "rows.parquet"))
 
@@ -64,12 +64,18 @@ def test_rows_with_texts_in_every_place_are_those_that_were_written(tmp_path):
         {
             "messages": [{"role": "user", "content": f"{i}?", "raw": b"a"}] * (i % 3),
             "n": i,
+            "text": f"{i % 900}",
             "tags": {"a": "b"},
         }
         for i in range(2500)
     ]
     schema = pa.schema(
-        [("messages", pa.list_(message)), ("n", pa.int64()), ("tags", pa.struct([("a", pa.large_string())]))]
+        [
+            ("messages", pa.list_(message)),
+            ("n", pa.int64()),
+            ("text", pa.string()),
+            ("tags", pa.struct([("a", pa.large_string())])),
+        ]
     )
     pq.write_table(pa.Table.from_pylist(rows, schema), tmp_path / "rows.parquet", row_group_size=700)
     assert [row.content for row in read_rows(tmp_path / "rows.parquet")] == rows
@@ -81,7 +87,7 @@ def test_one_bad_row_in_many_is_told_by_its_line_and_can_be_left_out(tmp_path):
     line = json.dumps({"prompt": "2 + 2?", "completion": "FINAL ANSWER: 4"}) + "\n"
     path = tmp_path / "rows.jsonl"
     path.write_text(line * 4000 + line.replace("{", "", 1) + line * 1000)
-    with pytest.raises(DataError, match="rows.jsonl:4001: not JSON"):
+    with pytest.raises(DataError, match=r"rows\.jsonl:4001: not JSON"):
         sum(1 for _ in read_examples(path))
     skipped = Skipped()
     assert sum(1 for _ in read_examples(path, skipped=skipped)) == 5000

@@ -102,9 +102,11 @@ def read_parquet(reference: Reference) -> Iterator[LocatedRow]:
 
 
 def _texts(metadata: Any) -> list[str]:
-    """The paths of the columns that hold texts or bytes."""
+    """The columns that hold texts or bytes; pyarrow itself bounds those inside of lists and objects to 2 GiB."""
     columns = (metadata.schema.column(i) for i in range(metadata.num_columns))
-    return [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+    return [
+        column.path for column in columns if column.physical_type == "BYTE_ARRAY" and "." not in column.path
+    ]
 
 
 def _refuse_bomb(metadata: Any, path: Path) -> None:
