@@ -4,11 +4,24 @@ Each class is also a child of the built-in error that a caller of the Python API
 fault, its place, and the remedy. The command line prints that line and exits with status 2.
 """
 
+import re
 from typing import Literal
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that a terminal obeys, that turn the direction of text, or that no encoding holds."""
+
+_LONGEST = 1000
+"""Characters of a message; the text after them is left out."""
 
 
 class DycktuneError(Exception):
     """The user's input cannot be used; the message says why and what to do."""
+
+    def __str__(self) -> str:
+        """One printable line, whatever text of a file or of another library is in the message."""
+        line = " ".join(super().__str__().splitlines())
+        shown = line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+        return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), shown)
 
 
 class ItemError(DycktuneError, ValueError):

@@ -17,7 +17,7 @@ from dycktune.tasks.registry import make_task
 
 if TYPE_CHECKING:
     from dycktune.console.bar import Bar
-    from dycktune.data.rows import Example
+    from dycktune.data.rows import Example, Skipped
     from dycktune.evaluation.evaluate import Evaluation
     from dycktune.evaluation.metrics import Proportion
     from dycktune.inference.endpoint import Endpoint
@@ -31,6 +31,7 @@ def evaluate(
     data: Path | None = None,
     benchmark: Path | None = None,
     trained_on: Path | None = None,
+    skip_bad_rows: Annotated[bool, Parameter(negative="")] = False,
     base: Annotated[bool, Parameter(negative="")] = False,
     count: int = 1000,
     task: str | None = None,
@@ -58,6 +59,8 @@ def evaluate(
         A BIG-Bench Hard dyck_languages JSON file, as published.
     trained_on
         The training data file, to count the items that it holds; a run folder knows its own.
+    skip_bad_rows
+        Leave out the rows of --data and --trained-on that cannot be used, and count them.
     base
         Evaluate the base of the run MODEL, as it was before the training.
     count
@@ -80,7 +83,10 @@ def evaluate(
     endpoint = server.find()
     member = _member(model, base=base) if model and endpoint is None else None
     chosen = _task(model, task, options)
-    examples = None if data is None else _examples_of(chosen, data)
+    from dycktune.data.rows import Skipped
+
+    skipped = Skipped() if skip_bad_rows else None
+    examples = None if data is None else _examples_of(chosen, data, skipped)
     items = _items(chosen, examples, benchmark, count=count, seed=seed)
     from dycktune import ranks
     from dycktune.data.summary import summary
@@ -94,12 +100,13 @@ def evaluate(
     if member is not None:
         _record(member, evaluation, data, benchmark, seed)
     if json:
-        print(jsonlib.dumps(evaluation.to_json()))
+        left_out = {} if skipped is None else {"skipped_rows": skipped.count}
+        print(jsonlib.dumps(evaluation.to_json() | left_out))
         return 0
     if examples is not None:
-        print(f"{data}: {summary(examples)}")
+        print(f"{data}: {summary(examples, skipped=skipped)}")
     print(evaluation_report(evaluation))
-    seen = None if base else _seen(model, chosen, trained_on)
+    seen = None if base else _seen(model, chosen, trained_on, skipped=Skipped() if skip_bad_rows else None)
     if seen is not None:
         print(overlap_report(evaluation, seen))
     return 0
@@ -239,20 +246,22 @@ def _items(
     return list(Corpus(task, count=count, split="test", seed=seed))
 
 
-def _examples_of(task: Task, data: Path) -> "list[Example]":
+def _examples_of(task: Task, data: Path, skipped: "Skipped | None") -> "list[Example]":
     from dycktune.data.rows import read_examples
 
-    return list(read_examples(data, task))
+    return list(read_examples(data, task, skipped=skipped))
 
 
 def _items_in(examples: "list[Example]") -> list[Item]:
     return [example.item for example in examples if example.item is not None]
 
 
-def _seen(model: str | None, task: Task, trained_on: Path | None) -> set[str] | None:
+def _seen(
+    model: str | None, task: Task, trained_on: Path | None, *, skipped: "Skipped | None"
+) -> set[str] | None:
     """Keys of the items that the model was trained on; None if they are not known."""
     if trained_on is not None:
-        return {item.key for item in _items_in(_examples_of(task, trained_on))}
+        return {item.key for item in _items_in(_examples_of(task, trained_on, skipped))}
     from dycktune.runs import RunFolder
 
     if model is None or not (run := RunFolder(Path(model))).config.is_file():

@@ -103,8 +103,9 @@ def _show_examples(beginning: "Beginning") -> None:
         return
     from dycktune.data.summary import summary
 
-    print(f"{data.train}: {summary(examples.train, turns=data.turns)}")
-    print(f"{data.eval}: {summary(examples.eval, turns=data.turns)}", flush=True)
+    skipped = examples.skipped
+    print(f"{data.train}: {summary(examples.train, turns=data.turns, skipped=skipped.get('train'))}")
+    print(f"{data.eval}: {summary(examples.eval, turns=data.turns, skipped=skipped.get('eval'))}", flush=True)
 
 
 def _output(path: Path) -> "TrainOutput":

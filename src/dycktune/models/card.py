@@ -73,7 +73,7 @@ class ModelCard:
         try:
             content = json.loads(text)
             values = {entry.name: content[entry.name] for entry in fields(cls)}
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise _not_a_card(source, repr(error)) from error
         for name, value in values.items():
             if not isinstance(value, _TYPES[name]):

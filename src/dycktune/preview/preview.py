@@ -41,8 +41,10 @@ class Preview:
 
     @property
     def trainable(self) -> bool:
-        """Whether training accepts every row."""
-        return not any(survey.refused or survey.overlong for survey in self.surveys)
+        """Whether training accepts every row, or leaves out those that it does not."""
+        return not any(
+            (survey.refused and not survey.skips_refused) or survey.overlong for survey in self.surveys
+        )
 
     def overlap_text(self) -> list[str]:
         """The overlap of the splits in words."""

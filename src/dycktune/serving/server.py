@@ -25,6 +25,8 @@ from dycktune.serving.decoder import Decoder
 from dycktune.serving.requests import ChatRequest, RequestError, read_request
 
 OWNER = "dycktune"
+MAX_REQUEST = 8 * 2**20
+"""Bytes of a request; the longest contexts of today's models take a few."""
 
 
 def make_server(loaded: LoadedModel, *, key: str | None = None) -> ASGIApp:
@@ -65,7 +67,7 @@ class _Service:
 
     async def chat(self, request: Request) -> Response:
         """The model's reply."""
-        asked = read_request(self._loaded, await request.body())
+        asked = read_request(self._loaded, await _content(request))
         if asked.stream:
             return StreamingResponse(self._events(asked), media_type="text/event-stream")
         reply = await self._decoder.reply(asked.prompt)
@@ -101,6 +103,16 @@ class _Service:
     def _answer(self, kind: str, name: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
         model = self._loaded.reference
         return {"id": name, "object": kind, "created": int(time.time()), "model": model, "choices": choices}
+
+
+async def _content(request: Request) -> bytes:
+    """The content of a request. Raises RequestError for more than a conversation needs."""
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > MAX_REQUEST:
+            raise RequestError(f"more than {MAX_REQUEST / 2**20:g} MiB; send fewer messages", status=413)
+    return bytes(content)
 
 
 class _KeyAccess:

@@ -79,6 +79,8 @@ class DataSection:
     """Data for the evaluation loss; required with `train`."""
     turns: Literal["last", "each"] = "last"
     """The replies that are learned of a conversation with several; each has all messages before it as its prompt."""
+    skip_bad_rows: bool = False
+    """Whether rows that cannot be used are left out and counted; off, the first of them stops the run."""
     count: Count = 20_000
     """Number of generated training items."""
     eval_count: Count = 512

@@ -1,11 +1,12 @@
 """The task and the examples that a recipe names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 from dycktune.data.corpus import Corpus
-from dycktune.data.rows import Example, example_of, read_examples, task_name_for
+from dycktune.data.rows import Example, Skipped, example_of, read_examples, task_name_for
 from dycktune.data.tokens import LossWeights
 from dycktune.errors import ConfigError
 from dycktune.tasks.base import Task, options_of
@@ -19,6 +20,8 @@ class Examples(NamedTuple):
 
     train: Sequence[Example]
     eval: Sequence[Example]
+    skipped: Mapping[str, Skipped] = MappingProxyType({})
+    """The rows that were left out, by split; empty where the recipe leaves none out."""
 
 
 def with_task(config: Config) -> Config:
@@ -60,23 +63,31 @@ def load_examples(config: Config) -> Examples:
         DataError: a file cannot be read, or holds no rows of the task.
         CorpusError: a split holds fewer items.
     """
-    return Examples(train_examples(config), eval_examples(config))
+    skipped = {split: Skipped() for split in ("train", "eval")} if config.data.skip_bad_rows else {}
+    train = train_examples(config, skipped=skipped.get("train"))
+    return Examples(train, eval_examples(config, skipped=skipped.get("eval")), skipped)
 
 
-def train_examples(config: Config) -> list[Example]:
-    """The training examples of a run."""
-    data, task = config.data, task_of(config)
+def train_examples(config: Config, *, skipped: Skipped | None = None) -> list[Example]:
+    """The training examples of a run; `skipped` counts the rows that its recipe leaves out."""
+    data = config.data
     if data.train is not None:
-        return list(read_examples(data.train, task, turns=data.turns))
-    return generate(task, "train", count=data.count, seed=data.seed)
+        return _read(config, data.train, skipped)
+    return generate(task_of(config), "train", count=data.count, seed=data.seed)
 
 
-def eval_examples(config: Config) -> list[Example]:
-    """The examples of a run's evaluation loss and of its selection."""
-    data, task = config.data, task_of(config)
+def eval_examples(config: Config, *, skipped: Skipped | None = None) -> list[Example]:
+    """The examples of a run's evaluation loss and of its selection; `skipped` as in `train_examples`."""
+    data = config.data
     if data.eval is not None:
-        return list(read_examples(data.eval, task, turns=data.turns))
-    return generate(task, "eval", count=data.eval_count, seed=data.seed)
+        return _read(config, data.eval, skipped)
+    return generate(task_of(config), "eval", count=data.eval_count, seed=data.seed)
+
+
+def _read(config: Config, file: str, skipped: Skipped | None) -> list[Example]:
+    data = config.data
+    counted = skipped or Skipped() if data.skip_bad_rows else None
+    return list(read_examples(file, task_of(config), turns=data.turns, skipped=counted))
 
 
 def generate(task: Task, split: str, *, count: int, seed: int = 0) -> list[Example]:

@@ -34,7 +34,7 @@ def load(path: Path | str, overrides: Mapping[str, str] | None = None) -> Config
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}; name a recipe (.toml)") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     return build(content, overrides or {}, source=str(path))
 

@@ -236,7 +236,7 @@ def _fit(
     )
     guard = attach_guard(config, trainer, run, trackers, on_event)
     preflight.attach(trainer, weights=weights, accepted=config.guard.accepted)
-    _train(trainer, run, _manifest(config, train_set))
+    _train(trainer, run, _manifest(config, train_set, examples))
     require_not_stopped(guard, trainer, config, run)
 
 
@@ -343,9 +343,11 @@ def _train(trainer: WeightedLossTrainer, run: RunFolder, manifest: Mapping[str, 
     trainer.train(resume_from_checkpoint=str(checkpoints[-1].path) if checkpoints else None)
 
 
-def _manifest(config: Config, train_set: Sequence[TokenizedExample]) -> dict[str, Any]:
+def _manifest(config: Config, train_set: Sequence[TokenizedExample], examples: Examples) -> dict[str, Any]:
     digest = hashlib.sha256()
     for example in train_set:
         digest.update(example.input_ids.tobytes())
     counted = {"examples": len(train_set), "tokens": sum(map(len, train_set)), "sha256": digest.hexdigest()}
-    return {"seed": config.optim.seed, "training_ids": counted, **provenance()}
+    skipped = {split: rows.count for split, rows in examples.skipped.items()}
+    left_out = {"skipped_rows": skipped} if skipped else {}
+    return {"seed": config.optim.seed, "training_ids": counted, **left_out, **provenance()}

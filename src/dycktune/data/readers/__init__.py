@@ -5,14 +5,14 @@ from pathlib import Path
 
 from dycktune.data.readers.data_sets import read_folder, read_hub
 from dycktune.data.readers.json_files import read_json
-from dycktune.data.readers.located import LocatedRow
+from dycktune.data.readers.located import Found, LocatedRow
 from dycktune.data.readers.reference import Reference, local, on_hub
 from dycktune.data.readers.tables import read_csv, read_parquet
 from dycktune.errors import DataError
 
-__all__ = ["LocatedRow", "read_rows"]
+__all__ = ["Found", "LocatedRow", "find_rows", "read_rows"]
 
-_READERS: dict[str, Callable[[Reference], Iterator[LocatedRow]]] = {
+_READERS: dict[str, Callable[[Reference], Iterator[Found]]] = {
     ".jsonl": read_json,
     ".json": read_json,
     ".ndjson": read_json,
@@ -33,7 +33,19 @@ _REMEDIES = {
 
 
 def read_rows(source: Path | str) -> Iterator[LocatedRow]:
-    """The rows of a source, one at a time; blank lines are skipped.
+    """The rows of a source, as `find_rows` finds them.
+
+    Raises:
+        DataError: the source is not there or cannot be read, or a line is damaged.
+    """
+    for found in find_rows(source):
+        if isinstance(found, DataError):
+            raise found
+        yield found
+
+
+def find_rows(source: Path | str) -> Iterator[Found]:
+    """The rows of a source, one at a time, with an error in the place of each damaged line; blank lines are skipped.
 
     Args:
         source: A JSONL, JSON, CSV, TSV or Parquet file, those of text also packed as `.gz`; a folder of such files or
@@ -41,7 +53,7 @@ def read_rows(source: Path | str) -> Iterator[LocatedRow]:
             file.
 
     Raises:
-        DataError: the source is not there or cannot be read, or a line is damaged.
+        DataError: the source is not there or cannot be read, or is damaged so that no further row can be found.
     """
     reference = local(source)
     if reference is not None and reference.path.is_dir():
@@ -54,7 +66,7 @@ def read_rows(source: Path | str) -> Iterator[LocatedRow]:
         raise DataError(f"{source} cannot be read: no such file or folder; name a data file")
 
 
-def _reader(path: Path) -> Callable[[Reference], Iterator[LocatedRow]]:
+def _reader(path: Path) -> Callable[[Reference], Iterator[Found]]:
     ending = _ending(path)
     if ending not in _READERS or (ending == ".parquet" and path.suffix.lower() == ".gz"):
         remedy = _REMEDIES.get(path.suffix.lower(), "rename or convert it")
