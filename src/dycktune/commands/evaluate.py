@@ -56,7 +56,7 @@ def evaluate(
         Rows of the task: a file, a folder, or owner/name:split of the Hub; items of the test split are generated if
         left out.
     benchmark
-        A BIG-Bench Hard dyck_languages JSON file, as published.
+        A JSON file as published: BIG-Bench Hard's dyck_languages, or BIG-Bench Extra Hard's with --task first_mistake.
     trained_on
         The training data file, to count the items that it holds; a run folder knows its own.
     skip_bad_rows

@@ -43,7 +43,7 @@ def generate(
     count
         Distinct items, over all shards.
     task
-        The task: dyck, arithmetic, gym:NAME, or one that a package adds.
+        The task: dyck, arithmetic, first_mistake, gym:NAME, or one that a package adds.
     seed
         Another seed draws other items of the same split.
     split

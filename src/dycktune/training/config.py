@@ -62,8 +62,8 @@ class TaskSection:
     """What the model learns to answer. A recipe holds the options of the task beside its name."""
 
     name: TaskName | None = None
-    """`dyck`, `marked_answer`, `arithmetic`, `gym:NAME`, or a task that a package adds. Left out, it is `dyck`, or
-    `marked_answer` for data files whose rows hold no bracket problem."""
+    """`dyck`, `marked_answer`, `arithmetic`, `first_mistake`, `gym:NAME`, or a task that a package adds. Left out, it
+    is `dyck`, or `marked_answer` for data files whose rows hold no bracket problem."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """The options of the task that the recipe sets, by name; the others keep their defaults."""
 

@@ -188,6 +188,12 @@ def test_impossible_lengths_are_refused():
         make_task("first_mistake", {"min_length": 9, "max_length": 5})
 
 
+def test_a_question_is_typed_as_it_is_published():
+    assert TASK.from_text(question(WRONG.prefix, WRONG.thoughts)) == WRONG
+    with pytest.raises(ItemError, match="the text is no question; it needs 'Task: Complete"):
+        TASK.from_text("Is there a mistake?")
+
+
 @pytest.mark.parametrize(
     ("problem", "message"),
     [

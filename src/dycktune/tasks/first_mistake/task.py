@@ -19,7 +19,7 @@ from dycktune.tasks.first_mistake.benchmark import read_benchmark
 from dycktune.tasks.first_mistake.narration import narrate
 from dycktune.tasks.first_mistake.planting import KINDS, plant
 from dycktune.tasks.first_mistake.review import Review
-from dycktune.tasks.first_mistake.wording import NO_MISTAKE, question
+from dycktune.tasks.first_mistake.wording import NO_MISTAKE, question, read_question
 from dycktune.tasks.stepped import SteppedSolution
 
 _LINE = re.compile(r"# Thought (?P<number>[0-9]{1,9}): (?P<text>\S.*) ; (?P<judgement>right|wrong)")
@@ -101,6 +101,12 @@ class FirstMistake(Task[Review]):
             return Review.parse(found.prefix, thoughts)
         except ItemError as error:
             raise ItemError(f"problem: {error}") from error
+
+    def from_text(self, text: str, *, answer: str | None = None) -> Review:
+        """The published text of a question, or the problem of a data row as JSON."""
+        if text.lstrip().startswith("{"):
+            return super().from_text(text, answer=answer)
+        return Review.parse(*read_question(text))
 
     def read_benchmark(self, path: Path) -> list[Review]:
         """The questions of BIG-Bench Extra Hard's `dyck_languages` file."""
