@@ -157,8 +157,9 @@ def without_scale(model: Any) -> None:
 
 def bypassed(model: Any) -> None:
     """Layers whose forward is patched to the base's, as by a kernel that does not know the adapter."""
-    for layer in layers_of(model):
-        layer.forward = layer.get_base_layer().forward
+    for name, layer in model.named_modules():
+        if name.endswith("q_proj") and isinstance(layer, lora.Linear):
+            layer.forward = layer.get_base_layer().forward
 
 
 def with_trained_norm(model: Any) -> None:

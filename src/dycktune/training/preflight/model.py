@@ -62,14 +62,18 @@ def trained_but_not_saved(model: nn.Module) -> SilentFaultError | None:
 def merge_changes_nothing(model: nn.Module) -> SilentFaultError | None:
     """An adapter layer whose forward and whose merged weight differ, tried with a random second factor.
 
-    The second factor begins at 0, so the layer's own weights show no difference before the rate has risen. One small
-    layer is tried with one vector; its weights and all random states stay as they are.
+    The second factor begins at 0, so the layer's own weights show no difference before the rate has risen. One layer of
+    each name, such as `q_proj`, is tried with one vector; its weights and all random states stay as they are.
     """
-    layers = [layer for layer in model.modules() if isinstance(layer, lora.Linear) and _is_plain(layer)]
-    if not layers:
-        return None
-    layer = min(layers, key=lambda layer: cast("Tensor", layer.get_base_layer().weight).numel())
-    name = next(name for name, module in model.named_modules() if module is layer)
+    layers = {
+        name.rpartition(".")[2]: (name, layer)
+        for name, layer in model.named_modules()
+        if isinstance(layer, lora.Linear) and _is_plain(layer)
+    }
+    return next(filter(None, (_unmerged(name, layer) for name, layer in layers.values())), None)
+
+
+def _unmerged(name: str, layer: lora.Linear) -> SilentFaultError | None:
     effect, merged = _effects(layer)
     off, size = float((effect - merged).norm()), float(merged.norm())
     if size > 0 and off <= _CLOSE * size:
