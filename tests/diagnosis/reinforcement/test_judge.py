@@ -203,3 +203,16 @@ def test_whatever_was_logged_gets_a_label_and_a_page(judged, rows):
     assert diagnosis.label in REWARD_LABELS
     assert prose(diagnosis)
     json.dumps(diagnosis.to_json(), allow_nan=False)
+
+
+def test_a_log_that_begins_in_the_middle_tells_nothing_of_the_reference(judged, run_rows):
+    later = [{**row, "step": row["step"] + 800} for row in run_rows([0.2, 0.8], kl=0.5)]
+    assert "reference_differs" not in kinds(judged(later))
+
+
+def test_a_dpo_log_stays_not_applicable(judged):
+    rows = [
+        {"step": i, "loss": 0.7, "reward": 0.1, "rewards/chosen": 0.1, "rewards/margins": 0.2}
+        for i in range(30)
+    ]
+    assert judged(rows).label == "not_applicable"

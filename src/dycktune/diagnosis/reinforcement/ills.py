@@ -49,7 +49,7 @@ def _thirds(kept: Series, metric: Metric) -> Change:
 
 
 def _not_finite(rewards: Rewards) -> Iterator[Finding]:
-    """Rewards, losses or norms that are not finite, to the end of the log or in a tenth of its rows."""
+    """Rewards, losses or norms that are not finite: in the last row, whose weights stay, or in a tenth of all rows."""
     steps = rewards.broken
     lasts = bool(steps) and steps[-1] >= rewards.last_step
     if not steps or not (lasts or len(steps) > rewards.limits.window * max(rewards.count, 1)):
@@ -180,7 +180,7 @@ def _no_gain(rewards: Rewards, view: View) -> Iterator[Finding]:
     ):
         return
     gain, limit = rewards.gain, rewards.limits.gain * rewards.unit
-    if rewards.limits.sigmas * gain.error > rewards.unit:
+    if rewards.limits.sigmas * gain.error > max(rewards.unit, float(np.std(rewards.reward.values))):
         return  # so noisy that even a gain of a whole spread would not show
     fell = gain.size < -limit and rewards.is_sure(gain)
     yield Finding(

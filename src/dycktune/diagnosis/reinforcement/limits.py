@@ -34,8 +34,8 @@ class Limits:
     """The same for the difference of end and beginning, which is one comparison."""
 
     gain: float = 0.1
-    """Smallest gain of reward, as a share of its spread within groups, that is a gain: the real logs without gain stay
-    below 0.05, those with one begin at 0.2."""
+    """Smallest gain of reward, as a share of its spread within groups, that is a gain: the slowest of the real logs
+    with one, 1,000 steps at a rate of 3e-6, has 0.2."""
 
     clear_gain: float = 0.25
     """Gain of reward from which exact match must follow: below it, exact match on some hundred items cannot show it."""

@@ -47,7 +47,8 @@ def _constant_parts(rewards: Rewards) -> Iterator[Finding]:
 
 def _reference(rewards: Rewards) -> Iterator[Finding]:
     kl = rewards.kl
-    if len(kl.values) and kl.values[0] > rewards.limits.kl_start:
+    is_beginning = len(kl.steps) and kl.steps[0] <= rewards.limits.window * rewards.last_step
+    if is_beginning and kl.values[0] > rewards.limits.kl_start:
         message = (
             f"the KL divergence is {kl.values[0]:.3g} at the first row already: the reference is not the model that "
             "the training began with, or the replies were not sampled from it"
