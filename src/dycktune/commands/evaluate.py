@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from dycktune.commands.endpoint_options import NO_ENDPOINT, EndpointOptions
+from dycktune.commands.shard_options import ALL_ITEMS, ShardOptions
 from dycktune.commands.task_options import TASK_OPTIONS
 from dycktune.console.terminal import Quiet, hint_on_interrupt
 from dycktune.errors import ConfigError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from dycktune.data.rows import Example
     from dycktune.evaluation.evaluate import Evaluation
     from dycktune.evaluation.metrics import Proportion
+    from dycktune.evaluation.record import EvaluatedItems
     from dycktune.inference.endpoint import Endpoint
     from dycktune.models.loading import LoadedModel
     from dycktune.runs import ModelInRun
@@ -38,6 +40,7 @@ def evaluate(
     json: Annotated[bool, Parameter(negative="")] = False,
     quiet: Quiet = False,
     server: EndpointOptions = NO_ENDPOINT,
+    shards: ShardOptions = ALL_ITEMS,
     **options: Annotated[str, Parameter(help=TASK_OPTIONS)],
 ) -> int:
     """Measure exact match and trace validity of a model on test items, a data file or a benchmark.
@@ -45,6 +48,8 @@ def evaluate(
     Example: dycktune evaluate runs/quickstart --count 500 --min-length 41 --max-length 100
 
     Example: dycktune evaluate --endpoint http://127.0.0.1:8000/v1 --count 100
+
+    Example: dycktune evaluate runs/quickstart --count 10000 --shard 2/8 --out parts/2.json
 
     Parameters
     ----------
@@ -77,29 +82,46 @@ def evaluate(
         )
     if server.endpoint is None and model is None:
         raise ConfigError("no MODEL; name one, or a server with --endpoint")
-    endpoint = server.find()
-    member = _member(model, base=base) if model and endpoint is None else None
+    shard = shards.part()
+    endpoint = None if shards.join else server.find()
+    member = _member(model, base=base) if model and server.endpoint is None else None
     chosen = _task(model, task, options)
     examples = None if data is None else _examples_of(chosen, data)
     items = _items(chosen, examples, benchmark, count=count, seed=seed)
     from dycktune import ranks
     from dycktune.data.summary import summary
+    from dycktune.evaluation.record import record_evaluation
+    from dycktune.evaluation.shards import join_shards, part_of, write_shard
 
-    if endpoint is not None:
-        evaluation = _endpoint_evaluation(endpoint, chosen, items, max_tokens=server.max_tokens, quiet=quiet)
+    asked = items if shard is None else part_of(items, shard)
+    name = None if server.endpoint else _name(model, member)
+    if shards.join:
+        evaluation = join_shards(shards.join, chosen, items, model=name)
+    elif endpoint is not None:
+        name = endpoint.model
+        evaluation = _endpoint_evaluation(endpoint, chosen, asked, max_tokens=server.max_tokens, quiet=quiet)
     else:
-        evaluation = _evaluation(member.reference if member else str(model), chosen, items, quiet=quiet)
+        evaluation = _evaluation(member.reference if member else str(model), chosen, asked, quiet=quiet)
     if not ranks.is_main():
         return 0
-    if member is not None:
-        _record(member, evaluation, data, benchmark, seed)
+    described = _described(chosen, len(items), data, benchmark, seed)
+    if shard is not None and shards.out is not None:
+        write_shard(
+            shards.out, evaluation, shard, model=str(name), items=len(items), options=described.options
+        )
+    elif member is not None:
+        record_evaluation(member, evaluation, described)
     if json:
         print(jsonlib.dumps(evaluation.to_json()))
         return 0
-    if examples is not None:
+    if shard is not None:
+        print(
+            f"{shards.out}: shard {shard} of {len(items)} items; when all are there, put --join in place of --shard"
+        )
+    elif examples is not None:
         print(f"{data}: {summary(examples)}")
     print(evaluation_report(evaluation))
-    seen = None if base else _seen(model, chosen, trained_on)
+    seen = None if base or shard else _seen(model, chosen, trained_on)
     if seen is not None:
         print(overlap_report(evaluation, seen))
     return 0
@@ -169,18 +191,21 @@ def _member(model: str, *, base: bool) -> "ModelInRun | None":
     return member._replace(role="base", reference=untuned, step=None)
 
 
-def _record(
-    member: "ModelInRun", evaluation: "Evaluation", data: Path | None, benchmark: Path | None, seed: int
-) -> None:
-    from dycktune.evaluation.record import from_file, generated, record_evaluation
+def _name(model: str | None, member: "ModelInRun | None") -> str:
+    """The model in the files of shards: a run may get another checkpoint between two of them."""
+    if member is None or member.step is None:
+        return member.reference if member else str(model)
+    return f"{member.reference}, step {member.step}"
+
+
+def _described(
+    task: Task, count: int, data: Path | None, benchmark: Path | None, seed: int
+) -> "EvaluatedItems":
+    from dycktune.evaluation.record import from_file, generated
 
     if benchmark:
-        items = from_file(benchmark, "--benchmark")
-    elif data:
-        items = from_file(data, "--data")
-    else:
-        items = generated(evaluation.task, count=len(evaluation.completions), seed=seed)
-    record_evaluation(member, evaluation, items)
+        return from_file(benchmark, "--benchmark")
+    return from_file(data, "--data") if data else generated(task, count=count, seed=seed)
 
 
 def evaluation_report(evaluation: "Evaluation") -> str:
