@@ -35,3 +35,7 @@ class RunError(DycktuneError, ValueError):
 
 class EndpointError(DycktuneError, ConnectionError):
     """A server of a model that cannot be reached or used."""
+
+
+class StoreError(DycktuneError, OSError):
+    """An object store that cannot be reached or used."""
