@@ -26,7 +26,7 @@ _OPTIONS = {"s3": {"config_kwargs": {"connect_timeout": 10, "retries": {"max_att
 _EXTRAS = {"s3": "pip install 'dycktune[s3]'", "gs": "pip install gcsfs", "az": "pip install adlfs"}
 
 
-class _StoredFile(NamedTuple):
+class StoredFile(NamedTuple):
     """A file of a store."""
 
     key: str
@@ -70,7 +70,7 @@ class Store:
             options = {"use_listings_cache": False, "skip_instance_cache": True, **_OPTIONS.get(protocol, {})}
             self._system, self.root = core.url_to_fs(self.url, **options)
 
-    def files(self) -> dict[str, _StoredFile]:
+    def files(self) -> dict[str, StoredFile]:
         """The files by their path below the URL; a file that the URL itself names has its own name.
 
         Raises:
@@ -83,7 +83,7 @@ class Store:
         }
         if not files:
             raise StoreError(f"{self.url} is not there: no such file or folder; correct the name")
-        return {self._relative(key): _StoredFile(key, _version(facts)) for key, facts in files.items()}
+        return {self._relative(key): StoredFile(key, _version(facts)) for key, facts in files.items()}
 
     def has(self, name: str) -> bool:
         """Whether a file stands below the URL. Raises StoreError where the store cannot be used."""
@@ -91,7 +91,7 @@ class Store:
             return self._system.isfile(f"{self.root}/{name}")
         return False
 
-    def get(self, file: _StoredFile, target: Path) -> None:
+    def get(self, file: StoredFile, target: Path) -> None:
         """Copy a file of the store to `target`, whole or not at all."""
         target.parent.mkdir(parents=True, exist_ok=True)
         with self._errors(), replacing(target) as partial:
@@ -104,10 +104,10 @@ class Store:
             self._system.makedirs(key.rpartition("/")[0], exist_ok=True)
             self._system.put_file(str(source), key)
 
-    def remove(self, file: _StoredFile) -> None:
-        """Remove a file of the store."""
-        with self._errors():
-            self._system.rm_file(file.key)
+    def remove(self, name: str) -> None:
+        """Remove a file below the URL; it may be gone already."""
+        with self._errors(missing_is_error=False):
+            self._system.rm_file(f"{self.root}/{name}")
 
     def _relative(self, key: str) -> str:
         name = key.removeprefix(self.root).lstrip("/") or PurePosixPath(key).name
@@ -164,7 +164,9 @@ def local_copy(url: str, *, wanted: Callable[[str], bool] = lambda _: True, key:
     folder = cached_assets_path("dycktune", "remote", digest)
     # The ranks of a machine read the same data at the same time.
     with FileLock(f"{folder}.lock"):
-        update(folder, store, files, record=folder.with_suffix(".json"))
+        record = folder.with_suffix(".json")
+        update(folder, store, files, versions=read_json(record) if record.is_file() else {})
+        write_json(record, {name: file.version for name, file in files.items()})
     is_file = any(file.key == store.root for file in files.values())
     return folder / name_of(url) if is_file else folder
 
@@ -187,16 +189,16 @@ def written(out: str | Path) -> Iterator[Path]:
             store.put(file, file.name)
 
 
-def update(folder: Path, store: Store, files: Mapping[str, _StoredFile], *, record: Path) -> None:
-    """Make `folder` hold these files of a store and no others; `record` keeps which versions it has."""
-    versions: dict[str, str] = read_json(record) if record.is_file() else {}
+def update(
+    folder: Path, store: Store, files: Mapping[str, StoredFile], *, versions: Mapping[str, str]
+) -> None:
+    """Make `folder` hold these files of a store and no others; it has these versions of some already."""
     for path in [path for path in folder.rglob("*") if path.is_file()]:
         if path.relative_to(folder).as_posix() not in files:
             path.unlink()
     for name, file in files.items():
         if versions.get(name) != file.version or not (folder / name).is_file():
             store.get(file, folder / name)
-    write_json(record, {name: file.version for name, file in files.items()})
 
 
 def _version(facts: Mapping[str, Any]) -> str:

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 def evaluate(
     model: str | None = None,
     *,
-    data: Path | None = None,
+    data: str | None = None,
     benchmark: Path | None = None,
-    trained_on: Path | None = None,
+    trained_on: str | None = None,
     base: Annotated[bool, Parameter(negative="")] = False,
     count: int = 1000,
     task: str | None = None,
@@ -54,11 +54,11 @@ def evaluate(
     Parameters
     ----------
     model
-        A run, checkpoint, adapter or merged folder, a Hub id, a .gguf file, or builtin:tiny. It may be left out where
-        --endpoint names a server.
+        A run, checkpoint, adapter or merged folder, a Hub id, a .gguf file, builtin:tiny, or s3://... (a run there is
+        only read). It may be left out where --endpoint names a server.
     data
-        Rows of the task: a file, a folder, or owner/name:split of the Hub; items of the test split are generated if
-        left out.
+        Rows of the task: a file, a folder, owner/name:split of the Hub, or s3://...; items of the test split are
+        generated if left out.
     benchmark
         A BIG-Bench Hard dyck_languages JSON file, as published.
     trained_on
@@ -199,7 +199,7 @@ def _name(model: str | None, member: "ModelInRun | None") -> str:
 
 
 def _described(
-    task: Task, count: int, data: Path | None, benchmark: Path | None, seed: int
+    task: Task, count: int, data: str | None, benchmark: Path | None, seed: int
 ) -> "EvaluatedItems":
     from dycktune.evaluation.record import from_file, generated
 
@@ -264,7 +264,7 @@ def _items(
     return list(Corpus(task, count=count, split="test", seed=seed))
 
 
-def _examples_of(task: Task, data: Path) -> "list[Example]":
+def _examples_of(task: Task, data: str) -> "list[Example]":
     from dycktune.data.rows import read_examples
 
     return list(read_examples(data, task))
@@ -274,7 +274,7 @@ def _items_in(examples: "list[Example]") -> list[Item]:
     return [example.item for example in examples if example.item is not None]
 
 
-def _seen(model: str | None, task: Task, trained_on: Path | None) -> set[str] | None:
+def _seen(model: str | None, task: Task, trained_on: str | None) -> set[str] | None:
     """Keys of the items that the model was trained on; None if they are not known."""
     if trained_on is not None:
         return {item.key for item in _items_in(_examples_of(task, trained_on))}

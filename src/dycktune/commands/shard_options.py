@@ -1,7 +1,6 @@
 """The options that share one evaluation among several jobs."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -19,9 +18,9 @@ class ShardOptions:
 
     shard: str | None = None
     """Answer only part I of N of the items, as I/N, and leave the run folder as it is; needs --out."""
-    out: Path | None = None
-    """The file for the shard's replies, a .json file."""
-    join: Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative="")] = ()
+    out: str | None = None
+    """The file for the shard's replies, a .json file or s3://..."""
+    join: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = ()
     """Take the replies from the files of all shards, or from their folder, in place of the model. The other options
     are those that the shards had; the result is that of one job."""
 
@@ -37,7 +36,7 @@ class ShardOptions:
             raise ConfigError("--join and --shard exclude each other; join the shards when all are evaluated")
         if self.shard is None or self.out is None:
             return None
-        if self.out.suffix != ".json":
+        if not self.out.endswith(".json"):
             raise ConfigError(f"--out {self.out}: name a file that ends in .json")
         from dycktune.data.corpus import Shard
 

@@ -10,11 +10,12 @@ from typing import NamedTuple, TypeVar, cast
 
 from dycktune import ranks
 from dycktune.data.corpus import Shard
-from dycktune.errors import DataError, RunError
+from dycktune.errors import DataError, RunError, StoreError
 from dycktune.evaluation.evaluate import Evaluation
 from dycktune.files import read_json, write_json
 from dycktune.inference.completion import Answered, VerifiedReply
 from dycktune.outputs import ShardOutput, ShardReplyOutput
+from dycktune.remote import is_remote, local_copy, written
 from dycktune.tasks.base import Item, Task
 
 T = TypeVar("T")
@@ -34,12 +35,18 @@ def part_of(items: Sequence[T], shard: Shard) -> Sequence[T]:
 
 
 def write_shard(
-    path: Path, evaluation: Evaluation[Answered], shard: Shard, *, model: str, items: int, options: str | None
+    path: Path | str,
+    evaluation: Evaluation[Answered],
+    shard: Shard,
+    *,
+    model: str,
+    items: int,
+    options: str | None,
 ) -> None:
     """Write the replies of a shard to a file, whole or not at all.
 
     Args:
-        path: The file; its folder is made if there is none.
+        path: The file, or its URL; its folder is made if there is none.
         evaluation: Of the shard's items.
         shard: Which part of all items it is.
         model: A name of the model, the same in all shards.
@@ -53,19 +60,22 @@ def write_shard(
         shard=str(shard), model=model, items=items, options=options, replies=_replies(evaluation.completions)
     )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, content)
+        with written(path) as place:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_json(place, content)
+    except StoreError:
+        raise
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}; name another file") from error
 
 
 def join_shards(
-    paths: Sequence[Path], task: Task, items: Sequence[Item], *, model: str | None
+    paths: Sequence[Path | str], task: Task, items: Sequence[Item], *, model: str | None
 ) -> Evaluation[VerifiedReply]:
     """The evaluation of all items, from the files of all shards.
 
     Args:
-        paths: The files, or folders that hold them.
+        paths: The files, or folders that hold them; URLs of an object store too.
         task: The task.
         items: All items, in their order.
         model: The name of the model in every file; None for whichever model they name.
@@ -82,11 +92,15 @@ def join_shards(
     return Evaluation(task=task, completions=[_verified(task, item, reply) for item, reply in found])
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
-    found = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
+def _files(paths: Sequence[Path | str]) -> list[Path]:
+    places = [local_copy(str(path)) if is_remote(path) else Path(path) for path in paths]
+    found = [
+        file for place in places for file in (sorted(place.glob("*.json")) if place.is_dir() else [place])
+    ]
     if not found:
-        places = ", ".join(map(str, paths))
-        raise DataError(f"{places} holds no shard (*.json); write each with --shard I/N --out FILE.json")
+        raise DataError(
+            f"{', '.join(map(str, paths))} holds no shard (*.json); write each with --shard I/N --out FILE.json"
+        )
     return found
 
 
