@@ -88,7 +88,7 @@ class Store:
     def has(self, name: str) -> bool:
         """Whether a file stands below the URL. Raises StoreError where the store cannot be used."""
         with self._errors(missing_is_error=False):
-            return self._system.isfile(f"{self.root}/{name}")
+            return self._system.info(f"{self.root}/{name}")["type"] == "file"
         return False
 
     def get(self, file: StoredFile, target: Path) -> None:
@@ -100,9 +100,14 @@ class Store:
     def put(self, source: Path, name: str) -> None:
         """Copy a file of this machine below the URL."""
         with self._errors():
-            key = f"{self.root}/{name}"
-            self._system.makedirs(key.rpartition("/")[0], exist_ok=True)
-            self._system.put_file(str(source), key)
+            # No folders are made: s3fs would make the bucket, also for a name with a typing error.
+            self._system.put_file(str(source), f"{self.root}/{name}")
+
+    def require_writable(self) -> None:
+        """Write and remove a file. Raises StoreError where that is not possible."""
+        with self._errors():
+            self._system.pipe_file(f"{self.root}/.writable", b"")
+            self._system.rm_file(f"{self.root}/.writable")
 
     def remove(self, name: str) -> None:
         """Remove a file below the URL; it may be gone already."""

@@ -93,11 +93,16 @@ def test_a_run_never_takes_the_place_of_another(s3):
     assert stored(url) == before
 
 
-def test_a_store_that_fails_meanwhile_stops_no_training_and_is_an_error_at_the_end(s3, capsys, monkeypatch):
+def test_a_store_that_cannot_be_written_is_refused_before_the_training(s3):
     with refusing_keys(), pytest.raises(StoreError, match="access is refused"):
         train(f"{s3}/mine")
-    assert not Path("runs/mine").exists()
+    with pytest.raises(StoreError, match="s3://buckets/mine is not there"):
+        train("s3://buckets/mine")
+    assert not Path("runs").exists()
+    assert not filesystem().exists("buckets")
 
+
+def test_a_store_that_fails_meanwhile_stops_no_training_and_is_an_error_at_the_end(s3, capsys, monkeypatch):
     with pytest.raises(StoreError), kept_in_store(f"{s3}/mine", resume=False) as after_step:
         _train_without_store(f"{s3}/mine", after_step, monkeypatch)
     assert "dycktune: not copied, s3://bucket/mine: access is refused" in capsys.readouterr().err

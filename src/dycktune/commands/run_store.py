@@ -71,6 +71,7 @@ class _Copier:
     def begin(self, *, resume: bool) -> None:
         """Prepare the folder of the run, new or to be resumed."""
         store, run = self._store, self._run
+        store.require_writable()
         if not store.has("config.toml"):
             return
         if not resume:
