@@ -1,4 +1,4 @@
-"""A training for each line of a file, on the machines of a Ray cluster: ray_sweep.py sweep.txt recipe.toml runs/sweep."""
+"""A training for each line of a file, on the machines of a Ray cluster. Arguments: sweep.txt recipe.toml runs/sweep."""
 
 import subprocess
 import sys
