@@ -22,6 +22,11 @@ class Server:
         parameters.warmup, parameters.port, parameters.verbosity = False, 0, 0
         self._server = xllamacpp.Server(parameters)
 
+    @property
+    def address(self) -> str:
+        """Where clients of the OpenAI API find it."""
+        return f"{self._server.listening_address}/v1"
+
     def tokens(self, text: str) -> list[int]:
         """The ids of a text with special tokens read as such."""
         return self._post("/tokenize", content=text, add_special=False, parse_special=True)["tokens"]
