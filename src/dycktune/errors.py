@@ -91,3 +91,7 @@ class SilentFaultError(DycktuneError, RuntimeError):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.evidence}; {self.remedy}"
+
+
+class StoreError(DycktuneError, OSError):
+    """An object store that cannot be reached or used."""

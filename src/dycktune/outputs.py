@@ -119,6 +119,31 @@ class EvaluationOutput(TypedDict):
     """Replies that reached their limit of tokens before the model ended its turn."""
 
 
+class ShardReplyOutput(TypedDict):
+    """A model's reply to one item of a shard."""
+
+    item: str
+    """Key of the item."""
+    text: str
+    finished: bool
+    """Whether the model ended its turn within its limit of tokens."""
+    near_tie: bool
+    """Whether it was decoded again alone, because two logits came close."""
+
+
+class ShardOutput(TypedDict):
+    """The file that `evaluate --shard I/N --out` writes."""
+
+    shard: str
+    """I/N: the items I, I + N, I + 2N, …, counted from 1."""
+    model: str
+    items: int
+    """Number of items over all shards."""
+    options: str | None
+    """Options of `evaluate` that name the items; null where no options do."""
+    replies: list[ShardReplyOutput]
+
+
 class CompletionOutput(TypedDict):
     """A line of `complete --json` with a bracket model. Nothing in it is filled in by the program."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from dycktune.commands.endpoint_options import NO_ENDPOINT, EndpointOptions
+from dycktune.commands.shard_options import ALL_ITEMS, ShardOptions
 from dycktune.commands.task_options import TASK_OPTIONS
 from dycktune.console.terminal import Quiet, hint_on_interrupt
 from dycktune.errors import ConfigError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from dycktune.data.rows import Example, Skipped
     from dycktune.evaluation.evaluate import Evaluation
     from dycktune.evaluation.metrics import Proportion
+    from dycktune.evaluation.record import EvaluatedItems
     from dycktune.inference.endpoint import Endpoint
     from dycktune.models.loading import LoadedModel
     from dycktune.runs import ModelInRun
@@ -28,9 +30,9 @@ if TYPE_CHECKING:
 def evaluate(
     model: str | None = None,
     *,
-    data: Path | None = None,
+    data: str | None = None,
     benchmark: Path | None = None,
-    trained_on: Path | None = None,
+    trained_on: str | None = None,
     skip_bad_rows: Annotated[bool, Parameter(negative="")] = False,
     base: Annotated[bool, Parameter(negative="")] = False,
     count: int = 1000,
@@ -39,6 +41,7 @@ def evaluate(
     json: Annotated[bool, Parameter(negative="")] = False,
     quiet: Quiet = False,
     server: EndpointOptions = NO_ENDPOINT,
+    shards: ShardOptions = ALL_ITEMS,
     **options: Annotated[str, Parameter(help=TASK_OPTIONS)],
 ) -> int:
     """Measure exact match and trace validity of a model on test items, a data file or a benchmark.
@@ -47,14 +50,16 @@ def evaluate(
 
     Example: dycktune evaluate --endpoint http://127.0.0.1:8000/v1 --count 100
 
+    Example: dycktune evaluate runs/quickstart --count 10000 --shard 2/8 --out parts/2.json
+
     Parameters
     ----------
     model
-        A run, checkpoint, adapter or merged folder, a Hub id, a .gguf file, or builtin:tiny. It may be left out where
-        --endpoint names a server.
+        A run, checkpoint, adapter or merged folder, a Hub id, a .gguf file, builtin:tiny, or s3://... (a run there is
+        only read). It may be left out where --endpoint names a server.
     data
-        Rows of the task: a file, a folder, or owner/name:split of the Hub; items of the test split are generated if
-        left out.
+        Rows of the task: a file, a folder, owner/name:split of the Hub, or s3://...; items of the test split are
+        generated if left out.
     benchmark
         A JSON file as published: BIG-Bench Hard's dyck_languages, or BIG-Bench Extra Hard's with --task first_mistake.
     trained_on
@@ -80,8 +85,9 @@ def evaluate(
         )
     if server.endpoint is None and model is None:
         raise ConfigError("no MODEL; name one, or a server with --endpoint")
-    endpoint = server.find()
-    member = _member(model, base=base) if model and endpoint is None else None
+    shard = shards.part()
+    endpoint = None if shards.join else server.find()
+    member = _member(model, base=base) if model and server.endpoint is None else None
     chosen = _task(model, task, options)
     from dycktune.data.rows import Skipped
 
@@ -90,23 +96,43 @@ def evaluate(
     items = _items(chosen, examples, benchmark, count=count, seed=seed)
     from dycktune import ranks
     from dycktune.data.summary import summary
+    from dycktune.evaluation.record import record_evaluation
+    from dycktune.evaluation.shards import join_shards, part_of, write_shard
 
-    if endpoint is not None:
-        evaluation = _endpoint_evaluation(endpoint, chosen, items, max_tokens=server.max_tokens, quiet=quiet)
+    asked = items if shard is None else part_of(items, shard)
+    name = None if server.endpoint else _name(model, member)
+    if shards.join:
+        evaluation = join_shards(shards.join, chosen, items, model=name)
+    elif endpoint is not None:
+        name = endpoint.model
+        evaluation = _endpoint_evaluation(endpoint, chosen, asked, max_tokens=server.max_tokens, quiet=quiet)
     else:
-        evaluation = _evaluation(member.reference if member else str(model), chosen, items, quiet=quiet)
+        evaluation = _evaluation(member.reference if member else str(model), chosen, asked, quiet=quiet)
     if not ranks.is_main():
         return 0
-    if member is not None:
-        _record(member, evaluation, data, benchmark, seed)
+    described = _described(chosen, len(items), data, benchmark, seed)
+    if shard is not None and shards.out is not None:
+        write_shard(
+            shards.out, evaluation, shard, model=str(name), items=len(items), options=described.options
+        )
+    elif member is not None:
+        record_evaluation(member, evaluation, described)
     if json:
         left_out = {} if skipped is None else {"skipped_rows": skipped.count}
         print(jsonlib.dumps(evaluation.to_json() | left_out))
         return 0
-    if examples is not None:
+    if shard is not None:
+        print(
+            f"{shards.out}: shard {shard} of {len(items)} items; when all are there, put --join in place of --shard"
+        )
+    elif examples is not None:
         print(f"{data}: {summary(examples, skipped=skipped)}")
     print(evaluation_report(evaluation))
-    seen = None if base else _seen(model, chosen, trained_on, skipped=Skipped() if skip_bad_rows else None)
+    seen = (
+        None
+        if base or shard
+        else _seen(model, chosen, trained_on, skipped=Skipped() if skip_bad_rows else None)
+    )
     if seen is not None:
         print(overlap_report(evaluation, seen))
     return 0
@@ -176,18 +202,21 @@ def _member(model: str, *, base: bool) -> "ModelInRun | None":
     return member._replace(role="base", reference=untuned, step=None)
 
 
-def _record(
-    member: "ModelInRun", evaluation: "Evaluation", data: Path | None, benchmark: Path | None, seed: int
-) -> None:
-    from dycktune.evaluation.record import from_file, generated, record_evaluation
+def _name(model: str | None, member: "ModelInRun | None") -> str:
+    """The model in the files of shards: a run may get another checkpoint between two of them."""
+    if member is None or member.step is None:
+        return member.reference if member else str(model)
+    return f"{member.reference}, step {member.step}"
+
+
+def _described(
+    task: Task, count: int, data: str | None, benchmark: Path | None, seed: int
+) -> "EvaluatedItems":
+    from dycktune.evaluation.record import from_file, generated
 
     if benchmark:
-        items = from_file(benchmark, "--benchmark")
-    elif data:
-        items = from_file(data, "--data")
-    else:
-        items = generated(evaluation.task, count=len(evaluation.completions), seed=seed)
-    record_evaluation(member, evaluation, items)
+        return from_file(benchmark, "--benchmark")
+    return from_file(data, "--data") if data else generated(task, count=count, seed=seed)
 
 
 def evaluation_report(evaluation: "Evaluation") -> str:
@@ -246,7 +275,7 @@ def _items(
     return list(Corpus(task, count=count, split="test", seed=seed))
 
 
-def _examples_of(task: Task, data: Path, skipped: "Skipped | None") -> "list[Example]":
+def _examples_of(task: Task, data: str, skipped: "Skipped | None") -> "list[Example]":
     from dycktune.data.rows import read_examples
 
     return list(read_examples(data, task, skipped=skipped))
@@ -257,7 +286,7 @@ def _items_in(examples: "list[Example]") -> list[Item]:
 
 
 def _seen(
-    model: str | None, task: Task, trained_on: Path | None, *, skipped: "Skipped | None"
+    model: str | None, task: Task, trained_on: str | None, *, skipped: "Skipped | None"
 ) -> set[str] | None:
     """Keys of the items that the model was trained on; None if they are not known."""
     if trained_on is not None:

@@ -2,7 +2,6 @@
 
 import json as jsonlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def generate(
-    out: Path,
+    out: str,
     /,
     *,
     count: int,
@@ -39,7 +38,7 @@ def generate(
     Parameters
     ----------
     out
-        The file to write; it ends in .jsonl or .parquet.
+        The file to write, or s3://...; it ends in .jsonl or .parquet.
     count
         Distinct items, over all shards.
     task
@@ -57,6 +56,7 @@ def generate(
     from dycktune.data.corpus import Corpus, Shard
     from dycktune.data.files import encoder, write_batches
     from dycktune.data.manifest import Manifest
+    from dycktune.remote import written
 
     part = Shard.parse(shard) if shard else None
     corpus = Corpus(make_task(task, options, texts=True), count=count, seed=seed, split=split)
@@ -66,16 +66,17 @@ def generate(
         working("generating", unit="items", quiet=quiet) as bar,
     ):
         bar.begin("generating", total=count)
-        batches = corpus.batches(encoder(out), workers=workers, shard=part, tally=tally)
-        digest = write_batches(out, _shown(batches, tally, bar))
-    manifest = Manifest(corpus=corpus, shard=part, sha256=digest, tally=tally)
-    path = manifest.write(out)
+        with written(out) as data:
+            batches = corpus.batches(encoder(data), workers=workers, shard=part, tally=tally)
+            digest = write_batches(data, _shown(batches, tally, bar))
+            manifest = Manifest(corpus=corpus, shard=part, sha256=digest, tally=tally)
+            manifest.write(data)
     if json:
-        written: GenerateOutput = {"data": str(out), "manifest": manifest.to_json(out)}
-        print(jsonlib.dumps(written, ensure_ascii=False))
+        output: GenerateOutput = {"data": out, "manifest": manifest.to_json(data)}
+        print(jsonlib.dumps(output, ensure_ascii=False))
     else:
         print(_summary(out, corpus, part, tally))
-        print(f"manifest: {path}")
+        print(f"manifest: {out}.manifest.json")
     return 0
 
 
@@ -85,7 +86,7 @@ def _shown(batches: "Iterator[Any]", tally: "Tally", bar: "Bar") -> "Iterator[An
         yield batch
 
 
-def _summary(out: Path, corpus: "Corpus", shard: "Shard | None", tally: "Tally") -> str:
+def _summary(out: str, corpus: "Corpus", shard: "Shard | None", tally: "Tally") -> str:
     part = f", shard {shard} of {corpus.count}" if shard else ""
     lines = [
         f"{out}: {tally.kept} {corpus.split} items of task {corpus.task.reference}{part}",

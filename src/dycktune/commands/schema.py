@@ -36,8 +36,9 @@ _KINDS: dict[str, Any] = {
     "selection.json": records.SelectionRecord,
     "manifest.json": outputs.RunManifest,
     "data.manifest.json": outputs.DataManifest,
+    "shard.json": outputs.ShardOutput,
 }
-"""The commands with `--json`, and the files of a run folder: a row, or the whole content of a `.json` file."""
+"""The commands with `--json`, and the files that commands write: a row, or the whole content of a `.json` file."""
 
 
 def schema(name: str | None = None, /) -> int:

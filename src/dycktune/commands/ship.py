@@ -3,7 +3,6 @@
 import json as jsonlib
 import secrets
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dycktune.commands.evaluate import answers_on
@@ -23,7 +22,7 @@ def ship(
     against: str,
     count: int = 500,
     seed: int | None = None,
-    data: Path | None = None,
+    data: str | None = None,
     min_gain: float = 0.0,
     json: Json = False,
     quiet: Quiet = False,
@@ -84,7 +83,7 @@ def _generated(task: Task, count: int, seed: int) -> Sequence[Item]:
         ) from error
 
 
-def _read(task: Task, data: Path) -> Sequence[Item]:
+def _read(task: Task, data: str) -> Sequence[Item]:
     from dycktune.data.rows import read_examples
 
     items = [example.item for example in read_examples(data, task) if example.item is not None]

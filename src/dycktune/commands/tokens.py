@@ -1,7 +1,6 @@
 """`dycktune tokens`."""
 
 import json as jsonlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 from cyclopts import Parameter
@@ -24,7 +23,7 @@ def tokens(
     model: str,
     /,
     *,
-    data: Path | None = None,
+    data: str | None = None,
     task: str = DEFAULT_TASK,
     answer_weight: float = 5.0,
     marker: str = ANSWER_MARKER,

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from dycktune import ranks
 from dycktune.commands.overrides import Overrides, override_texts
+from dycktune.commands.run_store import folder_of, kept_in_store
 from dycktune.commands.select import select
 from dycktune.console.terminal import Json, Quiet, hint_on_interrupt, only_result
 from dycktune.files import read_json
@@ -17,6 +18,7 @@ from dycktune.runs import RUNS, RunFolder
 
 if TYPE_CHECKING:
     from dycktune.outputs import TrainOutput
+    from dycktune.training.events import Event, OnEvent
     from dycktune.training.run import Beginning
 
 
@@ -24,7 +26,7 @@ def train(
     config: Path,
     /,
     *,
-    out: Path | None = None,
+    out: str | None = None,
     no_select: Annotated[bool, Parameter(negative=())] = False,
     resume: Annotated[bool, Parameter(negative=())] = False,
     json: Json = False,
@@ -43,7 +45,8 @@ def train(
     config
         The recipe, a TOML file.
     out
-        The run folder; runs/ and the recipe's name if left out.
+        The run folder; runs/ and the recipe's name if left out. With s3://..., the run is trained in runs/ and copied
+        there after each checkpoint and at the end; --resume goes on from there on any machine.
     no_select
         Stop after the diagnosis, without scoring the checkpoints and merging the best.
     resume
@@ -51,13 +54,18 @@ def train(
     """
     from dycktune.training import recipe
 
-    run = out or RUNS / config.stem
+    place = out or str(RUNS / config.stem)
+    run = folder_of(place)
     chosen = recipe.load(config, override_texts(overrides) if overrides else {})
     # Imported late: loading torch takes seconds, and errors of the recipe should come at once.
     from dycktune.console.training import watching
     from dycktune.training.run import train as run_training
 
-    with only_result(json), hint_on_interrupt(lambda: how_to_go_on(run)):
+    with (
+        only_result(json),
+        hint_on_interrupt(lambda: how_to_go_on(run, out=place)),
+        kept_in_store(place, resume=resume) as after_step,
+    ):
         earlier = list(RunFolder(run).read_metrics()) if resume else []
         with watching(evaluation_steps=chosen.eval.steps, earlier=earlier, quiet=quiet) as view:
             run_training(
@@ -65,7 +73,7 @@ def train(
                 run,
                 resume=resume,
                 on_log=view.on_log,
-                on_event=view.on_event,
+                on_event=_each(view.on_event, after_step),
                 on_begin=partial(_show_beginning, run),
             )
         status = ranks.on_main(lambda: _diagnosed(run))
@@ -76,14 +84,22 @@ def train(
     return status
 
 
-def how_to_go_on(path: Path) -> str:
+def _each(*callbacks: "OnEvent") -> "OnEvent":
+    def call(event: "Event") -> None:
+        for callback in callbacks:
+            callback(event)
+
+    return call
+
+
+def how_to_go_on(path: Path, *, out: str | None = None) -> str:
     """How a training that was interrupted is continued; its own recipe holds what the command line overrode."""
     run = RunFolder(path)
     if not run.config.is_file() or not run.started:
         return "nothing was trained yet; start again with the same command"
     last = max((row["step"] for row in run.read_metrics()), default=0)
     saved = max((checkpoint.step for checkpoint in run.checkpoints()), default=0)
-    command = shlex.join(["dycktune", "train", str(run.config), "--out", str(path), "--resume"])
+    command = shlex.join(["dycktune", "train", str(run.config), "--out", out or str(path), "--resume"])
     return f"the log reaches step {last}, the newest checkpoint step {saved}; go on with: {command}"
 
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 
 from dycktune.errors import ItemError
 from dycktune.evaluation.evaluate import Evaluation
+from dycktune.inference.completion import VerifiedReply
 from dycktune.inference.endpoint import Endpoint
-from dycktune.inference.endpoint_completion import EndpointCompletion, complete_by_endpoint, request_body
+from dycktune.inference.endpoint_completion import complete_by_endpoint, request_body
 from dycktune.inference.kept_replies import KeptReplies
 from dycktune.tasks.base import Item, Task
 
@@ -18,7 +19,7 @@ def evaluate_endpoint(
     max_tokens: int | None = None,
     kept: KeptReplies | None = None,
     on_reply: Callable[[int], None] | None = None,
-) -> Evaluation[EndpointCompletion]:
+) -> Evaluation[VerifiedReply]:
     """Ask a server for every item, and verify its replies. None is decoded again: only the server can decode.
 
     Args:
@@ -40,7 +41,7 @@ def evaluate_endpoint(
     return Evaluation(task=task, completions=completions)
 
 
-def _answered(completion: EndpointCompletion | ItemError) -> EndpointCompletion:
+def _answered(completion: VerifiedReply | ItemError) -> VerifiedReply:
     if isinstance(completion, ItemError):
         raise completion
     return completion

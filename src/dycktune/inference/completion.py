@@ -78,6 +78,20 @@ class Completion:
         return self.reply.alone
 
 
+@dataclass(frozen=True, kw_only=True)
+class VerifiedReply:
+    """A reply that was not decoded in this process, such as a server's, and the verifier's verdict."""
+
+    item: Any
+    """The item, of the task's own type."""
+    text: str
+    verdict: Verdict
+    finished: bool
+    """Whether the model ended its turn within the limit."""
+    near_tie: bool = False
+    """Whether the row was decoded again alone; False for a server, which shows no logits."""
+
+
 def reply_limit(task: Task, length: int | None) -> int:
     """Maximum tokens of a reply: a quarter more than the correct solution, so that a wrong reply has room to end.
 

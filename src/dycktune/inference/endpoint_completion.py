@@ -1,28 +1,12 @@
 """A server's replies to the items of a task, verified."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from dycktune.errors import ItemError
-from dycktune.inference.completion import reply_limit
+from dycktune.inference.completion import VerifiedReply, reply_limit
 from dycktune.inference.endpoint import Body, Endpoint, EndpointReply, chat
 from dycktune.inference.kept_replies import KeptReplies
-from dycktune.tasks.base import Item, Task, Verdict, shortened
-
-
-@dataclass(frozen=True, kw_only=True)
-class EndpointCompletion:
-    """A server's reply to one item, and the verifier's verdict."""
-
-    item: Any
-    """The item, of the task's own type."""
-    text: str
-    verdict: Verdict
-    finished: bool
-    """Whether the model ended its turn within the limit."""
-    near_tie: bool = False
-    """Always False: a server shows no logits."""
+from dycktune.tasks.base import Item, Task, shortened
 
 
 def request_body(task: Task, item: Item, *, max_tokens: int | None = None) -> Body:
@@ -47,7 +31,7 @@ def complete_by_endpoint(
     max_tokens: int | None = None,
     kept: KeptReplies | None = None,
     on_reply: Callable[[int], None] | None = None,
-) -> list[EndpointCompletion | ItemError]:
+) -> list[VerifiedReply | ItemError]:
     """A server's reply to each item, verified, in order; an ItemError in the place of one that the server refuses.
 
     Args:
@@ -80,8 +64,8 @@ def complete_by_endpoint(
     return [_verified(task, item, replies[i]) for i, item in enumerate(items)]
 
 
-def _verified(task: Task, item: Item, reply: EndpointReply | ItemError) -> EndpointCompletion | ItemError:
+def _verified(task: Task, item: Item, reply: EndpointReply | ItemError) -> VerifiedReply | ItemError:
     if isinstance(reply, ItemError):
         return ItemError(f"{shortened(item.key)!r}: {reply}")
     verdict = task.verify(item, reply.text)
-    return EndpointCompletion(item=item, text=reply.text, verdict=verdict, finished=reply.finished)
+    return VerifiedReply(item=item, text=reply.text, verdict=verdict, finished=reply.finished)

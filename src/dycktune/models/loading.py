@@ -33,6 +33,7 @@ from dycktune.models.attaching import attach
 from dycktune.models.card import ModelCard
 from dycktune.models.gguf.cache import card_in, converted, is_gguf
 from dycktune.models.vocabulary import adopt_tokenizer, holds_tokenizer, resize_embedding
+from dycktune.remote import Store, is_remote, local_copy
 
 BUILTIN = "builtin:tiny"
 _BUILTIN_FOLDER = Path(__file__).parent / "tiny" / "weights"
@@ -75,7 +76,8 @@ def load(
     """Load any model reference for inference.
 
     Args:
-        reference: A run folder, a checkpoint, adapter or merged folder, a Hub id, a `.gguf` file, or `builtin:tiny`.
+        reference: A run folder, a checkpoint, adapter or merged folder, a Hub id, a `.gguf` file, or `builtin:tiny`;
+            a URL of a folder or file in an object store too, which is copied to this machine.
         base: What an adapter is put on, in place of the base it records.
         dtype: Of the weights; `auto` is float32 on a CPU and the stored one elsewhere.
         device: A torch device; the first accelerator when None, else the CPU.
@@ -184,6 +186,7 @@ def load_tokenizer(reference: str, *, trust_remote_code: bool = False) -> PreTra
 
 def read_card(reference: str) -> ModelCard | None:
     """The card of any model reference; None for a model without one. Raises ModelError as `load` does."""
+    reference = _here(reference)
     if is_gguf(reference):
         stored = card_in(Path(reference))
         return None if stored is None else ModelCard.parse(stored, source=Path(reference))
@@ -255,6 +258,7 @@ def _folder_of(reference: str) -> Path | None:
     """
     if reference == BUILTIN:
         return _BUILTIN_FOLDER
+    reference = _here(reference)
     if reference.startswith("builtin:"):
         raise ModelError(f"unknown built-in model {reference!r}; there is {BUILTIN}")
     path = Path(reference)
@@ -267,6 +271,22 @@ def _folder_of(reference: str) -> Path | None:
             )
         return None
     return _weights_folder(path)
+
+
+def _here(reference: str) -> str:
+    """The reference; for a model in an object store that of its copy on this machine."""
+    if not is_remote(reference):
+        return reference
+    if reference.lower().endswith(".gguf"):
+        return str(local_copy(reference))
+    store = Store(reference)
+    if store.has("merged/config.json"):
+        return str(local_copy(f"{store.url}/merged"))
+    if store.has("config.toml"):
+        raise ModelError(
+            f"run {reference} has no merged model yet; copy it to this machine, and run dycktune select"
+        )
+    return str(local_copy(reference))
 
 
 def _is_hub_id(reference: str) -> bool:

@@ -36,7 +36,9 @@ class Sampled(NamedTuple):
     """The figures in words."""
 
 
-OnEvent = Callable[[AtStep | Evaluating | GuardActed | Sampled], None]
+Event = AtStep | Evaluating | GuardActed | Sampled
+
+OnEvent = Callable[[Event], None]
 
 _REASONS = {
     "non_finite": "a value was not finite",
