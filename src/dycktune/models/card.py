@@ -8,7 +8,7 @@ from typing import Any
 
 from dycktune.errors import ModelError
 from dycktune.files import write_json
-from dycktune.tasks.base import Task, options_of
+from dycktune.tasks.base import Task, options_of, shortened
 from dycktune.tasks.registry import make_task
 
 CARD_NAME = "dycktune.json"
