@@ -113,7 +113,7 @@ def from_text(text: Any, annotation: Any) -> Any:
         return text
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # also numbers too long to be read
         return text
     text_fits_better = _fits(text, annotation) and not _fits(value, annotation)
     return text if isinstance(value, str) or text_fits_better else value
