@@ -184,7 +184,8 @@ def _sentence(
         case "missing":
             return f"{name} is missing; it must be {_requirement(name, known, detail)}"
         case _:
-            return f"{name} = {_SHORT.repr(_value_at(name, values))}, but it must be {_requirement(name, known, detail)}"
+            value = _SHORT.repr(_value_at(name, values))
+            return f"{name} = {value}, but it must be {_requirement(name, known, detail)}"
 
 
 def _value_at(name: str, values: Any) -> Any:

@@ -305,9 +305,10 @@ def _refuse_pickled(folder: Path) -> None:
     pickled = next((folder / name for name in _PICKLED if (folder / name).is_file()), None)
     if pickled is None or any(folder.glob("*.safetensors")):
         return
+    place = json.dumps(str(folder))
     program = (
         "from transformers import AutoModelForCausalLM as M; "
-        f"M.from_pretrained({json.dumps(str(folder))}, use_safetensors=False, weights_only=True).save_pretrained({json.dumps(str(folder))})"
+        f"M.from_pretrained({place}, use_safetensors=False, weights_only=True).save_pretrained({place})"
     )
     raise ModelError(
         f"{pickled} is a pickle, which can run code and is not loaded; convert it, without running its code, with: "
