@@ -26,7 +26,7 @@ SLOW = 5.0
 GROWTH = 512 * 2**20
 """Bytes by which the largest memory of the process may grow at one input."""
 
-LONGEST = 1000
+LONGEST = 2001
 """Characters of a message: the value that it names is cut."""
 
 fuzzed = settings(

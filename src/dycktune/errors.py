@@ -10,7 +10,7 @@ from typing import Literal
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that a terminal obeys, that turn the direction of text, or that no encoding holds."""
 
-_LONGEST = 1000
+_LONGEST = 2000
 """Characters of a message; the text after them is left out."""
 
 
@@ -19,9 +19,9 @@ class DycktuneError(Exception):
 
     def __str__(self) -> str:
         """One printable line, whatever text of a file or of another library is in the message."""
-        line = " ".join(super().__str__().splitlines())
-        shown = line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
-        return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), shown)
+        line = " ".join(super().__str__()[: 2 * _LONGEST].splitlines())
+        shown = _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), line)
+        return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
 
 
 class ItemError(DycktuneError, ValueError):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
+from reprlib import Repr
 from types import GenericAlias, MappingProxyType
 from typing import Any, NamedTuple, TypeVar, get_type_hints
 
@@ -15,6 +16,9 @@ from pydantic_core import ErrorDetails
 from dycktune.errors import ConfigError
 
 T = TypeVar("T")
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
 
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
@@ -109,7 +113,7 @@ def from_text(text: Any, annotation: Any) -> Any:
         return text
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # also numbers too long to be read
         return text
     text_fits_better = _fits(text, annotation) and not _fits(value, annotation)
     return text if isinstance(value, str) or text_fits_better else value
@@ -180,7 +184,8 @@ def _sentence(
         case "missing":
             return f"{name} is missing; it must be {_requirement(name, known, detail)}"
         case _:
-            return f"{name} = {_value_at(name, values)!r}, but it must be {_requirement(name, known, detail)}"
+            value = _SHORT.repr(_value_at(name, values))
+            return f"{name} = {value}, but it must be {_requirement(name, known, detail)}"
 
 
 def _value_at(name: str, values: Any) -> Any:

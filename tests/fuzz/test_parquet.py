@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bad_input import fuzzed
-from fuzz.test_rows import FIELDS, damaged, read, texts
+from fuzz.mutation import damaged
+from fuzz.test_rows import FIELDS, read, texts
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

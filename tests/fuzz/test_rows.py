@@ -11,6 +11,7 @@ from bad_input import bounded, check_message, fuzzed, used_or_refused
 from dycktune.data.rows import examples_and_faults, read_examples, task_name_for
 from dycktune.errors import DataError
 from dycktune.tasks.registry import make_task
+from fuzz.mutation import damaged
 
 FIELDS = [
     "messages", "conversations", "prompt", "completion", "instruction", "input", "output", "question", "answer",
@@ -70,29 +71,6 @@ FILES = {
     "rows.tsv": b"question\tanswer\n2\tFINAL ANSWER: 4\n",
     "rows.jsonl.gz": gzip.compress(b"".join(json.dumps(row).encode() + b"\n" for row in SOUND), mtime=0),
 }
-ODD = [
-    b"",
-    b"\0",
-    b"\xff\xfe",
-    b"\xef\xbb\xbf",
-    b"NaN",
-    b"1e999",
-    b"9" * 5000,
-    b"[" * 3000,
-    b'{"a":' * 3000,
-    b'"',
-    b"\r",
-]
-
-
-@st.composite
-def damaged(draw: st.DrawFn, data: bytes) -> bytes:
-    """The bytes with pieces cut out, repeated, or replaced."""
-    for _ in range(draw(st.integers(1, 4))):
-        start, end = sorted((draw(st.integers(0, len(data))), draw(st.integers(0, len(data)))))
-        put = draw(st.sampled_from(ODD) | st.binary(max_size=20) | st.just(data[start:end] * 2))
-        data = (data[:start] + put + data[end:])[:20_000]
-    return data
 
 
 def read(path, task=None, turns="last"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from dycktune.console.terminal import Json
+from dycktune.console.visible import visible
 from dycktune.errors import RunError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def report(
     if not runs:
         raise RunError("name a run folder or a log: dycktune report RUN")
     written: ReportOutput = {"report": str(write_report(runs, out or _place(runs)))}
-    print(jsonlib.dumps(written, ensure_ascii=False) if json else f"Written: {written['report']}")
+    print(jsonlib.dumps(written, ensure_ascii=False) if json else f"Written: {visible(written['report'])}")
     return 0
 
 

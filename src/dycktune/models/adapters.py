@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dycktune.errors import ModelError
+from dycktune.tasks.base import shortened
 
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAME = "adapter_model.safetensors"
@@ -124,6 +125,9 @@ def _read_config(folder: Path) -> PeftConfig:
         )
     if config.is_prompt_learning:
         raise ModelError(f"{folder} is a {stated['peft_type']} adapter, which cannot be merged into weights")
+    base = config.base_model_name_or_path
+    if not isinstance(base, str | None):
+        raise ModelError(f"{path}: base_model_name_or_path is {shortened(repr(base))}, no text; correct it")
     config.inference_mode = True
     return config
 

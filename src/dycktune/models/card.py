@@ -8,7 +8,7 @@ from typing import Any
 
 from dycktune.errors import ModelError
 from dycktune.files import write_json
-from dycktune.tasks.base import Task, options_of
+from dycktune.tasks.base import Task, options_of, shortened
 from dycktune.tasks.registry import make_task
 
 CARD_NAME = "dycktune.json"
@@ -65,7 +65,13 @@ class ModelCard:
     def read(cls, folder: Path) -> "ModelCard | None":
         """The card in `folder`, or None where there is none. Raises ModelError for one that is not a card."""
         path = folder / CARD_NAME
-        return cls.parse(path.read_text(encoding="utf-8"), source=path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise _not_a_card(path, str(error)) from error
+        return cls.parse(text, source=path)
 
     @classmethod
     def parse(cls, text: str, *, source: Path) -> "ModelCard":
@@ -73,11 +79,11 @@ class ModelCard:
         try:
             content = json.loads(text)
             values = {entry.name: content[entry.name] for entry in fields(cls)}
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise _not_a_card(source, repr(error)) from error
         for name, value in values.items():
             if not isinstance(value, _TYPES[name]):
-                raise _not_a_card(source, f"{name} is {value!r}")
+                raise _not_a_card(source, f"{name} is {shortened(repr(value))}")
         return cls(**values)
 
 
