@@ -51,10 +51,10 @@ class Number(Item):
     number: int
 
 
-class EvenStart(Task[Number]):
-    """Begin the reply with a character of an even code: a random model does so about half of the time."""
+class MostlyAscii(Task[Number]):
+    """Write at least seven ASCII characters in ten: a random model does so about half of the time."""
 
-    name: ClassVar[str] = "even_start"
+    name: ClassVar[str] = "mostly_ascii"
     item_type: ClassVar[type[Any]] = Number
 
     def draw(self, rng: random.Random) -> Number:
@@ -69,15 +69,15 @@ class EvenStart(Task[Number]):
 
     def verify(self, item: Number, reply: str) -> Verdict:
         del item
-        right = reply != "" and ord(reply[0]) % 2 == 0
+        right = reply != "" and sum(map(str.isascii, reply)) >= 0.7 * len(reply)
         return Verdict(correct=right, answer=reply[:1] or None, format_ok=True)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def known_task() -> Iterator[None]:
-    registry.register(EvenStart)
+    registry.register(MostlyAscii)
     yield
-    del registry._REGISTERED[EvenStart.name]
+    del registry._REGISTERED[MostlyAscii.name]
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def recipe_of(base: str, **overrides: object) -> Config:
     content: dict[str, dict[str, object]] = {
         "model": {"base": base, "dtype": "float32"},
         "train": {"method": "grpo"},
-        "task": {"name": "even_start"},
+        "task": {"name": "mostly_ascii"},
         "data": {"count": 64, "eval_count": 8},
         "lora": {"r": 4, "dropout": 0.1},
         "optim": {
@@ -158,7 +158,7 @@ def test_every_evaluation_is_exact_match_and_the_first_one_is_before_the_first_s
 def test_checkpoints_hold_one_adapter_and_the_card_and_the_start_is_one_of_them(finished, base):
     assert [checkpoint.step for checkpoint in finished.checkpoints()] == [0, 2, 4]
     for _, folder in finished.checkpoints():
-        assert ModelCard.read(folder) == ModelCard.of(base, EvenStart())
+        assert ModelCard.read(folder) == ModelCard.of(base, MostlyAscii())
         assert not (folder / "ref").exists()
         assert not (folder / "training_args.bin").exists()
     assert not (finished.checkpoints_folder / "README.md").exists()
@@ -190,13 +190,22 @@ def test_plan_and_preview_say_that_they_describe_imitation(base, describe):
 
 
 def test_rewarded_replies_become_frequent(base, tmp_path):
-    config = recipe_of(base, optim__max_steps=16, eval__steps=16, save__steps=16, optim__learning_rate=3e-2)
+    config = recipe_of(
+        base,
+        lora={"r": 8},
+        optim__learning_rate=3e-3,
+        optim__batch_size=32,
+        optim__accumulation=1,
+        optim__max_steps=24,
+        grpo__group_size=8,
+        eval__steps=24,
+        save__steps=24,
+    )
     run = RunFolder(train(config, tmp_path / "run"))
-    before, after = (run.read_pass_at_k()[step]["pass_at_1"] for step in (0, 16))
+    before, after = (run.read_pass_at_k()[step]["pass_at_1"] for step in (0, 24))
     rewards = [row["reward"] for row in run.read_metrics() if "reward" in row]
-    assert before < 0.8
-    assert after > 0.9
-    assert sum(rewards[-4:]) > sum(rewards[:4])
+    assert after > before + 0.15
+    assert sum(rewards[-8:]) > sum(rewards[:8]) + 1.0
 
 
 class Killed(Exception):  # noqa: N818 - it stands for a signal
@@ -248,7 +257,7 @@ def test_imitation_goes_on_from_an_adapter_too(finished, base, tmp_path):
     [
         ({"train__start_from": "nowhere"}, "train.start_from = 'nowhere' holds no adapter"),
         ({"optim__batch_size": 3}, "6 replies .* no multiple of grpo.group_size = 4"),
-        ({"grpo__reward": "dense"}, "task even_start verifies answers only; set grpo.reward = 'binary'"),
+        ({"grpo__reward": "dense"}, "task mostly_ascii verifies answers only; set grpo.reward = 'binary'"),
     ],
 )
 def test_a_recipe_that_cannot_be_used_is_refused_in_one_line(base, tmp_path, overrides, message):
@@ -275,7 +284,7 @@ def test_without_trl_the_error_names_the_extra(base, tmp_path, monkeypatch):
         train(recipe_of(base), tmp_path / "run")
 
 
-class Hopeless(EvenStart):
+class Hopeless(MostlyAscii):
     """No reply is right."""
 
     name: ClassVar[str] = "hopeless"
