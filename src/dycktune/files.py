@@ -64,7 +64,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}; name a run folder") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(
             f"{path} is not JSON ({error}); it may have been cut off, run the stage again"
         ) from error
@@ -188,7 +188,7 @@ def _drop_half_line(file: BinaryIO) -> None:
 def _parse(line: str, source: str) -> Any:
     try:
         return json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{source} is not JSON ({error}); remove the line or run the stage again") from error
 
 

@@ -4,7 +4,8 @@ import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
-from typing import TypedDict
+
+from typing_extensions import TypedDict
 
 _PACKAGES = ("dycktune", "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors")
 

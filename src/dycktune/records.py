@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal, NotRequired, TypedDict, TypeVar, cast
+from typing import Literal, NotRequired, TypeVar, cast
+
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict
 
 from dycktune.errors import RunError
 from dycktune.files import read_jsonl
@@ -36,7 +39,7 @@ class MetricsRow(TypedDict):
     grad_norm: NotRequired[float]
     learning_rate: NotRequired[float]
     eval_loss: NotRequired[float]
-    """Only rows of an evaluation have it."""
+    """Only rows of an evaluation have it; those of reinforcement learning do not."""
     eval_exact_match: NotRequired[float]
     eval_answers_seconds: NotRequired[float]
     """Time in which the model answered and its answers were verified."""
@@ -120,6 +123,24 @@ class RepliesRow(TypedDict):
     """Decoded without special tokens."""
 
 
+class PassAtKRow(TypedDict):
+    """A line of pass_at_k.jsonl: sampled replies to the evaluation items, before or after reinforcement learning."""
+
+    step: int
+    k: int
+    """Replies to each item."""
+    n: int
+    """Items."""
+    pass_at_1: float
+    """Mean share of right replies."""
+    pass_at_k: float
+    """Share of items with at least one right reply."""
+    ci95: list[float]
+    """Lower and upper bound of `pass_at_k`."""
+    right: list[int]
+    """The number of right replies to each item, in order."""
+
+
 Role = Literal["base", "tuned", "checkpoint"]
 """Of a model in its run: before training, deployed, or saved on the way."""
 
@@ -144,6 +165,27 @@ class GuardRow(TypedDict):
     """Runs of version 0.1 call it `attempts_left`."""
 
 
+_GROUP = {
+    "type": "object",
+    "properties": {"n": {"type": "integer"}, "exact_match": {"type": "number"}, "ci95": {"type": "array"}},
+    "required": ["n", "exact_match", "ci95"],
+}
+WITH_GROUPS = ConfigDict(
+    use_attribute_docstrings=True,
+    json_schema_extra={
+        "patternProperties": {
+            "^by_": {
+                "description": "Exact match by the values of a group, such as `9-16` in `by_length`.",
+                "type": "object",
+                "additionalProperties": _GROUP,
+            }
+        }
+    },
+)
+"""Of a TypedDict that also has a `by_NAME` for each kind of group that the task has."""
+
+
+@with_config(WITH_GROUPS)
 class EvaluationRow(TypedDict):
     """A line of evaluations.jsonl: the object of `evaluate --json`, with a `by_NAME` for each group, and its items."""
 
@@ -158,6 +200,10 @@ class EvaluationRow(TypedDict):
     """None where the task cannot verify steps."""
     first_errors: dict[str, int]
     """How many replies went wrong first at each kind of step."""
+    near_ties: NotRequired[int]
+    """Replies that were decoded again alone, because two logits came close."""
+    cut_off: NotRequired[int]
+    """Replies that reached their limit of tokens before the model ended its turn."""
     role: NotRequired[Role]
     """Which model was evaluated; this key and all below are missing in rows of older versions."""
     reference: NotRequired[str]

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from dycktune.errors import RunError
 from dycktune.files import read_json
+from dycktune.outputs import RunOutput
 from dycktune.runs import RUNS, RunFolder
 
 T = TypeVar("T")
@@ -54,7 +55,7 @@ class RunSummary:
         """The folder's name."""
         return self.path.name
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> RunOutput:
         """The row of `dycktune runs --json`."""
         score = self.exact_match
         return {

@@ -15,6 +15,7 @@ from dycktune.records import (
     EvaluationRow,
     GuardRow,
     MetricsRow,
+    PassAtKRow,
     RepliesRow,
     Role,
     ScoreRow,
@@ -81,6 +82,11 @@ class RunFolder:
     def replies(self) -> Path:
         """A `RepliesRow` for each step whose answers were verified in training."""
         return self.path / "replies.jsonl"
+
+    @property
+    def pass_at_k(self) -> Path:
+        """A `PassAtKRow` for the model before reinforcement learning, and for the one after it."""
+        return self.path / "pass_at_k.jsonl"
 
     @property
     def evaluations(self) -> Path:
@@ -170,6 +176,14 @@ class RunFolder:
         """Add the replies of a step."""
         append_jsonl(self.replies, row)
 
+    def read_pass_at_k(self) -> dict[int, PassAtKRow]:
+        """The sampled replies by step."""
+        return {row["step"]: row for row in read_rows(self.pass_at_k, PassAtKRow)}
+
+    def append_pass_at_k(self, row: PassAtKRow) -> None:
+        """Add the sampled replies of a step."""
+        append_jsonl(self.pass_at_k, row)
+
     def read_evaluations(self) -> Iterator[EvaluationRow]:
         """The evaluations, the oldest first."""
         return read_rows(self.evaluations, EvaluationRow)
@@ -213,6 +227,7 @@ class RunFolder:
             self.guard: GuardRow,
             self.scores: ScoreRow,
             self.replies: RepliesRow,
+            self.pass_at_k: PassAtKRow,
         }
         for file, kind in kinds.items():
             if file.is_file():

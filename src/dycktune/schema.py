@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
-from types import MappingProxyType
+from reprlib import Repr
+from types import GenericAlias, MappingProxyType
 from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
@@ -15,6 +16,11 @@ from pydantic_core import ErrorDetails
 from dycktune.errors import ConfigError
 
 T = TypeVar("T")
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+
+JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
 
 class FieldDescription(NamedTuple):
@@ -66,6 +72,25 @@ def build(
         raise ConfigError(f"{source}: " + "; ".join(dict.fromkeys(faults))) from error
 
 
+def json_schema(kind: Any) -> dict[str, Any]:
+    """The JSON Schema of a type, with the docstrings under its fields as descriptions.
+
+    Args:
+        kind: A dataclass, to which no other keys may be added; a TypedDict, or a list or union of them, to which they
+            may.
+    """
+    if isinstance(kind, type) and is_dataclass(kind):
+        return {"$schema": JSON_SCHEMA, **_adapter(kind, docstrings=True).json_schema()}
+    # pydantic takes a configuration only beside a type that cannot have one of its own, such as a list.
+    listed: Any = GenericAlias(list, (kind,))
+    found = TypeAdapter(listed, config=ConfigDict(use_attribute_docstrings=True)).json_schema()
+    return {
+        "$schema": JSON_SCHEMA,
+        **found["items"],
+        **{key: found[key] for key in ("$defs",) if key in found},
+    }
+
+
 def every_field(kind: type) -> dict[str, Any]:
     """The annotation of each field by name; the fields of a nested dataclass as `section.field`."""
     hints = get_type_hints(kind, include_extras=True)
@@ -88,7 +113,7 @@ def from_text(text: Any, annotation: Any) -> Any:
         return text
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # also numbers too long to be read
         return text
     text_fits_better = _fits(text, annotation) and not _fits(value, annotation)
     return text if isinstance(value, str) or text_fits_better else value
@@ -159,7 +184,8 @@ def _sentence(
         case "missing":
             return f"{name} is missing; it must be {_requirement(name, known, detail)}"
         case _:
-            return f"{name} = {_value_at(name, values)!r}, but it must be {_requirement(name, known, detail)}"
+            value = _SHORT.repr(_value_at(name, values))
+            return f"{name} = {value}, but it must be {_requirement(name, known, detail)}"
 
 
 def _value_at(name: str, values: Any) -> Any:

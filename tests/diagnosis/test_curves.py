@@ -54,10 +54,10 @@ def test_a_named_eval_set_is_judged_where_there_is_no_plain_eval_loss():
         ("rewards/chosen", "preference"),
         ("completions/mean_length", "GRPO"),
         ("objective/kl", "PPO"),
-        ("reward", "rein"),
+        ("rewards/accuracy/mean", "rein"),
     ],
 )
-def test_reinforcement_and_preference_logs_are_refused_by_name(judged, key, told):
+def test_preference_logs_and_those_without_a_reward_are_refused_by_name(judged, key, told):
     diagnosis = judged([{"step": i, "loss": 0.7, key: 0.1} for i in range(30)])
     assert diagnosis.label == "not_applicable"
     assert told in diagnosis.deciding.message

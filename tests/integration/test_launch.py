@@ -94,6 +94,13 @@ def test_two_ranks_evaluate_and_select_as_one(one, project, capsys):
     assert [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")] == [alone]
     recorded = [row["exact_match"] for row in one.read_evaluations()]
     assert recorded == [alone["exact_match"]] * 2
+    parts = [project / "replies" / f"{index}.json" for index in (1, 2)]
+    shards = [["--shard", f"{index}/2", "--out", str(part)] for index, part in enumerate(parts, start=1)]
+    assert launch(2, "-m", "dycktune", *command, *shards[0]).returncode == 0
+    assert main([*command, *shards[1]]) == 0
+    capsys.readouterr()
+    assert main([*command, "--join", *map(str, parts)]) == 0
+    assert json.loads(capsys.readouterr().out) == alone
     scores, selection = one.scores.read_text(), one.selection.read_text()
     one.write_scores([])
     done = launch(2, "-m", "dycktune", "select", str(one.path))

@@ -94,7 +94,7 @@ def test_evaluate_counts_items_of_the_training_data(run, capsys):
     assert main(["evaluate", str(run.path), *arguments, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     keys = ["n", "exact_match", "ci95", "format_ok", "trace_valid", "by_length", "by_depth", "first_errors"]
-    keys += ["near_ties"]
+    keys += ["near_ties", "cut_off"]
     assert list(found) == keys
     first, second = run.read_evaluations()
     assert (first["n"], first["exact_match"]) == (second["n"], second["exact_match"])

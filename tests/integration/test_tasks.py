@@ -8,6 +8,8 @@ import pytest
 
 from dycktune.cli import main
 from dycktune.runs import RunFolder
+from dycktune.tasks.first_mistake.wording import question
+from dycktune.tasks.registry import make_task
 from small_models import make_model, make_tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +81,20 @@ def test_arithmetic_goes_through_the_whole_run(recipe, tmp_path, capsys):
     assert main(["complete", "2 + 3 * 4", "--model", str(run.path), "--json"]) in (0, 1)
     assert json.loads(capsys.readouterr().out)["text"]
     assert main(["merge", str(run.adapter), "--out", str(tmp_path / "merged")]) == 0
+
+
+@pytest.mark.slow
+def test_the_first_mistake_goes_through_the_whole_run_and_its_benchmark(recipe, tmp_path, capsys):
+    options = ["--task.name", "first_mistake", "--task.max-length", "3"]
+    run = whole_run(recipe, tmp_path / "run", options, capsys)
+    [item] = (task := make_task("first_mistake", {"max_length": 3})).items("test", count=1)
+    row = {"input": question(item.prefix, item.thoughts), "target": item.answer}
+    (tmp_path / "task.json").write_text(json.dumps({"examples": [row]}))
+    asked = ["--task", task.name, "--benchmark", str(tmp_path / "task.json")]
+    assert main(["evaluate", str(run.path), *asked, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 1
+    assert main(["complete", row["input"], "--model", str(run.path), "--json"]) in (0, 1)
+    assert json.loads(capsys.readouterr().out)["text"]
 
 
 @pytest.mark.slow

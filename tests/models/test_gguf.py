@@ -309,9 +309,9 @@ def test_a_folder_with_a_file_names_the_file(small):
         load(small.parent)
 
 
-def test_a_card_is_sought_without_reading_the_file(tmp_path):
-    (tmp_path / "model.gguf").write_bytes(b"")
-    assert read_card(str(tmp_path / "model.gguf")) is None
+def test_a_card_is_sought_without_converting_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(conversion, "convert", lambda *_: pytest.fail("it was converted"))
+    assert read_card(str(write_gguf(tmp_path / "model.gguf", metadata={"general.name": "a"}))) is None
 
 
 def test_the_source_of_dequantised_weights_is_said(tmp_path, caplog):

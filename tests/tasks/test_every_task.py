@@ -51,6 +51,8 @@ GENERATED = [
     Case("dyck", {"style": "stack", "max_length": 12}),
     Case("arithmetic"),
     Case("arithmetic", {"max_operations": 8, "operators": "+-"}),
+    Case("first_mistake"),
+    Case("first_mistake", {"max_length": 5, "mistakes": 0.5}),
     Case("gym:chain_sum"),
     Case("gym:chain_sum", {"config": {"max_terms": 3, "allow_negation": True}}),
     Case("gym:binary_matrix"),

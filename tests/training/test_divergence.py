@@ -165,3 +165,14 @@ def test_the_weights_are_near_the_best_only_while_the_level_is():
     for _ in range(8):
         detector.observe_step(0.5, None)
     assert not detector.near_best
+
+
+def test_where_losses_are_not_compared_only_values_that_are_not_finite_are_anomalies():
+    detector = DivergenceDetector(compares=False)
+    for step in range(40):
+        assert detector.observe_step(-1.0 if step < 20 else 50.0, 1.0) is None
+        assert detector.check_data(1e6) is None
+        assert detector.near_best
+    assert detector.observe_step(math.nan, 1.0).reason == "non_finite"
+    assert detector.observe_step(0.0, math.inf).reason == "non_finite"
+    assert DivergenceDetector(**detector.state()) == detector

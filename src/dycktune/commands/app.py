@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dycktune.commands.listening import SETTINGS, address, listen
 from dycktune.errors import ConfigError
 from dycktune.runs import RUNS
 
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 PORT = 7870
-MAX_CONNECTIONS = 64
-EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - only if the user names it
-"""A browser cannot open these; it needs the machine's name."""
 
 
 def app(
@@ -56,52 +54,19 @@ def app(
     first = named(model) if model else None
     local = host in LOOPBACK
     token = None if local else secrets.token_urlsafe(16)
-    listening = _listen(host, port)
+    listening = listen(host, port, usual=PORT)
     page = make_app(runs, first=first, hosts=LOOPBACK if local else None, token=token)
-    print(f"{_address(host, listening.getsockname()[1], token)}  (stop with Ctrl-C)", flush=True)
+    opened = f"{address(host, listening.getsockname()[1])}/{f'?token={token}' if token else ''}"
+    print(f"{opened}  (stop with Ctrl-C)", flush=True)
     _serve(page, listening)
     return 0
-
-
-def _listen(host: str, port: int | None) -> socket.socket:
-    """A socket that listens. Raises ConfigError where the address cannot be used."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    reason = ""
-    for tried in (PORT, 0) if port is None else (port,):
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((host, tried))
-            listening.listen()  # so that a browser that comes before the server is ready waits
-        except (OSError, OverflowError) as error:
-            listening.close()
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        else:
-            return listening
-    raise ConfigError(
-        f"cannot listen on {host}, port {port or PORT}: {reason}; name another with --host or --port"
-    )
-
-
-def _address(host: str, port: int, token: str | None) -> str:
-    name = socket.gethostname() if host in EVERY_ADDRESS else f"[{host}]" if ":" in host else host
-    return f"http://{name}:{port}/{f'?token={token}' if token else ''}"
 
 
 def _serve(page: "Starlette", listening: socket.socket) -> None:
     """Serve until Ctrl-C."""
     import uvicorn
 
-    config = uvicorn.Config(
-        page,
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        ws="none",
-        limit_concurrency=MAX_CONNECTIONS,
-        timeout_graceful_shutdown=1,
-    )
+    config = uvicorn.Config(page, **SETTINGS)
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: "FrameType | None") -> None:

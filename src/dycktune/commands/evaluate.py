@@ -1,12 +1,15 @@
 """`dycktune evaluate`."""
 
 import json as jsonlib
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from dycktune.commands.endpoint_options import NO_ENDPOINT, EndpointOptions
+from dycktune.commands.shard_options import ALL_ITEMS, ShardOptions
 from dycktune.commands.task_options import TASK_OPTIONS
 from dycktune.console.terminal import Quiet, hint_on_interrupt
 from dycktune.errors import ConfigError
@@ -15,42 +18,54 @@ from dycktune.tasks.registry import make_task
 
 if TYPE_CHECKING:
     from dycktune.console.bar import Bar
-    from dycktune.data.rows import Example
+    from dycktune.data.rows import Example, Skipped
     from dycktune.evaluation.evaluate import Evaluation
     from dycktune.evaluation.metrics import Proportion
+    from dycktune.evaluation.record import EvaluatedItems
+    from dycktune.inference.endpoint import Endpoint
     from dycktune.models.loading import LoadedModel
     from dycktune.runs import ModelInRun
 
 
 def evaluate(
-    model: str,
+    model: str | None = None,
     *,
-    data: Path | None = None,
+    data: str | None = None,
     benchmark: Path | None = None,
-    trained_on: Path | None = None,
+    trained_on: str | None = None,
+    skip_bad_rows: Annotated[bool, Parameter(negative="")] = False,
     base: Annotated[bool, Parameter(negative="")] = False,
     count: int = 1000,
     task: str | None = None,
     seed: int = 0,
     json: Annotated[bool, Parameter(negative="")] = False,
     quiet: Quiet = False,
+    server: EndpointOptions = NO_ENDPOINT,
+    shards: ShardOptions = ALL_ITEMS,
     **options: Annotated[str, Parameter(help=TASK_OPTIONS)],
 ) -> int:
     """Measure exact match and trace validity of a model on test items, a data file or a benchmark.
 
     Example: dycktune evaluate runs/quickstart --count 500 --min-length 41 --max-length 100
 
+    Example: dycktune evaluate --endpoint http://127.0.0.1:8000/v1 --count 100
+
+    Example: dycktune evaluate runs/quickstart --count 10000 --shard 2/8 --out parts/2.json
+
     Parameters
     ----------
     model
-        A run, checkpoint, adapter or merged folder, a Hub id, a .gguf file, or builtin:tiny.
+        A run, checkpoint, adapter or merged folder, a Hub id, a .gguf file, builtin:tiny, or s3://... (a run there is
+        only read). It may be left out where --endpoint names a server.
     data
-        Rows of the task: a file, a folder, or owner/name:split of the Hub; items of the test split are generated if
-        left out.
+        Rows of the task: a file, a folder, owner/name:split of the Hub, or s3://...; items of the test split are
+        generated if left out.
     benchmark
-        A BIG-Bench Hard dyck_languages JSON file, as published.
+        A JSON file as published: BIG-Bench Hard's dyck_languages, or BIG-Bench Extra Hard's with --task first_mistake.
     trained_on
         The training data file, to count the items that it holds; a run folder knows its own.
+    skip_bad_rows
+        Leave out the rows of --data and --trained-on that cannot be used, and count them.
     base
         Evaluate the base of the run MODEL, as it was before the training.
     count
@@ -64,28 +79,90 @@ def evaluate(
     """
     if data is not None and benchmark is not None:
         raise ConfigError("--data and --benchmark exclude each other; evaluate one after the other")
-    member, chosen = _member(model, base=base), _task(model, task, options)
-    examples = None if data is None else _examples_of(chosen, data)
+    if server.endpoint is not None and base:
+        raise ConfigError(
+            "--base and --endpoint exclude each other; --endpoint evaluates what the server has"
+        )
+    if server.endpoint is None and model is None:
+        raise ConfigError("no MODEL; name one, or a server with --endpoint")
+    shard = shards.part()
+    endpoint = None if shards.join else server.find()
+    member = _member(model, base=base) if model and server.endpoint is None else None
+    chosen = _task(model, task, options)
+    from dycktune.data.rows import Skipped
+
+    skipped = Skipped() if skip_bad_rows else None
+    examples = None if data is None else _examples_of(chosen, data, skipped)
     items = _items(chosen, examples, benchmark, count=count, seed=seed)
-    reference = member.reference if member else model
     from dycktune import ranks
     from dycktune.data.summary import summary
+    from dycktune.evaluation.record import record_evaluation
+    from dycktune.evaluation.shards import join_shards, part_of, write_shard
 
-    evaluation = _evaluation(reference, chosen, items, quiet=quiet)
+    asked = items if shard is None else part_of(items, shard)
+    name = None if server.endpoint else _name(model, member)
+    if shards.join:
+        evaluation = join_shards(shards.join, chosen, items, model=name)
+    elif endpoint is not None:
+        name = endpoint.model
+        evaluation = _endpoint_evaluation(endpoint, chosen, asked, max_tokens=server.max_tokens, quiet=quiet)
+    else:
+        evaluation = _evaluation(member.reference if member else str(model), chosen, asked, quiet=quiet)
     if not ranks.is_main():
         return 0
-    if member is not None:
-        _record(member, evaluation, data, benchmark, seed)
+    described = _described(chosen, len(items), data, benchmark, seed)
+    if shard is not None and shards.out is not None:
+        write_shard(
+            shards.out, evaluation, shard, model=str(name), items=len(items), options=described.options
+        )
+    elif member is not None:
+        record_evaluation(member, evaluation, described)
     if json:
-        print(jsonlib.dumps(evaluation.to_json()))
+        left_out = {} if skipped is None else {"skipped_rows": skipped.count}
+        print(jsonlib.dumps(evaluation.to_json() | left_out))
         return 0
-    if examples is not None:
-        print(f"{data}: {summary(examples)}")
+    if shard is not None:
+        print(
+            f"{shards.out}: shard {shard} of {len(items)} items; when all are there, put --join in place of --shard"
+        )
+    elif examples is not None:
+        print(f"{data}: {summary(examples, skipped=skipped)}")
     print(evaluation_report(evaluation))
-    seen = None if base else _seen(model, chosen, trained_on)
+    seen = (
+        None
+        if base or shard
+        else _seen(model, chosen, trained_on, skipped=Skipped() if skip_bad_rows else None)
+    )
     if seen is not None:
         print(overlap_report(evaluation, seen))
     return 0
+
+
+def _endpoint_evaluation(
+    endpoint: "Endpoint", task: Task, items: Sequence[Item], *, max_tokens: int | None, quiet: bool
+) -> "Evaluation":
+    """The server's replies to the items, with a bar in a terminal; those that were kept are not asked for again."""
+    from dycktune.console.bar import working
+    from dycktune.evaluation.endpoint import evaluate_endpoint
+    from dycktune.inference.endpoint_completion import request_body
+    from dycktune.inference.kept_replies import kept_replies
+
+    kept = kept_replies(endpoint)
+    with (
+        hint_on_interrupt(lambda: "the replies so far are kept; go on with the same command"),
+        working("answering", unit="replies", quiet=quiet) as bar,
+    ):
+        bodies = ((item.key, request_body(task, item, max_tokens=max_tokens)) for item in items)
+        if before := sum(kept.find(key, body) is not None for key, body in bodies):
+            print(
+                f"{before} of {len(items)} replies are kept from an interrupted evaluation; delete {kept.path} to ask "
+                "for them again",
+                file=sys.stderr,
+            )
+        bar.begin("answering", total=len(items))
+        return evaluate_endpoint(
+            endpoint, task, items, max_tokens=max_tokens, kept=kept, on_reply=bar.advance
+        )
 
 
 def _evaluation(model: str, task: Task, items: Sequence[Item], *, quiet: bool) -> "Evaluation":
@@ -125,18 +202,21 @@ def _member(model: str, *, base: bool) -> "ModelInRun | None":
     return member._replace(role="base", reference=untuned, step=None)
 
 
-def _record(
-    member: "ModelInRun", evaluation: "Evaluation", data: Path | None, benchmark: Path | None, seed: int
-) -> None:
-    from dycktune.evaluation.record import from_file, generated, record_evaluation
+def _name(model: str | None, member: "ModelInRun | None") -> str:
+    """The model in the files of shards: a run may get another checkpoint between two of them."""
+    if member is None or member.step is None:
+        return member.reference if member else str(model)
+    return f"{member.reference}, step {member.step}"
+
+
+def _described(
+    task: Task, count: int, data: str | None, benchmark: Path | None, seed: int
+) -> "EvaluatedItems":
+    from dycktune.evaluation.record import from_file, generated
 
     if benchmark:
-        items = from_file(benchmark, "--benchmark")
-    elif data:
-        items = from_file(data, "--data")
-    else:
-        items = generated(evaluation.task, count=len(evaluation.completions), seed=seed)
-    record_evaluation(member, evaluation, items)
+        return from_file(benchmark, "--benchmark")
+    return from_file(data, "--data") if data else generated(task, count=count, seed=seed)
 
 
 def evaluation_report(evaluation: "Evaluation") -> str:
@@ -152,6 +232,8 @@ def evaluation_report(evaluation: "Evaluation") -> str:
         lines.append(f"first wrong step: {kinds}")
     if evaluation.near_ties:
         lines.append(f"{evaluation.near_ties} replies had a near tie and were decoded again alone")
+    if evaluation.cut_off:
+        lines.append(f"{evaluation.cut_off} replies were cut off at their limit of tokens")
     return "\n".join(lines)
 
 
@@ -168,13 +250,13 @@ def overlap_report(evaluation: "Evaluation", seen: set[str]) -> str:
     )
 
 
-def _task(model: str, name: str | None, options: dict[str, str]) -> Task:
+def _task(model: str | None, name: str | None, options: dict[str, str]) -> Task:
     """The named task, else the model's own with these options on top, else brackets."""
     if name is not None:
         return make_task(name, options, texts=True)
     from dycktune.models.loading import read_card
 
-    card = read_card(model)
+    card = None if model is None else read_card(model)
     if card is None:
         return make_task(options=options, texts=True)
     own = card.make_task()
@@ -193,24 +275,25 @@ def _items(
     return list(Corpus(task, count=count, split="test", seed=seed))
 
 
-def _examples_of(task: Task, data: Path) -> "list[Example]":
+def _examples_of(task: Task, data: str, skipped: "Skipped | None") -> "list[Example]":
     from dycktune.data.rows import read_examples
 
-    return list(read_examples(data, task))
+    return list(read_examples(data, task, skipped=skipped))
 
 
 def _items_in(examples: "list[Example]") -> list[Item]:
     return [example.item for example in examples if example.item is not None]
 
 
-def _seen(model: str, task: Task, trained_on: Path | None) -> set[str] | None:
+def _seen(
+    model: str | None, task: Task, trained_on: str | None, *, skipped: "Skipped | None"
+) -> set[str] | None:
     """Keys of the items that the model was trained on; None if they are not known."""
     if trained_on is not None:
-        return {item.key for item in _items_in(_examples_of(task, trained_on))}
+        return {item.key for item in _items_in(_examples_of(task, trained_on, skipped))}
     from dycktune.runs import RunFolder
 
-    run = RunFolder(Path(model))
-    if not run.config.is_file():
+    if model is None or not (run := RunFolder(Path(model))).config.is_file():
         return None
     from dycktune.training import recipe
     from dycktune.training.examples import train_examples

@@ -1,15 +1,17 @@
 """`dycktune merge`."""
 
+import json as jsonlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dycktune.console.terminal import Quiet, hint_on_interrupt
+from dycktune.console.terminal import Json, Quiet, hint_on_interrupt
 from dycktune.errors import ConfigError
 from dycktune.tasks.registry import make_task
 
 if TYPE_CHECKING:
     from dycktune.inference.reference import Prompt
     from dycktune.models.loading import LoadedModel
+    from dycktune.outputs import MergeOutput
 
 ITEMS = 16
 """Evaluation items on which both must write the same text."""
@@ -21,6 +23,7 @@ def merge(
     out: Path,
     base: str | None = None,
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Merge an adapter into its base and prove that both write the same.
@@ -47,7 +50,11 @@ def merge(
         write_merged(adapter, out, base=base, dtype=dtype)
         bar.begin(f"comparing {out} with base + adapter")
         found = prove(adapter, out, _prompts, base=base)
-    print(f"merged: {out}\nagainst base + adapter: {found}")
+    if json:
+        merged: MergeOutput = {"merged": str(out), "holds": found.holds, "agreement": found.to_record()}
+        print(jsonlib.dumps(merged))
+    else:
+        print(f"merged: {out}\nagainst base + adapter: {found}")
     return 0 if found.holds else 1
 
 

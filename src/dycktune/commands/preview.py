@@ -18,7 +18,7 @@ def preview(
     config: Path | None = None,
     /,
     *,
-    data: Path | None = None,
+    data: str | None = None,
     model: str | None = None,
     count: int = 3,
     full: Annotated[bool, Parameter(negative="")] = False,
@@ -64,7 +64,7 @@ def preview(
     return 0 if found.trainable else 1
 
 
-def _recipe(config: Path | None, data: Path | None, model: str | None, texts: dict[str, str]) -> "Config":
+def _recipe(config: Path | None, data: str | None, model: str | None, texts: dict[str, str]) -> "Config":
     from dycktune.training import recipe
 
     if (config is None) == (data is None):
@@ -73,7 +73,7 @@ def _recipe(config: Path | None, data: Path | None, model: str | None, texts: di
         return recipe.load(config, texts | ({"model.base": model} if model else {}))
     if model is None:
         raise ConfigError("--data needs --model: the tokenizer and the chat template decide what is trained")
-    content = {"model": {"base": model}, "data": {"train": str(data), "eval": str(data)}}
+    content = {"model": {"base": model}, "data": {"train": data, "eval": data}}
     return recipe.build(content, texts, source="--data")
 
 

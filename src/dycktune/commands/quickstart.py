@@ -116,7 +116,7 @@ def _data(config: "Config") -> set[str]:
     from dycktune.training.examples import load_examples
 
     with _stage("Data"):
-        train, evaluation = load_examples(config)
+        train, evaluation, _ = load_examples(config)
         problems = {_problem(example).prefix: example for example in train}
         shared = problems.keys() & {_problem(example).prefix for example in evaluation}
         lengths = list(map(len, problems))

@@ -1,11 +1,17 @@
 """`dycktune report`."""
 
+import json as jsonlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from dycktune.console.terminal import Json
+from dycktune.console.visible import visible
 from dycktune.errors import RunError
+
+if TYPE_CHECKING:
+    from dycktune.outputs import ReportOutput
 
 
 def report(
@@ -13,6 +19,7 @@ def report(
     /,
     *,
     out: Path | None = None,
+    json: Json = False,
 ) -> int:
     """Write what is known of a run as one HTML file: the verdict, and the evidence below it.
 
@@ -33,7 +40,8 @@ def report(
 
     if not runs:
         raise RunError("name a run folder or a log: dycktune report RUN")
-    print(f"Written: {write_report(runs, out or _place(runs))}")
+    written: ReportOutput = {"report": str(write_report(runs, out or _place(runs)))}
+    print(jsonlib.dumps(written, ensure_ascii=False) if json else f"Written: {visible(written['report'])}")
     return 0
 
 

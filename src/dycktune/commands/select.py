@@ -1,17 +1,24 @@
 """`dycktune select`."""
 
+import json as jsonlib
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dycktune.console.terminal import Quiet, hint_on_interrupt
+from dycktune.console.terminal import Json, Quiet, hint_on_interrupt, only_result
 from dycktune.runs import RunFolder
 
 if TYPE_CHECKING:
     from dycktune.console.bar import Bar
 
 
-def select(run: Path, *, by: Literal["exact_match", "eval_loss"] | None = None, quiet: Quiet = False) -> int:
+def select(
+    run: Path,
+    *,
+    by: Literal["exact_match", "eval_loss"] | None = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
     """Choose the checkpoint of a run to deploy, by verified answers, and merge it.
 
     Example: dycktune select runs/quickstart
@@ -28,12 +35,16 @@ def select(run: Path, *, by: Literal["exact_match", "eval_loss"] | None = None, 
     from dycktune.selection import select as choose
 
     with (
+        only_result(json),
         hint_on_interrupt(lambda: _how_to_go_on(run)),
         working("loading", unit="replies", quiet=quiet) as bar,
     ):
         scoring = _Scoring(bar, checkpoints=len(RunFolder(run).checkpoints()))
         selection = choose(run, by=by, on_progress=scoring.report, on_answer=scoring.show)
     if not ranks.is_main():
+        return 0
+    if json:
+        print(jsonlib.dumps(selection.to_record(), ensure_ascii=False))
         return 0
     print(f"\ndeploying {selection.reason()}")
     print(f"adapter: {run / 'adapter'}\nmerged:  {run / 'merged'} ({selection.merged_agrees})")

@@ -1,17 +1,19 @@
 """`dycktune tokens`."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+import json as jsonlib
+from typing import TYPE_CHECKING, Annotated, cast
 
 from cyclopts import Parameter
 
 from dycktune.commands.task_options import TASK_OPTIONS
+from dycktune.console.terminal import Json, only_result
 from dycktune.tasks.base import ANSWER_MARKER
 from dycktune.tasks.registry import DEFAULT_TASK, make_task
 
 if TYPE_CHECKING:
     from dycktune.data.statistics import TokenStatistics
     from dycktune.data.tokens import LossWeights
+    from dycktune.outputs import ShareOutput, TokensOutput
 
 GENERATED = 500
 """Items that are generated without a data file."""
@@ -21,10 +23,11 @@ def tokens(
     model: str,
     /,
     *,
-    data: Path | None = None,
+    data: str | None = None,
     task: str = DEFAULT_TASK,
     answer_weight: float = 5.0,
     marker: str = ANSWER_MARKER,
+    json: Json = False,
     **options: Annotated[str, Parameter(help=TASK_OPTIONS)],
 ) -> int:
     """Show how a model's tokenizer cuts a task's symbols, how long its examples are, and each part's share of the loss.
@@ -53,17 +56,23 @@ def tokens(
 
     tokenizer = load_tokenizer(model)
     chosen = make_task(task, options, texts=True)
-    if report := chosen.tokenizer_report(tokenizer):
-        print(f"{report}\n")
-    examples = list(read_examples(data)) if data else generate(chosen, "eval", count=GENERATED)
-    if data:
-        print(f"{data}: {summary(examples)}")
     weights = LossWeights(answer=answer_weight, marker=marker)
-    counted = token_statistics(tokenize(examples, tokenizer, weights=weights))
-    if not data:
-        print(f"{counted.count} examples: generated items of task {task}")
-    print(_statistics_text(counted, weights))
+    with only_result(json):
+        if report := chosen.tokenizer_report(tokenizer):
+            print(f"{report}\n")
+        examples = list(read_examples(data)) if data else generate(chosen, "eval", count=GENERATED)
+        if data:
+            print(f"{data}: {summary(examples)}")
+        counted = token_statistics(tokenize(examples, tokenizer, weights=weights))
+        if not data:
+            print(f"{counted.count} examples: generated items of task {task}")
+    print(jsonlib.dumps(_output(counted)) if json else _statistics_text(counted, weights))
     return 0
+
+
+def _output(counted: "TokenStatistics") -> "TokensOutput":
+    shares = [cast("ShareOutput", share._asdict()) for share in counted.shares]
+    return {"examples": counted.count, "tokens": counted.percentiles, "shares": shares}
 
 
 def _statistics_text(counted: "TokenStatistics", weights: "LossWeights") -> str:

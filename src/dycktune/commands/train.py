@@ -1,5 +1,6 @@
 """`dycktune train`."""
 
+import json as jsonlib
 import shlex
 from functools import partial
 from pathlib import Path
@@ -9,11 +10,15 @@ from cyclopts import Parameter
 
 from dycktune import ranks
 from dycktune.commands.overrides import Overrides, override_texts
+from dycktune.commands.run_store import folder_of, kept_in_store
 from dycktune.commands.select import select
-from dycktune.console.terminal import Quiet, hint_on_interrupt
+from dycktune.console.terminal import Json, Quiet, hint_on_interrupt, only_result
+from dycktune.files import read_json
 from dycktune.runs import RUNS, RunFolder
 
 if TYPE_CHECKING:
+    from dycktune.outputs import TrainOutput
+    from dycktune.training.events import Event, OnEvent
     from dycktune.training.run import Beginning
 
 
@@ -21,9 +26,10 @@ def train(
     config: Path,
     /,
     *,
-    out: Path | None = None,
+    out: str | None = None,
     no_select: Annotated[bool, Parameter(negative=())] = False,
     resume: bool = True,
+    json: Json = False,
     quiet: Quiet = False,
     overrides: Annotated[Overrides | None, Parameter(name="*")] = None,  # pyright: ignore[reportInvalidTypeForm]
 ) -> int:
@@ -40,7 +46,8 @@ def train(
     config
         The recipe, a TOML file.
     out
-        The run folder; runs/ and the recipe's name if left out.
+        The run folder; runs/ and the recipe's name if left out. With s3://..., the run is trained in runs/ and copied
+        there after each checkpoint and at the end; the same command goes on from there on any machine.
     no_select
         Stop after the diagnosis, without scoring the checkpoints and merging the best.
     resume
@@ -48,13 +55,18 @@ def train(
     """
     from dycktune.training import recipe
 
-    run = out or RUNS / config.stem
+    place = out or str(RUNS / config.stem)
+    run = folder_of(place)
     chosen = recipe.load(config, override_texts(overrides) if overrides else {})
     # Imported late: loading torch takes seconds, and errors of the recipe should come at once.
     from dycktune.console.training import watching
     from dycktune.training.run import train as run_training
 
-    with hint_on_interrupt(lambda: how_to_go_on(run)):
+    with (
+        only_result(json),
+        hint_on_interrupt(lambda: how_to_go_on(run, out=place)),
+        kept_in_store(place, resume=resume) as after_step,
+    ):
         earlier = list(RunFolder(run).read_metrics())
         with watching(evaluation_steps=chosen.eval.steps, earlier=earlier, quiet=quiet) as view:
             run_training(
@@ -62,22 +74,32 @@ def train(
                 run,
                 resume=resume,
                 on_log=view.on_log,
-                on_event=view.on_event,
+                on_event=_each(view.on_event, after_step),
                 on_begin=partial(_show_beginning, run),
             )
         status = ranks.on_main(lambda: _diagnosed(run))
         if not no_select:
             select(run, quiet=quiet)
+    if json and ranks.is_main():
+        print(jsonlib.dumps(_output(run), ensure_ascii=False))
     return status
 
 
-def how_to_go_on(path: Path) -> str:
+def _each(*callbacks: "OnEvent") -> "OnEvent":
+    def call(event: "Event") -> None:
+        for callback in callbacks:
+            callback(event)
+
+    return call
+
+
+def how_to_go_on(path: Path, *, out: str | None = None) -> str:
     """How a training that was interrupted is continued; its own recipe holds what the command line overrode."""
     run = RunFolder(path)
     if not run.config.is_file() or not run.started:
         return "nothing was trained yet; start again with the same command"
     last = max((row["step"] for row in run.read_metrics()), default=0)
-    command = shlex.join(["dycktune", "train", str(run.config), "--out", str(path)])
+    command = shlex.join(["dycktune", "train", str(run.config), "--out", out or str(path)])
     return f"the log reaches step {last}, the newest checkpoint step {run.saved_step}; go on with: {command}"
 
 
@@ -97,8 +119,18 @@ def _show_examples(beginning: "Beginning") -> None:
         return
     from dycktune.data.summary import summary
 
-    print(f"{data.train}: {summary(examples.train, turns=data.turns)}")
-    print(f"{data.eval}: {summary(examples.eval, turns=data.turns)}", flush=True)
+    skipped = examples.skipped
+    print(f"{data.train}: {summary(examples.train, turns=data.turns, skipped=skipped.get('train'))}")
+    print(f"{data.eval}: {summary(examples.eval, turns=data.turns, skipped=skipped.get('eval'))}", flush=True)
+
+
+def _output(path: Path) -> "TrainOutput":
+    run = RunFolder(path)
+    return {
+        "run": str(path),
+        "diagnosis": read_json(run.findings),
+        "selection": run.read_selection() if run.selection.is_file() else None,
+    }
 
 
 def _diagnosed(run: Path) -> int:

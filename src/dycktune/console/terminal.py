@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Annotated, TextIO
 
 from cyclopts import Parameter
@@ -15,6 +15,11 @@ from dycktune import ranks
 
 Quiet = Annotated[bool, Parameter(negative="", help="Plain lines, and no live view in a terminal.")]
 """The option of every command that has a live view."""
+
+Json = Annotated[
+    bool, Parameter(negative="", help="Print one JSON object; everything else goes to standard error.")
+]
+"""The option of a command whose result is one object."""
 
 REFRESHES = 4
 """Redraws a second; more would take time from the work on a machine with few cores."""
@@ -63,6 +68,13 @@ class Terminal:
             self._console.print(Text(line, style), soft_wrap=True)
         elif ranks.is_main():
             print(line, flush=True)
+
+
+@contextmanager
+def only_result(json: bool) -> Iterator[None]:
+    """With `json`, standard output is for the one JSON object: what the block prints goes to standard error."""
+    with redirect_stdout(sys.stderr) if json else nullcontext():
+        yield
 
 
 @contextmanager

@@ -15,7 +15,15 @@ from dycktune.console.figures import duration, figure, speed
 from dycktune.console.pace import Pace
 from dycktune.console.terminal import CTRL_C, Terminal
 from dycktune.records import MetricsRow
-from dycktune.training.events import AtStep, Evaluating, Event, GuardActed, Notice, guard_sentence
+from dycktune.training.events import (
+    AtStep,
+    Evaluating,
+    Event,
+    GuardActed,
+    Notice,
+    Sampled,
+    guard_sentence,
+)
 
 SMALLEST_CURVE = 12
 """Characters; on a narrower terminal there is no curve."""
@@ -47,7 +55,7 @@ class TrainingView:
         """Take in a logged row. Evaluations are always printed, the others only where no view shows them."""
         self._remember(row, max_steps=row["max_steps"])
         line = metrics_line(row)
-        if line and ("eval_loss" in row or not self._terminal.shows_output):
+        if line and ("loss" not in row or not self._terminal.shows_output):
             self._terminal.say(line)
 
     def on_event(self, event: Event) -> None:
@@ -66,6 +74,8 @@ class TrainingView:
                 self._terminal.say(f"guard: {guard_sentence(row)}", style=style)
             case Notice(text):
                 self._terminal.say(text, style="yellow")
+            case Sampled(row, summary):
+                self._terminal.say(f"step {row['step']}  sampled: {summary}")
 
     def _begin(self, at: AtStep) -> None:
         """Take in the first step, and the earlier rows up to it: the steps after it are trained again."""
@@ -137,6 +147,7 @@ _LOSS_STYLE = "cyan"
 _FIGURES = {
     "loss": ("train loss", _LOSS_STYLE),
     "eval_loss": ("eval loss", ""),
+    "reward": ("reward", _LOSS_STYLE),
     "eval_exact_match": ("exact match", "green"),
     "learning_rate": ("learning rate", ""),
 }
@@ -171,11 +182,31 @@ def watching(
 def metrics_line(row: Mapping[str, Any]) -> str | None:
     """A logged row of a run as a line; None for a row without a loss."""
     step = f"step {row['step']:>{len(str(row['max_steps']))}}/{row['max_steps']}"
+    if "reward" in row:
+        return f"{step}  {_rewards(row)}  lr {row['learning_rate']:.1e}"
     if "loss" in row:
         return f"{step}  loss {_parts(row, '')}  lr {row['learning_rate']:.1e}"
     if "eval_loss" in row:
         return f"{step}  eval {_parts(row, 'eval_')}{_answers(row)}"
-    return None
+    return f"{step}{_answers(row)}" if "eval_exact_match" in row else None
+
+
+def _rewards(row: Mapping[str, Any]) -> str:
+    """The rewards of sampled replies, by part, and the figures that show whether they teach anything."""
+    parts = [key.split("/")[1] for key in row if key.startswith("rewards/") and key.endswith("/mean")]
+    shown = [
+        f"{part} {row[f'rewards/{part}/mean']:.3f}"
+        for part in parts
+        if row[f"rewards/{part}/mean"] is not None
+    ]
+    rest = {
+        "frac_reward_zero_std": "groups without spread",
+        "completions/mean_length": "tokens",
+        "entropy": "entropy",
+        "kl": "KL",
+    }
+    more = [f"{title} {row[key]:.3g}" for key, title in rest.items() if row.get(key) is not None]
+    return "  ".join([f"reward {row['reward']:.3f} ({', '.join(shown)})", *more])
 
 
 def _answers(row: Mapping[str, Any]) -> str:

@@ -4,11 +4,12 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from dycktune.data.corpus import Corpus, Shard
 from dycktune.errors import DataError, RunError
 from dycktune.files import read_json, write_json
+from dycktune.outputs import DataManifest
 from dycktune.tasks.base import options_of
 from dycktune.tasks.splits import Tally
 
@@ -26,20 +27,27 @@ class Manifest:
     def write(self, data: Path) -> Path:
         """Write `DATA.manifest.json` beside the file, and return its path."""
         path = _place(data)
-        counts = {"count": self.tally.kept, "sha256": self.sha256, **self.tally.to_json()}
-        write_json(path, {"file": data.name, **_specification(self.corpus, self.shard), **counts})
+        write_json(path, self.to_json(data))
         return path
 
+    def to_json(self, data: Path) -> DataManifest:
+        """The manifest of the file `data`."""
+        counts = {"count": self.tally.kept, "sha256": self.sha256, **self.tally.to_json()}
+        content = {"file": data.name, **_specification(self.corpus, self.shard), **counts}
+        return cast("DataManifest", content)
 
-def is_whole(data: Path, corpus: Corpus, shard: Shard | None) -> bool:
-    """Whether a file of an earlier command holds a corpus, or its shard, as its manifest says."""
+
+def whole_manifest(data: Path, corpus: Corpus, shard: Shard | None) -> DataManifest | None:
+    """The manifest of a file that an earlier command wrote; None unless the file holds this corpus, or its shard."""
     try:
         stored = read_json(_place(data))
     except RunError:
-        return False
+        return None
     wanted = json.loads(json.dumps(_specification(corpus, shard)))
-    same = isinstance(stored, dict) and all(stored.get(name) == value for name, value in wanted.items())
-    return same and data.is_file() and stored.get("sha256") == _sha256(data)
+    if not isinstance(stored, dict) or any(stored.get(name) != value for name, value in wanted.items()):
+        return None
+    whole = data.is_file() and stored.get("sha256") == _sha256(data)
+    return cast("DataManifest", stored) if whole else None
 
 
 def require_unchanged(data: Path) -> None:

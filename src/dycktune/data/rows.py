@@ -5,11 +5,10 @@ A row's other fields belong to its task.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from dycktune.data.readers import LocatedRow, read_rows
+from dycktune.data.readers import Found, LocatedRow, find_rows
 from dycktune.data.shapes import Message, read_conversation
 from dycktune.data.shapes.faults import present
 from dycktune.errors import DataError, DycktuneError
@@ -49,23 +48,53 @@ def example_of(task: Task, item: Item, *, source: str, seed: int | None = None) 
     return Example(**vars(task.demonstration(item, seed=seed)), item=item, source=source)
 
 
-def read_examples(path: Path | str, task: Task | None = None, *, turns: Turns = "last") -> Iterator[Example]:
+@dataclass
+class Skipped:
+    """The rows of a source that could not be used and were left out."""
+
+    count: int = 0
+    first: DataError | None = None
+    """Why the first of them was left out."""
+
+    def add(self, error: DataError) -> None:
+        """Count a row."""
+        self.count += 1
+        self.first = self.first or error
+
+    def __str__(self) -> str:
+        """Such as `2 bad rows skipped, the first: …`; empty where there is none."""
+        if not self.count:
+            return ""
+        return f"{self.count} bad row{'s' * (self.count != 1)} skipped, the first: {self.first}"
+
+
+def read_examples(
+    path: Path | str, task: Task | None = None, *, turns: Turns = "last", skipped: Skipped | None = None
+) -> Iterator[Example]:
     """The examples of a source, one at a time.
 
     Args:
         path: A data file, a folder, or a data set of the Hub, as `readers.read_rows` takes it.
         task: Reads each row's item; None for examples without items.
         turns: The replies that are learned of a conversation with several.
+        skipped: Counts the rows that cannot be used, and the others are read; None for an error at the first of them.
 
     Raises:
-        DataError: the source cannot be read or holds no rows, a row is of no known shape, or it holds no item of the
-            task; names file, line and field.
+        DataError: the source cannot be read or holds no rows that can be used, a row is of no known shape, or it holds
+            no item of the task; names file, line and field.
     """
-    row = None
-    for row in read_rows(path):
-        yield from _located(row, task, turns)
-    if row is None:
-        raise _no_rows(path)
+    used = 0
+    for row in _rows(path):
+        try:
+            for example in _located(row, task, turns):
+                used += 1
+                yield example
+        except DataError as error:
+            if skipped is None:
+                raise
+            skipped.add(error)
+    if not used:
+        raise DataError(f"{path}: no row can be used; {skipped}")
 
 
 def examples_and_faults(
@@ -73,15 +102,13 @@ def examples_and_faults(
 ) -> Iterator[Example | DataError]:
     """As `read_examples`, with an error in the place of each row that cannot be used.
 
-    Rows after a line that is no row at all are not read.
+    Rows after a fault of the file itself are not read: the fault is the last error.
 
     Raises:
         DataError: the source cannot be read, or holds no rows.
     """
-    rows = read_rows(path)
+    rows = _rows(path)
     row = next(rows, None)
-    if row is None:
-        raise _no_rows(path)
     while row is not None:
         try:
             yield from _located(row, task, turns)
@@ -94,23 +121,31 @@ def examples_and_faults(
             return
 
 
-def _no_rows(path: Path | str) -> DataError:
-    return DataError(f"{path} holds no rows; write some with: dycktune generate {path} --count 1000")
+def _rows(path: Path | str) -> Iterator[Found]:
+    """At least one row or fault. Raises DataError for a source without rows."""
+    found = None
+    for found in find_rows(path):
+        yield found
+    if found is None:
+        raise DataError(f"{path} holds no rows; write some with: dycktune generate {path} --count 1000")
 
 
 def task_name_for(path: Path | str) -> str:
-    """The task of a data file, if none is named: `dyck` if the first row has a prefix, else `marked_answer`.
+    """The task of a data file, if none is named: `dyck` if its first sound row has a prefix, else `marked_answer`.
 
     Raises:
         DataError: the file cannot be read.
     """
-    first = next(islice(read_rows(path), 1), None)
+    rows = (found for found in find_rows(path) if isinstance(found, LocatedRow))
+    first = next(rows, None)
     problem = first.content.get("problem") if first and isinstance(first.content, dict) else None
     holds_prefix = isinstance(problem, Mapping) and "prefix" in problem
     return DEFAULT_TASK if holds_prefix else "marked_answer"
 
 
-def _located(row: LocatedRow, task: Task | None, turns: Turns) -> Iterator[Example]:
+def _located(row: Found, task: Task | None, turns: Turns) -> Iterator[Example]:
+    if isinstance(row, DataError):
+        raise row
     try:
         yield from _examples(row, task, turns)
     except DycktuneError as error:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dycktune.diagnosis.baseline import compare
 from dycktune.diagnosis.diagnose import diagnose, diagnose_log
-from dycktune.diagnosis.diagnosis import LABELS, Diagnosis
+from dycktune.diagnosis.diagnosis import LABELS, REWARD_LABELS, Diagnosis
 from dycktune.diagnosis.finding import Finding
 from dycktune.diagnosis.log import is_run_folder
 from dycktune.diagnosis.metrics import Criterion
@@ -15,6 +15,7 @@ from dycktune.errors import RunError
 __all__ = [
     "LABELS",
     "PICTURES",
+    "REWARD_LABELS",
     "Criterion",
     "Diagnosis",
     "Finding",

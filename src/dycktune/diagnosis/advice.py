@@ -36,10 +36,13 @@ def _guarded_rate(diagnosis: Diagnosis) -> Iterator[str]:
 
 
 def _deploy(diagnosis: Diagnosis) -> Iterator[str]:
+    if diagnosis.recommended_step is not None and diagnosis.label != "too_short":
+        yield from deployment(diagnosis, _why(diagnosis, diagnosis.recommended_step))
+
+
+def deployment(diagnosis: Diagnosis, why: str) -> Iterator[str]:
+    """One sentence: the step to deploy, the reason, and the checkpoint of it that exists."""
     step, path = diagnosis.recommended_step, diagnosis.recommended_checkpoint
-    if step is None or diagnosis.label == "too_short":
-        return
-    why = _why(diagnosis, step)
     missing = next((one for one in diagnosis.findings if one.kind == "checkpoint_missing"), None)
     if missing:
         yield f"Deploy {path}. Step {step} would be better ({why}), but no checkpoint of it is left."

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dycktune.diagnosis.curves import Series
+from dycktune.diagnosis.curves import NOTHING, Series
 from dycktune.diagnosis.diagnosis import Diagnosis
 from dycktune.diagnosis.finding import Finding, beyond, note
+from dycktune.diagnosis.reinforcement.quantities import reward_level
 from dycktune.diagnosis.robust import Array
 from dycktune.diagnosis.view import View
 from dycktune.errors import RunError
@@ -83,8 +84,9 @@ def _shared(runs: Sequence[Diagnosis]) -> Compared:
     metric = views[0].metric
     choices = [(metric.name, metric.higher_is_better)] if metric else []
     choices += [(views[0].curves.eval_key, False)] if views[0].curves.eval_key else []
-    for name, higher in [*choices, ("train loss", False)]:
-        found = [_series(view, name) for view in views]
+    last = ("reward", True) if runs[0].rewards else ("train loss", False)
+    for name, higher in [*choices, last]:
+        found = [_series(run, name) for run in runs]
         end = min((series.steps[-1] for series in found if len(series.steps)), default=-1.0)
         cut = [series.upto(end + 1) for series in found]
         if all(len(series.steps) for series in cut):
@@ -92,7 +94,10 @@ def _shared(runs: Sequence[Diagnosis]) -> Compared:
     raise RunError("--baseline: the runs have no metric and no loss in common over the same steps")
 
 
-def _series(view: View, name: str) -> Series:
+def _series(run: Diagnosis, name: str) -> Series:
+    view = run.view
+    if name == "reward" or (run.rewards is not None and name == "train loss"):
+        return reward_level(run.rewards) if run.rewards and name == "reward" else NOTHING
     if view.scores and view.metric and name == view.metric.name:
         return view.trained(view.scores.kept)
     if name == view.curves.eval_key:
@@ -100,7 +105,7 @@ def _series(view: View, name: str) -> Series:
     if name == "train loss":
         smooth = view.train_smooth
         return Series(smooth.steps, np.exp(smooth.values) * _first(view))
-    return view.curves.metrics.get(name, Series(np.array([]), np.array([])))
+    return view.curves.metrics.get(name, NOTHING)
 
 
 def _first(view: View) -> float:

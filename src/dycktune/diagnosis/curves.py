@@ -67,6 +67,11 @@ class Series(NamedTuple):
         keep = self.steps < step
         return Series(self.steps[keep], self.values[keep])
 
+    def after(self, step: float) -> "Series":
+        """The part after `step`, which is left out."""
+        keep = self.steps > step
+        return Series(self.steps[keep], self.values[keep])
+
     def at(self, step: float) -> float:
         """The value at `step`, interpolated, or that of the nearer end; NaN for an empty series."""
         return float(np.interp(step, self.steps, self.values)) if len(self.steps) else math.nan
@@ -141,7 +146,7 @@ def curves(log: Log, eval_set: str | None = None) -> Curves:
     Raises:
         RunError: the log has no eval set of that name.
     """
-    rows, resumes = _joined(log.rows)
+    rows, resumes = joined(log.rows)
     evaluated, repeats = evaluations(rows)
     sets = eval_sets(rows)
     if eval_set is not None:
@@ -187,7 +192,7 @@ def _hides_nan(row: Row) -> bool:
     return row["loss"] == 0 and math.isnan(row.get("grad_norm", 0))
 
 
-def _joined(rows: Iterable[Row]) -> tuple[list[Row], list[float]]:
+def joined(rows: Iterable[Row]) -> tuple[list[Row], list[float]]:
     """Rows with each abandoned pass cut off where the next begins, and the steps where one begins."""
     kept: list[Row] = []
     resumes: list[float] = []

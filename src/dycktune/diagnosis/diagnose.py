@@ -1,6 +1,5 @@
 """From a log to a diagnosis: findings first, then the label, the step to deploy, and its checkpoint."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,14 +22,14 @@ from dycktune.diagnosis.eval_sets import judged_sets, judged_together, sets_find
 from dycktune.diagnosis.finding import Finding, note
 from dycktune.diagnosis.guarded import GuardEvent, guard_findings
 from dycktune.diagnosis.log import Log
-from dycktune.diagnosis.metrics import Criterion, Metric, deciding
+from dycktune.diagnosis.metrics import Criterion, deciding
 from dycktune.diagnosis.notes import notes
 from dycktune.diagnosis.readers import read_log
+from dycktune.diagnosis.reinforcement.judge import has_rewards, judge
 from dycktune.diagnosis.rises import risen
 from dycktune.diagnosis.surroundings import Surroundings, read_surroundings
 from dycktune.diagnosis.thresholds import DEFAULT, Thresholds
-from dycktune.diagnosis.view import View
-from dycktune.diagnosis.zeros import without_broken, zero_loss
+from dycktune.diagnosis.view import View, view_of
 from dycktune.errors import RunError
 
 
@@ -68,11 +67,13 @@ def diagnose_log(
         RunError: no train loss and no evaluation in it, or no such metric.
     """
     log = _without_abandoned(log, beside.guarded)
+    if has_rewards(log):
+        return judge(log, beside, criterion)
     seen = curves(log, criterion.eval_set)
-    trainer = trainer_choice(log.state, _view(log, seen, None, limits))
+    trainer = trainer_choice(log.state, view_of(log, seen, None, limits))
     kind = not_applicable(log)
     if kind:
-        view, findings = _view(log, seen, None, limits), [_refusal(kind, seen)]
+        view, findings = view_of(log, seen, None, limits), [_refusal(kind, seen)]
     else:
         view = _judged_view(log, seen, trainer, criterion, limits)
         findings = [*ills(view), *_remarks(log, view), *notes(view), *guard_findings(beside.guarded)]
@@ -87,7 +88,7 @@ def diagnose_log(
         recommended_step=wanted,
         recommended_checkpoint=checkpoint.path,
         advice=(),
-        finished=view.total_steps > 0 and _number(log, "global_step") >= view.total_steps,
+        finished=view.is_finished(log.state),
         trainer_choice=None if kind else trainer,
         beside=beside,
         view=view,
@@ -107,7 +108,7 @@ def _judged_view(
         )
     own = trainer.metric if trainer and trainer.recorded else None
     metric = deciding(seen, log.state, own, criterion)
-    return _view(log, judged_together(seen, judged_sets(seen)), metric, limits)
+    return view_of(log, judged_together(seen, judged_sets(seen)), metric, limits)
 
 
 def _refusal(kind: str, seen: Curves) -> Finding:
@@ -155,19 +156,6 @@ def _label_alone(view: View, evals: Series) -> str:
     return label_of(ills(alone), alone)
 
 
-def _view(log: Log, seen: Curves, metric: Metric | None, limits: Thresholds) -> View:
-    zeros = zero_loss(seen, limits)
-    total = _number(log, "max_steps")
-    return View(
-        curves=without_broken(seen, zeros),
-        limits=limits,
-        zeros=zeros,
-        metric=metric,
-        total_steps=total if total > 0 else 0.0,
-        counts_epochs=log.axis == "epoch",
-    )
-
-
 def _without_abandoned(log: Log, guarded: Iterable[GuardEvent]) -> Log:
     kept = [row for row in log.rows if not any(event.abandons(row) for event in guarded)]
     return replace(log, rows=tuple(kept))
@@ -187,9 +175,3 @@ def _broken_from(findings: Iterable[Finding], label: str) -> float | None:
         return None
     is_last_good = label == "instability" and "drift" not in first.evidence
     return first.first_step + is_last_good
-
-
-def _number(log: Log, name: str) -> float:
-    """A number of the state; NaN when it is missing or something else."""
-    value = log.state.get(name)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan

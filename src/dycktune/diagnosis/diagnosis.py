@@ -2,27 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import cast, get_args
 
 from dycktune.diagnosis.deploy import TrainerChoice
 from dycktune.diagnosis.finding import Finding
 from dycktune.diagnosis.log import Log
 from dycktune.diagnosis.metrics import Criterion
+from dycktune.diagnosis.reinforcement.rewards import Rewards
 from dycktune.diagnosis.surroundings import Surroundings
 from dycktune.diagnosis.view import View
+from dycktune.outputs import DiagnosisOutput, Label, MetricOutput, RewardLabel, TrainerChoiceOutput
 
-LABELS = (
-    "nan_inf",
-    "instability",
-    "overfitting",
-    "suspicious_last_eval",
-    "transient_spike",
-    "plateau_underfit",
-    "healthy",
-    "too_short",
-    "not_applicable",
-)
+LABELS = get_args(Label)
 """The first seven by precedence: a run's label is the first that a finding supports."""
+
+REWARD_LABELS = get_args(RewardLabel)
+"""The labels of a run of reinforcement learning, the first six by precedence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +25,7 @@ class Diagnosis:
     """What happened in a run, which step to deploy, and what to change."""
 
     label: str
-    """One of `LABELS`."""
+    """One of `LABELS`, or of `REWARD_LABELS` where the run was trained by rewards."""
 
     findings: tuple[Finding, ...]
     best_step: int | None
@@ -55,10 +50,14 @@ class Diagnosis:
     criterion: Criterion
     """By what the step to deploy was to be chosen."""
 
-    def to_json(self) -> dict[str, Any]:
+    rewards: Rewards | None = None
+    """What a run of reinforcement learning logged; None for any other."""
+
+    def to_json(self) -> DiagnosisOutput:
         """The stable keys of `dycktune diagnose --json`."""
+        choice = self.trainer_choice and cast("TrainerChoiceOutput", vars(self.trainer_choice))
         return {
-            "label": self.label,
+            "label": cast("Label | RewardLabel", self.label),
             "findings": [finding.to_json() for finding in self.findings],
             "best_step": self.best_step,
             "recommended_step": self.recommended_step,
@@ -67,10 +66,10 @@ class Diagnosis:
             "metric": self._metric(),
             "format": self.log.format,
             "read_as": self.log.description,
-            "trainer_choice": self.trainer_choice and vars(self.trainer_choice),
+            "trainer_choice": choice,
         }
 
-    def _metric(self) -> dict[str, Any] | None:
+    def _metric(self) -> MetricOutput | None:
         metric = self.view.metric
         if metric is None:
             return None

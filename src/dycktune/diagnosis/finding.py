@@ -3,7 +3,8 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+from dycktune.outputs import FindingOutput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class Finding:
     confidence: float = 1.0
     """0 to 1. For a measured effect 0.5 at the threshold and nearer 1 the further beyond it."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> FindingOutput:
         """The finding as plain JSON values."""
         return {
             "kind": self.kind,

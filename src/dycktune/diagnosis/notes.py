@@ -14,7 +14,7 @@ from dycktune.diagnosis.zeros import Zeros
 
 def notes(view: View) -> Iterator[Finding]:
     """Every note on the run, in the order a reader wants them."""
-    for check in (_flukes, _zeros, stairs, _norms, rate_notes, _bookkeeping, _scale, _stopped_early):
+    for check in (_flukes, _zeros, stairs, norms, rate_notes, resumes, _bookkeeping, _scale, stopped_early):
         yield from check(view)
 
 
@@ -50,7 +50,8 @@ def _zeros(view: View) -> Iterator[Finding]:
         yield note("zero_loss", message, steps[0], steps[-1], rows=len(steps))
 
 
-def _norms(view: View) -> Iterator[Finding]:
+def norms(view: View) -> Iterator[Finding]:
+    """Gradient norms that are not finite, or far above their median."""
     norm, lone = view.curves.norm, view.curves.nan_norms
     if lone and not view.curves.nan_masked:
         message = f"the gradient norm is not finite in {counted(len(lone))}, but the loss is: harmless (a skipped step)"
@@ -66,11 +67,15 @@ def _norms(view: View) -> Iterator[Finding]:
         yield note("grad_norm_spike", message, wild[0], wild[-1], median=usual, worst=worst, rows=len(wild))
 
 
-def _bookkeeping(view: View) -> Iterator[Finding]:
-    curves = view.curves
-    for step in curves.resumes:
+def resumes(view: View) -> Iterator[Finding]:
+    """Steps at which the log goes back on itself."""
+    for step in view.curves.resumes:
         message = f"the log goes back to step {step:.0f}: the run was resumed there, and the later rows count"
         yield note("resume", message, step, step)
+
+
+def _bookkeeping(view: View) -> Iterator[Finding]:
+    curves = view.curves
     if curves.final_evaluations:
         step = curves.final_evaluations[-1]
         message = (
@@ -115,7 +120,8 @@ def _cause(view: View) -> str:
     )
 
 
-def _stopped_early(view: View) -> Iterator[Finding]:
+def stopped_early(view: View) -> Iterator[Finding]:
+    """A log that ends before the run was to end."""
     last, total = view.last_step, view.total_steps
     if 0 < last < (1 - view.limits.rise) * total:
         message = f"the log ends at step {last:.0f} of {total:.0f}: the diagnosis is for the run so far"

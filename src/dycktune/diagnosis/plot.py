@@ -1,7 +1,6 @@
 """loss.png: train, eval, the deciding metric and learning rate, with good region, onset, deploy point and flukes."""
 
 from pathlib import Path
-from textwrap import wrap
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,13 +8,24 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from dycktune.diagnosis.diagnosis import Diagnosis
-from dycktune.diagnosis.prose import HEADLINES
+from dycktune.diagnosis.reinforcement.plot import draw_rewards
 from dycktune.diagnosis.robust import running_median
+from dycktune.diagnosis.style import (
+    ABANDONED,
+    DEPLOY,
+    EVAL,
+    GOOD,
+    INK,
+    ONSET,
+    QUIET,
+    RATE,
+    TRAIN,
+    name_point,
+    plain,
+    titles,
+)
 from dycktune.diagnosis.view import View
 
-INK, QUIET = "#22272e", "#8a929b"
-TRAIN, EVAL, RATE = "#4878a8", "#c4432b", "#b9bec5"
-GOOD, DEPLOY, ONSET, ABANDONED = "#dcefdc", "#2a7d3f", "#d9822b", "#f3d5cf"
 WIDE_RANGE = 8.0
 """Highest over lowest loss beyond which the axis is logarithmic: a linear one would flatten the good region."""
 
@@ -24,6 +34,16 @@ def draw(diagnosis: Diagnosis, path: Path) -> None:
     """Draw the run to an image file, whose suffix names the format; written beside, then renamed."""
     figure = Figure(figsize=(10, 5.6), dpi=130, layout="constrained")
     canvas = FigureCanvasAgg(figure)
+    if diagnosis.rewards is not None:
+        draw_rewards(figure, diagnosis, diagnosis.rewards)
+    else:
+        _draw_losses(figure, diagnosis)
+    beside = path.with_name(f".{path.name}.tmp")
+    canvas.print_figure(beside, format=path.suffix.lstrip(".") or "png")
+    beside.replace(path)
+
+
+def _draw_losses(figure: Figure, diagnosis: Diagnosis) -> None:
     below = [_metric, _rates] if diagnosis.view.metric else [_rates]
     losses, *panels = figure.subplots(1 + len(below), 1, sharex=True, height_ratios=[4.2, *[1] * len(below)])
     _curves(losses, diagnosis.view)
@@ -31,10 +51,7 @@ def draw(diagnosis: Diagnosis, path: Path) -> None:
     for draw_panel, axes in zip(below, panels, strict=True):
         draw_panel(axes, diagnosis.view)
     panels[-1].set_xlabel("step", color=INK)
-    _titles(losses, diagnosis)
-    beside = path.with_name(f".{path.name}.tmp")
-    canvas.print_figure(beside, format=path.suffix.lstrip(".") or "png")
-    beside.replace(path)
+    titles(losses, diagnosis)
 
 
 def _curves(axes: Axes, view: View) -> None:
@@ -61,7 +78,7 @@ def _curves(axes: Axes, view: View) -> None:
         axes.set_yscale("log")
     axes.set_ylabel("loss", color=INK)
     axes.margins(y=0.1)
-    _plain(axes)
+    plain(axes)
 
 
 def _is_dense(view: View) -> bool:
@@ -86,7 +103,7 @@ def _marks(axes: Axes, diagnosis: Diagnosis) -> None:
         _deploy(axes, diagnosis, diagnosis.recommended_step)
     for step, value in [*zip(*view.losses.out_of_line, strict=True), *zip(*view.losses.flukes, strict=True)]:
         axes.plot(step, value, "x", color=INK, markersize=10, markeredgewidth=2, zorder=6)
-        _name(axes, f"fluke, step {step:.0f}", step, value, INK)
+        name_point(axes, f"fluke, step {step:.0f}", step, value, INK)
     axes.legend(loc="best", frameon=False, fontsize=8, labelcolor=INK)
 
 
@@ -103,24 +120,7 @@ def _deploy(axes: Axes, diagnosis: Diagnosis, step: int) -> None:
     axes.plot(
         step, value, "o", color="none", markeredgecolor=DEPLOY, markersize=13, markeredgewidth=2.2, zorder=5
     )
-    _name(axes, f"deploy step {step}", step, value, DEPLOY)
-
-
-def _name(axes: Axes, text: str, step: float, value: float, color: str) -> None:
-    """Write beside a point, on the side where there is room."""
-    right = step > sum(axes.get_xlim()) / 2
-    axes.annotate(
-        text,
-        (step, value),
-        xytext=(-12 if right else 12, -18),
-        textcoords="offset points",
-        ha="right" if right else "left",
-        color=color,
-        fontsize=9,
-        fontweight="bold",
-        zorder=7,
-        bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
-    )
+    name_point(axes, f"deploy step {step}", step, value, DEPLOY)
 
 
 def _metric(axes: Axes, view: View) -> None:
@@ -132,7 +132,7 @@ def _metric(axes: Axes, view: View) -> None:
     if metric.higher_is_better and metric.ceiling == 1 and metric.series.values.min() >= 0:
         axes.set_ylim(-0.08, 1.08)
     axes.margins(y=0.1)
-    _plain(axes)
+    plain(axes)
 
 
 def _rates(axes: Axes, view: View) -> None:
@@ -145,22 +145,4 @@ def _rates(axes: Axes, view: View) -> None:
         axes.set_yticks([])
     axes.set_ylabel("learning rate", color=INK, fontsize=9)
     axes.set_ylim(bottom=0)
-    _plain(axes)
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(RATE)
-    axes.tick_params(colors=QUIET, labelsize=8)
-    axes.grid(axis="y", color="#eceef0", linewidth=0.8)
-    axes.set_axisbelow(True)
-
-
-def _titles(axes: Axes, diagnosis: Diagnosis) -> None:
-    lines = wrap(diagnosis.deciding.message, 125) if diagnosis.deciding else []
-    above = 10 + 13 * len(lines)
-    axes.set_title(
-        HEADLINES[diagnosis.label], loc="left", color=INK, fontsize=13, fontweight="bold", pad=above
-    )
-    place = {"xytext": (0, 6), "textcoords": "offset points", "xycoords": "axes fraction"}
-    axes.annotate("\n".join(lines), (0, 1), **place, color=QUIET, fontsize=9, va="bottom")
+    plain(axes)

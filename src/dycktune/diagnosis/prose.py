@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from textwrap import fill
 
-from dycktune.diagnosis.diagnosis import LABELS, Diagnosis
+from dycktune.diagnosis.diagnosis import Diagnosis
 from dycktune.diagnosis.finding import Finding, counted
 from dycktune.diagnosis.readers.source import STDIN
 
@@ -18,6 +18,11 @@ HEADLINES = {
     "healthy": "Healthy, as far as the log goes.",
     "too_short": "Too short to judge.",
     "not_applicable": "Not a log that the doctor can judge.",
+    "collapse": "Collapsed: the reward fell and did not come back.",
+    "reward_hacking": "Reward hacking: the reward rose, the answers did not get better.",
+    "no_signal": "No signal: replies to the same problem get the same reward.",
+    "length_growth": "The replies grew longer, not better.",
+    "no_gain": "The reward did not rise.",
 }
 URGENT = ("wrong_direction", "worse_than_baseline")
 """Findings that decide no label, but that nobody may overlook."""
@@ -33,7 +38,7 @@ def prose(diagnosis: Diagnosis) -> str:
 def _lines(diagnosis: Diagnosis) -> Iterator[str]:
     yield f"{HEADLINES[diagnosis.label]}  [{diagnosis.label}]"
     yield _wrapped(_what_was_read(diagnosis))
-    decisive = [finding for finding in diagnosis.findings if finding.kind in (*LABELS, *URGENT)]
+    decisive = [finding for finding in diagnosis.findings if finding.kind in (*HEADLINES, *URGENT)]
     others = [finding for finding in diagnosis.findings if finding not in decisive]
     yield from _section("What happened", [_with_confidence(finding) for finding in decisive])
     yield from _section("Worth knowing", [sentence(finding.message) for finding in others])

@@ -6,13 +6,26 @@ from typing import Any, NamedTuple
 
 
 class Settings(NamedTuple):
-    """Settings of the optimizer; None where the configuration has none."""
+    """Settings of a run; None where the configuration has none."""
 
     max_grad_norm: float | None = None
     """Norm to which gradients were clipped; 0 for not at all."""
 
     warmup: float | None = None
     """Share of the steps in which the learning rate rises."""
+
+    group_size: float | None = None
+    """Replies to each problem, in reinforcement learning."""
+
+    temperature: float | None = None
+    """At which they are sampled."""
+
+    beta: float | None = None
+    """Weight of the KL divergence from the reference."""
+
+
+SECTIONS = ("optim", "grpo")
+"""Sections of a recipe that have these settings."""
 
 
 def read_settings(run: Path) -> Settings:
@@ -22,12 +35,13 @@ def read_settings(run: Path) -> Settings:
     """
     file = (run.parent if run.name == "checkpoints" else run) / "config.toml"
     try:
-        optim = tomllib.loads(file.read_text(encoding="utf-8")).get("optim")
+        recipe = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return Settings()
-    return Settings(*(_number(optim, name) for name in Settings._fields))
+    return Settings(*(_number(recipe, name) for name in Settings._fields))
 
 
-def _number(section: Any, name: str) -> float | None:
-    value = section.get(name) if isinstance(section, dict) else None
+def _number(recipe: dict[str, Any], name: str) -> float | None:
+    sections = [recipe.get(section) for section in SECTIONS]
+    value = next((one[name] for one in sections if isinstance(one, dict) and name in one), None)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,18 +1,43 @@
 """The reliable part of a run's curves: trusted evaluations, their noise, the best of them, the train level."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dycktune.diagnosis import robust
 from dycktune.diagnosis.curves import Curves, Series
+from dycktune.diagnosis.log import Log
 from dycktune.diagnosis.metrics import Metric
 from dycktune.diagnosis.robust import Array
-from dycktune.diagnosis.thresholds import Thresholds
+from dycktune.diagnosis.thresholds import DEFAULT, Thresholds
 from dycktune.diagnosis.trusted import Trusted
-from dycktune.diagnosis.zeros import ZeroLoss, Zeros
+from dycktune.diagnosis.zeros import ZeroLoss, Zeros, without_broken, zero_loss
+
+
+def view_of(
+    log: Log, seen: Curves, metric: Metric | None, limits: Thresholds = DEFAULT, zeros: ZeroLoss | None = None
+) -> "View":
+    """The view of a log's curves, its broken zeros left out; `zeros` says what zeros are, where that is known."""
+    zeros = zero_loss(seen, limits) if zeros is None else zeros
+    total = state_number(log.state, "max_steps")
+    return View(
+        curves=without_broken(seen, zeros),
+        limits=limits,
+        zeros=zeros,
+        metric=metric,
+        total_steps=total if total > 0 else 0.0,
+        counts_epochs=log.axis == "epoch",
+    )
+
+
+def state_number(state: Mapping[str, Any], name: str) -> float:
+    """A number of the state; NaN when it is missing or something else."""
+    value = state.get(name)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
 
 class TrainShift(NamedTuple):
@@ -111,6 +136,10 @@ class View:
     def has_shape(self) -> bool:
         """Whether there are evaluations enough to judge the shape of their curve."""
         return len(self.curves.evals.steps) >= self.limits.min_evals and len(self.evals.steps) > 2
+
+    def is_finished(self, state: Mapping[str, Any]) -> bool:
+        """Whether the log's state says that training reached its last step."""
+        return self.total_steps > 0 and state_number(state, "global_step") >= self.total_steps
 
     def is_early(self, step: float) -> bool:
         """Whether a step lies in the run's first tenth, where the warm-up is."""

@@ -18,7 +18,7 @@ def evaluate_distributed(
     sample: int = SAMPLE,
     earlier: Mapping[str, str] | None = None,
     on_reply: Callable[[int], None] | None = None,
-) -> Evaluation:
+) -> Evaluation[Completion]:
     """As `evaluate`, in the order of `items`; `on_reply` counts within this rank's share.
 
     Args:
@@ -33,7 +33,7 @@ def evaluate_distributed(
         RunError: another rank failed.
     """
 
-    def own_share() -> list[Completion]:
+    def own_share() -> Sequence[Completion]:
         rows = -(-sample // ranks.world_size())
         own = ranks.shard(items)
         found = evaluate(load(), task, own, sample=rows, earlier=earlier, on_reply=on_reply)

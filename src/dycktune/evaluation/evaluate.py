@@ -4,14 +4,17 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, TypeVar, cast
 
 from dycktune.errors import DycktuneError
 from dycktune.evaluation.metrics import Answers, Proportion
-from dycktune.inference.completion import Completion, complete
+from dycktune.inference.completion import Answered, Completion, complete
 from dycktune.inference.reference import Prompt, generate
 from dycktune.models.loading import LoadedModel
+from dycktune.outputs import EvaluationOutput, GroupOutput
 from dycktune.tasks.base import Item, Task, natural_order
+
+A = TypeVar("A", bound=Answered, covariant=True)
 
 SAMPLE = 32
 """Replies of every evaluation that are checked: reference decoding must give the same tokens in a span of each."""
@@ -25,11 +28,11 @@ class DecodingError(DycktuneError, RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class Evaluation(Generic[A]):
     """A model's replies to the items of a task, and the scores that follow from them."""
 
     task: Task
-    completions: list[Completion]
+    completions: Sequence[A]
 
     @property
     def answers(self) -> Answers:
@@ -70,7 +73,12 @@ class Evaluation:
     @property
     def near_ties(self) -> int:
         """Replies that were decoded again alone, because two logits came close."""
-        return sum(completion.reply.alone for completion in self.completions)
+        return sum(completion.near_tie for completion in self.completions)
+
+    @property
+    def cut_off(self) -> int:
+        """Replies that reached their limit of tokens before the model ended its turn."""
+        return sum(not completion.finished for completion in self.completions)
 
     def by_group(self) -> dict[str, dict[str, Proportion]]:
         """Exact match by the task's groups, such as `{"length": {"1-8": …}}`; values in natural order."""
@@ -85,11 +93,11 @@ class Evaluation:
             for name, of in hits.items()
         }
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> EvaluationOutput:
         """The object that `evaluate --json` prints."""
         traces = self.trace_valid
         groups = {f"by_{name}": _group_json(shares) for name, shares in self.by_group().items()}
-        return {
+        output = {
             "n": len(self.completions),
             "exact_match": self.exact_match.value,
             "ci95": list(self.exact_match.ci95),
@@ -98,7 +106,9 @@ class Evaluation:
             **groups,
             "first_errors": self.first_errors,
             "near_ties": self.near_ties,
+            "cut_off": self.cut_off,
         }
+        return cast("EvaluationOutput", output)
 
 
 def evaluate(
@@ -109,7 +119,7 @@ def evaluate(
     sample: int = SAMPLE,
     earlier: Mapping[str, str] | None = None,
     on_reply: Callable[[int], None] | None = None,
-) -> Evaluation:
+) -> Evaluation[Completion]:
     """Decode a model's reply to every item greedily, and verify it; `earlier` as in `complete`.
 
     A span of `sample` replies, at a random place of each, is decoded again by the reference. The time depends on the
@@ -149,7 +159,7 @@ def _span(checked: Completion, start: int, length: int) -> Prompt:
     return Prompt(ids=prompt.ids + checked.reply.ids[:start], limit=min(length, prompt.limit - start))
 
 
-def _group_json(shares: dict[str, Proportion]) -> dict[str, Any]:
+def _group_json(shares: dict[str, Proportion]) -> dict[str, GroupOutput]:
     return {
         value: {"n": share.n, "exact_match": share.value, "ci95": list(share.ci95)}
         for value, share in shares.items()

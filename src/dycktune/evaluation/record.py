@@ -30,7 +30,7 @@ def generated(task: Task, *, count: int, seed: int) -> EvaluatedItems:
     return EvaluatedItems(f"test split, seed {seed}, {described}", options)
 
 
-def from_file(file: Path, option: str) -> EvaluatedItems:
+def from_file(file: Path | str, option: str) -> EvaluatedItems:
     """The items of a file, named with `option`."""
     return EvaluatedItems(str(file), f"{option} {shlex.quote(str(file))}")
 

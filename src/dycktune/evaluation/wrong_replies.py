@@ -5,7 +5,7 @@ from dataclasses import asdict
 from itertools import chain, zip_longest
 from typing import cast
 
-from dycktune.inference.completion import Completion
+from dycktune.inference.completion import Answered
 from dycktune.records import WrongReplyRecord, WrongStepRecord
 from dycktune.tasks.base import Task, Verdict, shortened
 
@@ -16,9 +16,9 @@ LONGEST = 20_000
 """Characters of a text that is kept."""
 
 
-def wrong_replies(task: Task, completions: Iterable[Completion]) -> list[WrongReplyRecord]:
+def wrong_replies(task: Task, completions: Iterable[Answered]) -> list[WrongReplyRecord]:
     """The texts of up to `KEPT` wrong replies, in turn one of each kind of mistake."""
-    by_kind: dict[str, list[Completion]] = {}
+    by_kind: dict[str, list[Answered]] = {}
     for completion in completions:
         if _is_wrong(completion.verdict):
             by_kind.setdefault(_kind(completion.verdict), []).append(completion)
@@ -41,7 +41,7 @@ def _kind(verdict: Verdict) -> str:
     return verdict.first_wrong_step.kind if verdict.first_wrong_step else "answer"
 
 
-def _record(task: Task, completion: Completion) -> WrongReplyRecord:
+def _record(task: Task, completion: Answered) -> WrongReplyRecord:
     verdict, solution = completion.verdict, task.solution(completion.item)
     step = verdict.first_wrong_step
     return WrongReplyRecord(

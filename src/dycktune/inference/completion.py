@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from dycktune.errors import ItemError
 from dycktune.inference.drafts import KnownText, TokenDraft
@@ -26,6 +26,35 @@ UNKNOWN_LENGTH = 1024
 """Maximum tokens of a reply where the task has no solution that shows the length."""
 
 
+class Answered(Protocol):
+    """A reply to one item, from a model of this program or of a server, and the verifier's verdict."""
+
+    @property
+    def item(self) -> Any:
+        """The item, of the task's own type."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """The reply, without special tokens."""
+        ...
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verifier's verdict."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether the model ended its turn within the limit."""
+        ...
+
+    @property
+    def near_tie(self) -> bool:
+        """Whether the row was decoded again alone, because two logits came close."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Completion:
     """A model's reply to one item, and the verifier's verdict."""
@@ -37,6 +66,41 @@ class Completion:
     """The reply, decoded without special tokens."""
     verdict: Verdict
     reply: Reply
+
+    @property
+    def finished(self) -> bool:
+        """Whether the model ended its turn within the limit."""
+        return self.reply.finished
+
+    @property
+    def near_tie(self) -> bool:
+        """Whether the row was decoded again alone, because two logits came close."""
+        return self.reply.alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifiedReply:
+    """A reply that was not decoded in this process, such as a server's, and the verifier's verdict."""
+
+    item: Any
+    """The item, of the task's own type."""
+    text: str
+    verdict: Verdict
+    finished: bool
+    """Whether the model ended its turn within the limit."""
+    near_tie: bool = False
+    """Whether the row was decoded again alone; False for a server, which shows no logits."""
+
+
+def reply_limit(task: Task, length: int | None) -> int:
+    """Maximum tokens of a reply: a quarter more than the correct solution, so that a wrong reply has room to end.
+
+    Args:
+        task: The task.
+        length: Tokens of the solution; None where the task has none.
+    """
+    room = UNKNOWN_LENGTH if length is None else length + length // 4 + 32
+    return max(room, task.min_reply_tokens)
 
 
 def task_of(loaded: LoadedModel) -> Task:
@@ -110,8 +174,6 @@ class PromptBuilder:
     def __call__(self, item: Item) -> Prompt:
         """The prompt's ids, the limit of the reply, and drafts.
 
-        The limit is a quarter more than the correct solution, so that a wrong reply has room to end.
-
         Raises:
             ItemError: prompt and solution exceed the model's context.
         """
@@ -124,7 +186,7 @@ class PromptBuilder:
                 f"{item.key[:80]!r} is too long for {self._loaded.reference}: prompt and reply take "
                 f"{len(ids) + length} tokens, and the model reads {context}; shorten it or use another model"
             )
-        limit = max(length + length // 4 + 32 if solution else length, self._task.min_reply_tokens)
+        limit = reply_limit(self._task, len(solution) if solution else None)
         room = limit if context is None else min(limit, context - len(ids))
         return Prompt(ids=ids, limit=room, drafts=tuple(self._drafts(item, solution)))
 

@@ -1,5 +1,6 @@
-"""Reference decoding: greedy, with the model's own `generate`. Every faster way must give the same text."""
+"""Reference decoding with the model's own `generate`, greedy or sampled. Every faster way must give the same text."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -14,6 +15,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from dycktune.inference.sampling import Draws, drawn
 from dycktune.models.chat import stop_ids
 from dycktune.models.loading import LoadedModel
 
@@ -55,6 +57,8 @@ class Prompt:
     """Maximum number of tokens of the reply."""
     drafts: tuple[Drafter, ...] = ()
     """They decide how fast the reply is decoded, never its text; of equally good guesses the first source's counts."""
+    draws: Draws | None = None
+    """The random numbers of a reply that is sampled; None for greedy decoding. All prompts of a call agree in this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +70,9 @@ class Reply:
     finished: bool
     """Whether the model ended its turn within the limit."""
     margin: float
-    """The smallest difference between the two highest logits over all steps."""
+    """The smallest difference between the two highest logits over all steps; infinite for a sampled reply."""
+    stop: int | None = None
+    """The token that ended the turn; None where the limit did."""
     alone: bool = False
     """Whether the row was decoded again alone because of its margin."""
 
@@ -81,6 +87,21 @@ class _Margins(LogitsProcessor):
         top_B2 = scores.float().topk(2).values
         self.steps.append(top_B2[:, 0] - top_B2[:, 1])
         return scores
+
+
+class _Drawn(LogitsProcessor):
+    """Leaves only the token that is drawn at each step, so that the greedy choice is the sampled one."""
+
+    def __init__(self, draws: Sequence[Draws], limit: int) -> None:
+        rows = [draw.uniforms[:limit] for draw in draws]
+        self._uniforms_BT = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        self._temperature, self._step = draws[0].temperature, 0
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002 - the protocol's signature
+        uniforms_B1 = self._uniforms_BT[:, self._step, None].to(scores.device)
+        ids_B1 = drawn(scores[:, None], uniforms_B1, self._temperature)
+        self._step += 1
+        return torch.full_like(scores, float("-inf")).scatter_(1, ids_B1, 0.0)
 
 
 def generate(
@@ -132,21 +153,23 @@ def generate_batch(
     # Left padding puts the next token of every row into the last column.
     ids_BT = torch.tensor([[pad] * (longest - len(p.ids)) + p.ids for p in prompts])
     mask_BT = torch.tensor([[0] * (longest - len(p.ids)) + [1] * len(p.ids) for p in prompts])
+    longest_limit = max(prompt.limit for prompt in prompts)
+    draws = _Drawn([p.draws for p in prompts if p.draws], longest_limit) if prompts[0].draws else None
     margins = _Margins()
     written_BT = loaded.model.generate(  # pyright: ignore[reportCallIssue]
         ids_BT.to(loaded.model.device),
         attention_mask=mask_BT.to(loaded.model.device),
         generation_config=GenerationConfig(
             do_sample=False,
-            max_new_tokens=max(prompt.limit for prompt in prompts),
+            max_new_tokens=longest_limit,
             eos_token_id=stops,
             pad_token_id=pad,
         ),
-        logits_processor=LogitsProcessorList([margins]),
+        logits_processor=LogitsProcessorList([margins if draws is None else draws]),
         stopping_criteria=StoppingCriteriaList([watch] if watch else []),
     )
-    margins_TB = torch.stack(margins.steps).cpu()
     rows = written_BT[:, longest:].tolist()
+    margins_TB = torch.stack(margins.steps).cpu() if draws is None else torch.full((1, len(rows)), math.inf)
     return [
         _reply(row, prompt.limit, stops, margins_TB[:, i])
         for i, (row, prompt) in enumerate(zip(rows, prompts, strict=True))
@@ -160,4 +183,5 @@ def _reply(row: list[int], limit: int, stops: list[int], margins_T: Tensor) -> R
         ids=row[:steps] if end is None else row[:end],
         finished=end is not None,
         margin=float(margins_T[:steps].min()),
+        stop=None if end is None else row[end],
     )

@@ -1,10 +1,10 @@
-"""Speculative decoding: the same greedy text as reference decoding, most of it in one forward pass.
+"""Speculative decoding: the same text as reference decoding, most of it in one forward pass.
 
-The drafts come from the task, from earlier replies and from the row itself, not from a second model. A forward pass
-over a draft gives the greedy token at each of its positions. The draft is accepted up to the first difference, where
-the model's own token takes its place, and the next pass continues from there with a new draft. Where drafts are right,
-one pass decodes the whole reply; where they are always wrong, a pass is one step of reference decoding. The text is
-always the model's.
+A reply is greedy, or sampled with random numbers that are drawn beforehand (`sampling`). The drafts come from the task,
+from earlier replies and from the row itself, not from a second model. A forward pass over a draft gives the model's
+token at each of its positions. The draft is accepted up to the first difference, where the model's own token takes its
+place, and the next pass continues from there with a new draft. Where drafts are right, one pass decodes the whole
+reply; where they are always wrong, a pass is one step of reference decoding. The text is always the model's.
 
 Floating-point sums depend on the shapes they are computed in, so two logits that nearly tie can change places. The
 smallest margin between the top two logits is kept for each row. Rows with a margin below `MARGIN` are decoded again
@@ -23,6 +23,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 from dycktune.inference.cache import RaggedCache
 from dycktune.inference.drafts import PromptLookup, best_guess
 from dycktune.inference.reference import MAX_BATCH_TOKENS, Prompt, Reply, batches, device_kind, generate
+from dycktune.inference.sampling import drawn
 from dycktune.models.chat import stop_ids
 from dycktune.models.loading import LoadedModel
 
@@ -56,7 +57,8 @@ class _Row:
     margin: float = float("inf")
     uncertain: int = 0
     """Number of tokens up to the last near tie; only decoding the row alone can confirm them."""
-    finished: bool = False
+    stop: int | None = None
+    """The token that ended the reply."""
     max_draft: int = MAX_DRAFT
     """Grows while drafts are accepted, and shrinks when they are not."""
 
@@ -84,7 +86,7 @@ class _Row:
         near_ties = [i for i, margin in enumerate(margins, start=1) if not margin >= self.min_margin]
         self.uncertain = len(self.written) + near_ties[-1] if near_ties else self.uncertain
         self.written += gained if end is None else gained[:end]
-        self.finished = end is not None
+        self.stop = None if end is None else gained[end]
         self._adapt(accepted, len(draft))
         return accepted
 
@@ -94,12 +96,17 @@ class _Row:
         else:
             self.max_draft = min(MAX_DRAFT, max(self.max_draft, 4 * drafted))
 
+    def uniforms(self, count: int) -> Tensor:
+        """The random numbers of the next `count` tokens of a row that is sampled."""
+        assert self.prompt.draws is not None
+        return self.prompt.draws.uniforms[len(self.written) :][:count]
+
     @property
     def done(self) -> bool:
-        return self.finished or len(self.written) >= self.prompt.limit
+        return self.stop is not None or len(self.written) >= self.prompt.limit
 
     def reply(self) -> Reply:
-        return Reply(ids=self.written, finished=self.finished, margin=self.margin)
+        return Reply(ids=self.written, finished=self.stop is not None, margin=self.margin, stop=self.stop)
 
 
 class _Top(NamedTuple):
@@ -112,7 +119,7 @@ class _Top(NamedTuple):
 def decode(
     loaded: LoadedModel, prompts: Sequence[Prompt], *, on_reply: Callable[[int], None] | None = None
 ) -> list[Reply]:
-    """Decode every prompt greedily.
+    """Decode every prompt, greedily or as its random numbers choose.
 
     Args:
         loaded: The model.
@@ -225,11 +232,22 @@ class _Batch:
             use_cache=True,
             logits_to_keep=longest - first,
         ).logits
-        ids, margins = (part_BQ.tolist() for part_BQ in _top(logits_BQV))
         spans = [
             slice(len(new) - 1 - first, len(row) - first) for new, row in zip(unread, inputs, strict=True)
         ]
+        chosen = _top(logits_BQV) if self.rows[0].prompt.draws is None else self._drawn(logits_BQV, spans)
+        ids, margins = (part_BQ.tolist() for part_BQ in chosen)
         return [_Top(ids[b][span], margins[b][span]) for b, span in enumerate(spans)]
+
+    def _drawn(self, logits_BQV: Tensor, spans: list[slice]) -> tuple[Tensor, Tensor]:
+        """The sampled token at each position, as `_top` returns the greedy one; a sample has no near ties."""
+        uniforms_BQ = torch.zeros(logits_BQV.shape[:-1])
+        for b, (row, span) in enumerate(zip(self.rows, spans, strict=True)):
+            uniforms_BQ[b, span] = row.uniforms(span.stop - span.start)
+        draws = self.rows[0].prompt.draws
+        assert draws is not None
+        ids_BQ = drawn(logits_BQV, uniforms_BQ.to(logits_BQV.device), draws.temperature)
+        return ids_BQ, torch.full(ids_BQ.shape, float("inf"))
 
 
 def _cut_to_best_width(drafts: list[list[int]], overhead: int) -> list[list[int]]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.metadata import version
@@ -15,9 +16,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dycktune.errors import ModelError
+from dycktune.tasks.base import shortened
 
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAME = "adapter_model.safetensors"
+PICKLED_NAME = "adapter_model.bin"
+_LEAST_RANK = 256
+"""Ranks up to this are harmless whatever the weights are."""
 
 
 class NotFiniteError(ModelError):
@@ -52,6 +57,7 @@ def read_adapter(folder: Path) -> Adapter:
         NotFiniteError: a weight is NaN or infinite.
     """
     adapter = Adapter(folder=folder, config=_read_config(folder), weights=_read_weights(folder))
+    _check_ranks(adapter)
     if _is_zero(adapter.weights):
         warn_once(f"{folder}: the adapter changes nothing, as every lora_B is zero")
     return adapter
@@ -90,7 +96,7 @@ def _is_4bit(reference: str) -> bool:
     try:
         config = json.loads((Path(reference) / "config.json").read_text(encoding="utf-8"))
         return bool((config.get("quantization_config") or {}).get("load_in_4bit"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return "bnb-4bit" in reference.lower()
 
 
@@ -105,15 +111,23 @@ def _read_config(folder: Path) -> PeftConfig:
     try:
         stated = json.loads(path.read_text(encoding="utf-8"))
         kind = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(stated["peft_type"])]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"{folder} is no adapter folder: {CONFIG_NAME} is missing or damaged") from error
     known = _without_unknown(path, stated, {field.name for field in fields(kind)})
     try:
         config = kind.from_peft_type(**kind.check_kwargs(**known))
-    except (ValueError, TypeError, ImportError) as error:
-        raise ModelError(f"{path} is not a configuration that PEFT accepts: {error}") from error
+    except Exception as error:  # PEFT raises any kind on values that it did not foresee
+        reason = str(error) or type(error).__name__
+        raise ModelError(f"{path} is not a configuration that PEFT accepts: {reason}") from error
+    if getattr(config, "megatron_config", None):
+        raise ModelError(
+            f"{path} sets megatron_config, with which PEFT imports a module that the file names; remove the field"
+        )
     if config.is_prompt_learning:
         raise ModelError(f"{folder} is a {stated['peft_type']} adapter, which cannot be merged into weights")
+    base = config.base_model_name_or_path
+    if not isinstance(base, str | None):
+        raise ModelError(f"{path}: base_model_name_or_path is {shortened(repr(base))}, no text; correct it")
     config.inference_mode = True
     return config
 
@@ -132,7 +146,7 @@ def _without_unknown(path: Path, stated: dict[str, Any], known: set[str]) -> dic
 def _read_weights(folder: Path) -> dict[str, Tensor]:
     path = folder / WEIGHTS_NAME
     if not path.exists():
-        raise ModelError(f"{folder} holds no {WEIGHTS_NAME}; pickled weights can run code and are not loaded")
+        raise ModelError(f"{folder} holds no {WEIGHTS_NAME}; {_pickled_remedy(folder)}")
     try:
         weights = load_file(path)
     except (SafetensorError, OSError) as error:
@@ -144,6 +158,35 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
             f"{broken[0]}"
         )
     return weights
+
+
+def _pickled_remedy(folder: Path) -> str:
+    """The command that converts pickled weights, where there are some."""
+    pickled = folder / PICKLED_NAME
+    if not pickled.is_file():
+        return "save the adapter again, as safetensors"
+    read, written = json.dumps(str(pickled)), json.dumps(str(folder / WEIGHTS_NAME))
+    program = (
+        f"import torch, safetensors.torch as s; weights = torch.load({read}, weights_only=True); "
+        f"s.save_file({{k: v.contiguous() for k, v in weights.items()}}, {written})"
+    )
+    return (
+        f"{PICKLED_NAME} is a pickle, which can run code and is not loaded; convert it, without running its code, "
+        f"with: python -c {shlex.quote(program)}"
+    )
+
+
+def _check_ranks(adapter: Adapter) -> None:
+    """Refuse ranks larger than every weight: PEFT would reserve memory for them before it looks at the weights."""
+    largest = max((size for tensor in adapter.weights.values() for size in tensor.shape), default=0)
+    config: Any = adapter.config
+    pattern = getattr(config, "rank_pattern", None) or {}
+    for rank in (getattr(config, "r", 0), *(pattern.values() if isinstance(pattern, dict) else ())):
+        if isinstance(rank, int) and rank > max(largest, _LEAST_RANK):
+            raise ModelError(
+                f"{adapter.folder / CONFIG_NAME} states a rank of {rank}, and no weight is so large; take the folder "
+                "as it was saved"
+            )
 
 
 def _is_zero(weights: dict[str, Tensor]) -> bool:

@@ -53,7 +53,7 @@ def _wrapped(model: PreTrainedModel, adapter: Adapter) -> PeftModel:
     """`model` under an adapter of the same shape, with PEFT's initial weights."""
     try:
         return PeftModelForCausalLM(model, adapter.config)
-    except (ValueError, TypeError, KeyError, IndexError) as error:
+    except Exception as error:  # PEFT raises any kind on a configuration that does not fit
         own = next(iter(adapter.weights), "")
         numbered = (name for name, _ in model.named_parameters() if any(map(str.isdigit, name.split("."))))
         raise _does_not_fit(
@@ -68,7 +68,7 @@ def _converted(tuned: PeftModel, adapter: Adapter) -> dict[str, Tensor]:
     """The adapter's weights under today's names of a model whose layers transformers has renamed or fused."""
     try:
         return convert_peft_adapter_state_dict_for_transformers(tuned, adapter.config, adapter.weights)
-    except (ValueError, KeyError) as error:
+    except Exception as error:  # the same
         raise ModelError(
             f"{adapter.folder} cannot be converted to the layers of its base: {_first_sentence(error)}"
         ) from error

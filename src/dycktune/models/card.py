@@ -8,7 +8,7 @@ from typing import Any
 
 from dycktune.errors import ModelError
 from dycktune.files import write_json
-from dycktune.tasks.base import Task, options_of
+from dycktune.tasks.base import Task, options_of, shortened
 from dycktune.tasks.registry import make_task
 
 CARD_NAME = "dycktune.json"
@@ -68,18 +68,27 @@ class ModelCard:
         if not path.is_file():
             return None
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise _not_a_card(path, str(error)) from error
+        return cls.parse(text, source=path)
+
+    @classmethod
+    def parse(cls, text: str, *, source: Path) -> "ModelCard":
+        """A card as JSON, in or from the file `source`. Raises ModelError for a text that is not a card."""
+        try:
+            content = json.loads(text)
             values = {entry.name: content[entry.name] for entry in fields(cls)}
-        except (ValueError, KeyError, TypeError) as error:
-            raise _not_a_card(path, repr(error)) from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise _not_a_card(source, repr(error)) from error
         for name, value in values.items():
             if not isinstance(value, _TYPES[name]):
-                raise _not_a_card(path, f"{name} is {value!r}")
+                raise _not_a_card(source, f"{name} is {shortened(repr(value))}")
         return cls(**values)
 
 
-def _not_a_card(path: Path, why: str) -> ModelError:
+def _not_a_card(source: Path, why: str) -> ModelError:
     return ModelError(
-        f"{path} is not a model card of this version ({why}); take the folder from a finished run, "
+        f"{source} is not a model card of this version ({why}); take the folder from a finished run, "
         "or delete the file to use the model without a card"
     )

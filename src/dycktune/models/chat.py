@@ -6,10 +6,16 @@ Training and inference both build their ids here, so that a model gets the same 
 from collections.abc import Sequence
 from typing import Any, cast
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from dycktune.errors import ModelError
+from dycktune.models.template_limits import (
+    RENDER_BYTES,
+    RENDER_SECONDS,
+    TemplateLimitError,
+    check_template,
+    limited,
+)
 from dycktune.tasks.base import Message
 
 THINK_OPEN = "<think>"
@@ -102,12 +108,21 @@ def _render(
             "or set tokenizer.chat_template"
         )
     try:
-        text = tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
-        )
-    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+        check_template(str(tokenizer.chat_template))
+        with limited():
+            text = tokenizer.apply_chat_template(
+                list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
+            )
+    except TemplateLimitError as error:
+        limits = f"it took more than {RENDER_SECONDS:g} seconds or {RENDER_BYTES / 2**30:g} GiB of memory"
+        reason = str(error) or limits
         raise ModelError(
-            f"the chat template of {_name(tokenizer)} refuses this conversation: {error}"
+            f"the chat template of {_name(tokenizer)} is not run: {reason}; give the model another template"
+        ) from error
+    except Exception as error:  # a template can fail in every way that Python can
+        reason = str(error) or type(error).__name__
+        raise ModelError(
+            f"the chat template of {_name(tokenizer)} refuses this conversation: {reason}"
         ) from error
     return cast("str", text)
 

@@ -3,7 +3,11 @@
 Nothing that can run code is loaded: safetensors only, and a repository's own code only where the user says so.
 """
 
+import json
 import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
@@ -12,7 +16,6 @@ import torch
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from peft import PeftModel
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -24,7 +27,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from dycktune.errors import ModelError
+from dycktune.errors import DycktuneError, ModelError
 from dycktune.models.adapters import (
     Adapter,
     NotFiniteError,
@@ -35,11 +38,17 @@ from dycktune.models.adapters import (
 )
 from dycktune.models.attaching import attach
 from dycktune.models.card import ModelCard
-from dycktune.models.gguf.cache import converted, is_gguf
+from dycktune.models.gguf.cache import card_in, converted, is_gguf
 from dycktune.models.vocabulary import adopt_tokenizer, holds_tokenizer, resize_embedding
+from dycktune.remote import Store, is_remote, local_copy
 
 BUILTIN = "builtin:tiny"
 _BUILTIN_FOLDER = Path(__file__).parent / "tiny" / "weights"
+
+_PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+"""Weights as older models have them."""
+_MOST_PARTS = 10_000
+"""Layers, attention heads or experts of a model."""
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -74,7 +83,8 @@ def load(
     """Load any model reference for inference.
 
     Args:
-        reference: A run folder, a checkpoint, adapter or merged folder, a Hub id, a `.gguf` file, or `builtin:tiny`.
+        reference: A run folder, a checkpoint, adapter or merged folder, a Hub id, a `.gguf` file, or `builtin:tiny`;
+            a URL of a folder or file in an object store too, which is copied to this machine.
         base: What an adapter is put on, in place of the base it records.
         dtype: Of the weights; `auto` is float32 on a CPU and the stored one elsewhere.
         device: A torch device; the first accelerator when None, else the CPU.
@@ -129,7 +139,7 @@ def load_base(
         trust_remote_code: Run the repository's own model code.
 
     Raises:
-        ModelError: there is no such model, or it has no safetensors weights.
+        ModelError: there is no such model, it has no safetensors weights, or some of its weights are missing.
     """
     transformers_logging.disable_progress_bar()
     folder = _folder_of(reference)
@@ -146,13 +156,25 @@ def load_base(
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
         )
+    if folder is not None:
+        _refuse_pickled(folder)
     tokenizer = load_tokenizer(reference, trust_remote_code=trust_remote_code)
-    try:
-        model = AutoModelForCausalLM.from_pretrained(str(folder or reference), **options)
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
-        raise ModelError(f"{reference!r} cannot be loaded as a model: {_first_line(error)}") from error
+    if folder is not None:
+        _config_of(reference, trust_remote_code=trust_remote_code)
+    with _one_line_errors(f"{reference!r} cannot be loaded as a model"):
+        model, loaded = cast(
+            "tuple[PreTrainedModel, dict[str, Any]]",
+            AutoModelForCausalLM.from_pretrained(
+                str(folder or reference), output_loading_info=True, **options
+            ),
+        )
+    if missing := sorted(loaded["missing_keys"]):
+        raise ModelError(
+            f"{reference!r} lacks {len(missing)} of its weights, such as {missing[0]}, which would be random; "
+            "download or save the base again, whole"
+        )
     # PEFT records these names as the adapter's base, in its configuration and in its README.
-    model.name_or_path = model.config._name_or_path = _recorded(reference)  # noqa: SLF001
+    model.name_or_path = model.config._name_or_path = recorded_name(reference)  # noqa: SLF001
     return model, tokenizer
 
 
@@ -162,39 +184,31 @@ def load_skeleton(reference: str, *, trust_remote_code: bool = False) -> PreTrai
     Raises:
         ModelError: there is no such model.
     """
-    folder = _folder_of(reference)
-    try:
-        config = AutoConfig.from_pretrained(str(folder or reference), trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{reference!r} cannot be loaded as a model: {_first_line(error)}") from error
-    return skeleton(config, trust_remote_code=trust_remote_code)
+    return skeleton(
+        _config_of(reference, trust_remote_code=trust_remote_code), trust_remote_code=trust_remote_code
+    )
 
 
 def skeleton(config: PreTrainedConfig, *, trust_remote_code: bool = False) -> PreTrainedModel:
     """As `load_skeleton`, from a model's configuration."""
-    try:
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
-    except (ValueError, ImportError) as error:
-        name = config._name_or_path  # noqa: SLF001
-        raise ModelError(f"{name!r} cannot be loaded as a model: {_first_line(error)}") from error
+    name = config._name_or_path  # noqa: SLF001
+    with _one_line_errors(f"{name!r} cannot be loaded as a model"), torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
 
 
 def load_tokenizer(reference: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """Load the tokenizer of any model reference. Raises ModelError where there is none."""
     folder = _folder_of(reference)
-    try:
+    with _one_line_errors(f"{reference!r} has no tokenizer that can be loaded"):
         return AutoTokenizer.from_pretrained(str(folder or reference), trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{reference!r} has no tokenizer that can be loaded: {_first_line(error)}"
-        ) from error
 
 
 def read_card(reference: str) -> ModelCard | None:
     """The card of any model reference; None for a model without one. Raises ModelError as `load` does."""
+    reference = _here(reference)
     if is_gguf(reference):
-        return None
+        stored = card_in(Path(reference))
+        return None if stored is None else ModelCard.parse(stored, source=Path(reference))
     folder = _folder_of(reference)
     return None if folder is None else ModelCard.read(folder)
 
@@ -263,6 +277,7 @@ def _folder_of(reference: str) -> Path | None:
     """
     if reference == BUILTIN:
         return _BUILTIN_FOLDER
+    reference = _here(reference)
     if reference.startswith("builtin:"):
         raise ModelError(f"unknown built-in model {reference!r}; there is {BUILTIN}")
     path = Path(reference)
@@ -275,6 +290,22 @@ def _folder_of(reference: str) -> Path | None:
             )
         return None
     return _weights_folder(path)
+
+
+def _here(reference: str) -> str:
+    """The reference; for a model in an object store that of its copy on this machine."""
+    if not is_remote(reference):
+        return reference
+    if reference.lower().endswith(".gguf"):
+        return str(local_copy(reference))
+    store = Store(reference)
+    if store.has("merged/config.json"):
+        return str(local_copy(f"{store.url}/merged"))
+    if store.has("config.toml"):
+        raise ModelError(
+            f"run {reference} has no merged model yet; copy it to this machine, and run dycktune select"
+        )
+    return str(local_copy(reference))
 
 
 def _is_hub_id(reference: str) -> bool:
@@ -297,10 +328,57 @@ def _weights_folder(path: Path) -> Path:
     raise ModelError(f"{path} holds neither a model (config.json) nor an adapter (adapter_config.json){hint}")
 
 
-def _recorded(reference: str) -> str:
+def recorded_name(reference: str) -> str:
     """The name of a base as an adapter records it; for a GGUF file a path that cannot be taken for a Hub id."""
     return os.path.join(os.curdir, reference) if is_gguf(reference) else reference  # noqa: PTH118
 
 
-def _first_line(error: Exception) -> str:
+def _config_of(reference: str, *, trust_remote_code: bool) -> PreTrainedConfig:
+    """The configuration of a model. Raises ModelError for sizes that no model has: it would be built all the same."""
+    folder = _folder_of(reference)
+    with _one_line_errors(f"{reference!r} cannot be loaded as a model"):
+        config = AutoConfig.from_pretrained(str(folder or reference), trust_remote_code=trust_remote_code)
+        sizes = config.get_text_config().to_dict()
+    for name, size in sizes.items():
+        counts = any(part in name for part in ("layer", "head", "expert"))
+        if counts and isinstance(size, int) and size > _MOST_PARTS:
+            raise ModelError(
+                f"{reference!r} cannot be loaded as a model: config.json sets {name} to {size}, and {_MOST_PARTS} is "
+                "the most; correct the file"
+            )
+    return config
+
+
+def _refuse_pickled(folder: Path) -> None:
+    """Refuse weights that only a pickle holds, with the command that converts them."""
+    pickled = next((folder / name for name in _PICKLED if (folder / name).is_file()), None)
+    if pickled is None or any(folder.glob("*.safetensors")):
+        return
+    place = json.dumps(str(folder))
+    program = (
+        "from transformers import AutoModelForCausalLM as M; "
+        f"M.from_pretrained({place}, use_safetensors=False, weights_only=True).save_pretrained({place})"
+    )
+    raise ModelError(
+        f"{pickled} is a pickle, which can run code and is not loaded; convert it, without running its code, with: "
+        f"python -c {shlex.quote(program)}"
+    )
+
+
+@contextmanager
+def _one_line_errors(fault: str) -> Iterator[None]:
+    """Turn the errors of the libraries into one line: they raise any kind on a folder that they did not foresee."""
+    try:
+        yield
+    except DycktuneError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{fault}: {_first_line(error)}") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of tokenizers, which is written in Rust
+            raise
+        raise ModelError(f"{fault}: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

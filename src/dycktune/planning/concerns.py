@@ -103,12 +103,12 @@ def _clipping(facts: Facts) -> Iterator[Concern]:
 def _refused(facts: Facts) -> Iterator[Concern]:
     for survey in (facts.train, facts.evaluation):
         if survey.refused:
-            first = survey.refused[0]
+            first, skips = survey.refused[0], survey.skips_refused
             yield Concern(
-                "warning",
+                "note" if skips else "warning",
                 f"data.{survey.split}",
                 f"{counted(len(survey.refused), f'{survey.split} row')} cannot be used, the first at {first.source}",
-                f"Training refuses the file: {first.reason}.",
+                f"Training {'leaves them out' if skips else 'refuses the file'}: {first.reason}.",
                 "correct or remove the rows; dycktune preview lists them",
             )
         if survey.overlong:

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from transformers import PreTrainedModel
@@ -12,15 +12,16 @@ from transformers import PreTrainedModel
 from dycktune import ranks
 from dycktune.errors import DataError
 from dycktune.models.loading import default_device, in_bfloat16, load_skeleton, load_tokenizer, skeleton
+from dycktune.outputs import ConcernOutput, FootprintOutput, MeasurementOutput, PlanOutput, ScheduleOutput
 from dycktune.planning.concerns import Concern, concerns
 from dycktune.planning.facts import Facts
 from dycktune.planning.footprint import Footprint, footprint
 from dycktune.planning.measurement import Measurement, measure
 from dycktune.planning.schedule import schedule
 from dycktune.preview.survey import Survey, overlap, survey, surveyed
-from dycktune.training.adapter import with_adapter
+from dycktune.training.adapter import with_adapter, with_lora_of_start
 from dycktune.training.config import Config
-from dycktune.training.examples import with_task
+from dycktune.training.examples import require_imitation, with_task
 from dycktune.training.memory import free_bytes
 from dycktune.training.recipe import task_of
 from dycktune.training.run import Beginning, base_of
@@ -57,25 +58,27 @@ class Plan:
         answers = facts.answers_per_evaluation * (facts.measured.answer_seconds or 0.0)
         return facts.schedule.evaluations * (facts.measured.eval_seconds_per_token * tokens + answers)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> PlanOutput:
         """The plan as plain values."""
         facts = self.facts
+        measured = None if facts.measured is None else cast("MeasurementOutput", asdict(facts.measured))
+        sizes = {
+            **asdict(facts.footprint),
+            "memory": facts.footprint.memory,
+            "disk": facts.footprint.disk(facts.schedule),
+        }
         return {
             "model": facts.config.model.base,
             "device": facts.device,
-            "schedule": {**asdict(facts.schedule), "tokens": facts.schedule.tokens},
-            "footprint": {
-                **asdict(facts.footprint),
-                "memory": facts.footprint.memory,
-                "disk": facts.footprint.disk(facts.schedule),
-            },
-            "measured": None if facts.measured is None else asdict(facts.measured),
+            "schedule": cast("ScheduleOutput", {**asdict(facts.schedule), "tokens": facts.schedule.tokens}),
+            "footprint": cast("FootprintOutput", sizes),
+            "measured": measured,
             "memory": facts.memory,
             "free_memory": facts.free_memory,
             "free_disk": facts.free_disk,
             "training_seconds": self.training_seconds,
             "evaluation_seconds": self.evaluation_seconds,
-            "concerns": [concern._asdict() for concern in self.concerns],
+            "concerns": [cast("ConcernOutput", concern._asdict()) for concern in self.concerns],
         }
 
 
@@ -90,7 +93,8 @@ def plan(config: Config, *, measured: bool = True, out: Path = Path()) -> Plan:
     Raises:
         DycktuneError: a file cannot be read, or the base cannot be trained.
     """
-    config = with_task(config)
+    require_imitation(config, "plan")
+    config = with_lora_of_start(with_task(config))
     base = config.model
     tokenizer = load_tokenizer(base.base, trust_remote_code=base.trust_remote_code)
     train, evaluation = (survey(config, split, tokenizer) for split in ("train", "eval"))

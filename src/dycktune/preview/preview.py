@@ -2,16 +2,25 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import cast
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from dycktune.models.loading import load_tokenizer
+from dycktune.outputs import (
+    ExampleOutput,
+    LengthsOutput,
+    OverlapOutput,
+    PieceOutput,
+    PreviewOutput,
+    RefusalOutput,
+    SplitOutput,
+)
 from dycktune.preview.pieces import ExampleView, Kind, view
 from dycktune.preview.survey import Overlap, Survey, overlap, survey
 from dycktune.training.config import Config
-from dycktune.training.examples import with_task
+from dycktune.training.examples import require_imitation, with_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +41,10 @@ class Preview:
 
     @property
     def trainable(self) -> bool:
-        """Whether training accepts every row."""
-        return not any(survey.refused or survey.overlong for survey in self.surveys)
+        """Whether training accepts every row, or leaves out those that it does not."""
+        return not any(
+            (survey.refused and not survey.skips_refused) or survey.overlong for survey in self.surveys
+        )
 
     def overlap_text(self) -> list[str]:
         """The overlap of the splits in words."""
@@ -47,17 +58,18 @@ class Preview:
             text += f" (such as {found.example[1]}, which is {found.example[0]})"
         return [text]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> PreviewOutput:
         """The preview as plain values."""
+        shared = None if self.overlap is None else cast("OverlapOutput", asdict(self.overlap))
         return {
             "model": self.model,
             "task": self.task,
             "marker": self.marker,
             "max_tokens": self.max_tokens,
-            "weights": self.weights,
+            "weights": {str(kind): weight for kind, weight in self.weights.items()},
             "trainable": self.trainable,
             "splits": {survey.split: _split_json(survey, self.marker) for survey in self.surveys},
-            "overlap": None if self.overlap is None else asdict(self.overlap),
+            "overlap": shared,
             "examples": [_example_json(shown) for shown in self.examples],
         }
 
@@ -73,6 +85,7 @@ def preview(config: Config, *, count: int = 3, splits: Sequence[str] = ("train",
     Raises:
         DycktuneError: a file cannot be read, or the base has no tokenizer that can be trained with.
     """
+    require_imitation(config, "preview")
     config = with_task(config)
     tokenizer = load_tokenizer(config.model.base, trust_remote_code=config.model.trust_remote_code)
     surveys = tuple(survey(config, split, tokenizer) for split in splits)
@@ -103,20 +116,20 @@ def _shown(split: Survey, tokenizer: PreTrainedTokenizerBase, count: int) -> Ite
     return (view(*by_length[int(place)], tokenizer) for place in places)
 
 
-def _split_json(split: Survey, marker: str) -> dict[str, Any]:
+def _split_json(split: Survey, marker: str) -> SplitOutput:
     lengths = split.lengths
     return {
         "origin": split.origin,
         "rows": split.rows,
-        "tokens": None if lengths is None else lengths._asdict(),
+        "tokens": None if lengths is None else cast("LengthsOutput", lengths._asdict()),
         "over_max_tokens": [example.source for example in split.overlong],
-        "refused": [refusal._asdict() for refusal in split.refused],
+        "refused": [cast("RefusalOutput", refusal._asdict()) for refusal in split.refused],
         "repeated": split.repeated,
         "contradictions": [[first.source, other.source] for first, other in split.contradictions(marker)],
     }
 
 
-def _example_json(shown: ExampleView) -> dict[str, Any]:
+def _example_json(shown: ExampleView) -> ExampleOutput:
     return {
         "source": shown.source,
         "tokens": shown.token_count,
@@ -124,5 +137,5 @@ def _example_json(shown: ExampleView) -> dict[str, Any]:
         "answer_start": shown.answer_start,
         "answer_loss_share": shown.answer_loss_share,
         "hidden_messages": list(shown.hidden_messages),
-        "pieces": [piece._asdict() for piece in shown.pieces],
+        "pieces": [cast("PieceOutput", piece._asdict()) for piece in shown.pieces],
     }

@@ -47,6 +47,8 @@ class Survey:
     refused: tuple[Refusal, ...]
     max_tokens: int
     """The recipe's limit of an example."""
+    skips_refused: bool
+    """Whether training leaves the refused rows out; else it stops at the first."""
 
     @property
     def rows(self) -> int:
@@ -117,6 +119,7 @@ def survey(config: Config, split: str, tokenizer: PreTrainedTokenizerBase) -> Su
         tokenized=tuple(ids for _, ids in accepted),
         refused=tuple(refused),
         max_tokens=config.data.max_tokens,
+        skips_refused=config.data.skip_bad_rows,
     )
 
 
@@ -131,6 +134,7 @@ def surveyed(
         tokenized=tuple(ids),
         refused=(),
         max_tokens=config.data.max_tokens,
+        skips_refused=config.data.skip_bad_rows,
     )
 
 

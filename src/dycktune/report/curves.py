@@ -7,6 +7,8 @@ import numpy as np
 from dycktune.console.figures import figure
 from dycktune.diagnosis import Diagnosis
 from dycktune.diagnosis.curves import Series
+from dycktune.diagnosis.reinforcement.quantities import quantities, reward_level
+from dycktune.diagnosis.reinforcement.rewards import Rewards
 from dycktune.diagnosis.robust import running_median
 from dycktune.diagnosis.view import View
 from dycktune.report.chart import SHARES, Axis, Band, Chart, Line, Mark, Panel, step_axis, value_axis
@@ -14,6 +16,9 @@ from dycktune.report.subject import Subject
 
 RATE = "learning rate"
 LOSS_HEIGHT, METRIC_HEIGHT, SMALL_HEIGHT = 280, 110, 72
+
+WITH_ONSET = ("instability", "overfitting", "collapse", "length_growth")
+"""Labels of illnesses that begin at a step."""
 
 FLAG_HEIGHT = 18
 """In CSS pixels; flags stand above the curves."""
@@ -27,9 +32,10 @@ FLAG_ROOM = 0.04
 
 def chart(diagnosis: Diagnosis) -> Chart | None:
     """The run's curves; None for a log without any."""
-    view = diagnosis.view
-    losses = _losses(view)
-    extra = [line for line in (_metric(view), *_settings(view)) if line is not None]
+    view, rewards = diagnosis.view, diagnosis.rewards
+    losses = _losses(view) if rewards is None else _rewards(rewards)
+    beside = _settings(view) if rewards is None else _quantities(rewards)
+    extra = [line for line in (_metric(view), *beside) if line is not None]
     if not losses and not extra:
         return None
     steps = step_axis(line.series for line in [*losses, *extra])
@@ -91,6 +97,17 @@ def _losses(view: View) -> list[Line]:
     return lines
 
 
+def _rewards(rewards: Rewards) -> list[Line]:
+    """The reward in the place of the losses."""
+    level = reward_level(rewards)
+    raw = Line(name="reward", kind="train raw" if len(level.steps) else "train", series=rewards.reward)
+    return [raw, Line(name="its running mean", kind="train", series=level)] if len(level.steps) else [raw]
+
+
+def _quantities(rewards: Rewards) -> list[Line]:
+    return [Line(name=name, kind="setting", series=series) for name, series in quantities(rewards)]
+
+
 def _metric(view: View) -> Line | None:
     if view.metric is None:
         return None
@@ -130,7 +147,7 @@ def _loss_panel(diagnosis: Diagnosis, lines: Sequence[Line], steps: Axis) -> Pan
     flags = list(_flags(diagnosis, steps))
     room = FLAG_HEIGHT * max((flag.row + 1 for flag in flags), default=0) / LOSS_HEIGHT
     return Panel(
-        title="loss",
+        title="loss" if diagnosis.rewards is None else "reward",
         lines=lines,
         steps=steps,
         values=value_axis(line.series for line in lines).with_headroom(room),
@@ -152,7 +169,7 @@ def _bands(diagnosis: Diagnosis) -> Iterator[Band]:
 
 def _marks(diagnosis: Diagnosis) -> Iterator[Mark]:
     view, deciding = diagnosis.view, diagnosis.deciding
-    if deciding and diagnosis.label in ("instability", "overfitting"):
+    if deciding and diagnosis.label in WITH_ONSET:
         yield Mark(kind="onset", step=deciding.first_step, text="onset")
     for points in (view.losses.out_of_line, view.losses.flukes):
         for step, value in zip(points.steps.tolist(), points.values.tolist(), strict=True):

@@ -9,7 +9,7 @@ from typing import Any
 from dycktune.diagnosis import Diagnosis, diagnose
 from dycktune.errors import RunError
 from dycktune.files import read_json
-from dycktune.records import EvaluationRow, ScoreRow, SelectionRecord
+from dycktune.records import EvaluationRow, PassAtKRow, ScoreRow, SelectionRecord
 from dycktune.runs import RunFolder
 
 
@@ -27,6 +27,8 @@ class Subject:
     """By step."""
     evaluations: Sequence[EvaluationRow] = ()
     """The oldest first; of equal evaluations of one model only the newest."""
+    sampled: Sequence[PassAtKRow] = ()
+    """Sampled replies before and after reinforcement learning; empty for other runs."""
     train_seconds: float | None = None
 
     @property
@@ -70,6 +72,7 @@ def read_subject(path: Path) -> Subject:
         selection=run.read_selection() if run.selection.is_file() else None,
         scores=[scores[step] for step in sorted(scores)],
         evaluations=_newest(list(run.read_evaluations())),
+        sampled=list(run.read_pass_at_k().values()),
         train_seconds=_train_seconds(run),
     )
 

@@ -16,6 +16,8 @@ TONES: dict[str, Tone] = {
     "too_short": "doubtful",
     "not_applicable": "doubtful",
     "suspicious_last_eval": "doubtful",
+    "length_growth": "doubtful",
+    "no_gain": "doubtful",
 }
 """Of each label; every other is bad."""
 
@@ -29,6 +31,11 @@ _HEALTH = {
     "healthy": "and its run is healthy",
     "too_short": "but its log is too short to judge the run",
     "not_applicable": "and the doctor cannot judge its kind of log",
+    "collapse": "but the reward of its run collapsed",
+    "reward_hacking": "but the reward of its run rose without better answers",
+    "no_signal": "but the rewards of its run gave nothing to learn from",
+    "length_growth": "but its replies grew longer, not better",
+    "no_gain": "but the reward of its run did not rise",
 }
 
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from dycktune.evaluation.metrics import Interval, Proportion
+from dycktune.evaluation.metrics import Interval, Proportion, points
 from dycktune.records import AnswersRecord, EvaluationRow, SelectionRecord
 
 
@@ -67,9 +67,4 @@ def share_of(record: EvaluationRow | AnswersRecord | SelectionRecord) -> Share:
 
 def in_points(gap: Interval) -> str:
     """A difference of two shares in percentage points."""
-    return f"{_signed(gap.low)} to {_signed(gap.high)} points"
-
-
-def _signed(share: float) -> str:
-    text = f"{100 * share:+.1f}".removesuffix(".0")
-    return "0" if text in ("+0", "-0") else text.replace("-", "−")
+    return f"{points(gap.low)} to {points(gap.high)} points"

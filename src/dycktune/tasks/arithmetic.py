@@ -10,24 +10,21 @@ The solution does the first operation whose operands are both numbers, left befo
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from dycktune.errors import ConfigError
-from dycktune.tasks.answers import THINK_CLOSE, THINK_OPEN, read_answer
-from dycktune.tasks.base import Demonstration, Message, Task, Verdict, WrongStep
+from dycktune.tasks.base import Demonstration, Message, Task, Verdict
 from dycktune.tasks.expressions import MAX_DIGITS, Expression, Operation, Tree, parse, steps_of
+from dycktune.tasks.stepped import SteppedSolution
 
 _STEP = re.compile(
     r"# Step (?P<number>[0-9]+): (?P<operation>-?[0-9]+ [-+*] -?[0-9]+) = (?P<result>-?[0-9]+), so (?P<rest>\S.*)"
 )
-_ANSWER = "the answer"
 _TRIES = 10_000
-_SHOWN = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +66,7 @@ class Arithmetic(Task[Expression]):
 
     def solution(self, item: Expression) -> str:
         """A line for each operation, then the answer."""
-        return "\n".join(self._lines(item).values())
+        return self._stepped(item).text
 
     def draw(self, rng: random.Random) -> Expression:
         """An expression whose number of operations is uniform, and whose operations are split at random.
@@ -113,62 +110,11 @@ class Arithmetic(Task[Expression]):
 
     def verify(self, item: Expression, reply: str) -> Verdict:
         """Judge the answer, and each line if there is a step among them."""
-        answer = read_answer(reply, marker=self.marker)
-        correct = answer.text == str(item.value)
-        lines = _nonblank_lines(reply)
-        kinds = [self._kind(text) for text in lines.values()]
-        wrong = _first_wrong(lines, kinds, self._lines(item)) if "step" in kinds else None
-        format_ok = kinds[-1:] == ["answer"] and set(kinds[:-1]) == {"step"}
-        return Verdict(
-            correct=correct,
-            answer=answer.text,
-            reason=None if correct else answer.slip or f"the answer is {item.value}",
-            format_ok=format_ok,
-            trace_valid=correct and format_ok and wrong is None,
-            first_wrong_step=wrong,
-        )
+        return self._stepped(item).judge(reply)
 
-    def _lines(self, item: Expression) -> dict[str, str]:
-        """The lines of the solution by their name."""
+    def _stepped(self, item: Expression) -> SteppedSolution:
         steps = {
             f"Step {k}": f"# Step {k}: {step.operation} = {step.result}, so {step.rest}"
             for k, step in enumerate(item.steps, start=1)
         }
-        return steps | {_ANSWER: f"{self.marker}{item.value}"}
-
-    def _kind(self, text: str) -> str:
-        if text.startswith(" ".join(self.marker.split())):
-            return "answer"
-        return "step" if _STEP.fullmatch(text) else "prose"
-
-
-def _nonblank_lines(reply: str) -> dict[int, str]:
-    """The lines of a reply by their number, evenly spaced, without blank ones and tags of thinking."""
-    lines = {number: " ".join(line.split()) for number, line in enumerate(reply.split("\n"), start=1)}
-    return {number: line for number, line in lines.items() if line not in ("", THINK_OPEN, THINK_CLOSE)}
-
-
-def _first_wrong(
-    lines: Mapping[int, str], kinds: Sequence[str], correct: Mapping[str, str]
-) -> WrongStep | None:
-    for found, kind, due in zip_longest(lines.items(), kinds, correct.items()):
-        if due is None:
-            return WrongStep(f"line {found[0]}", "extra", found[0], "nothing belongs behind the answer")
-        if found is None:
-            name, right = due
-            return WrongStep(name, "missing", max(lines) + 1, f"the reply ends before {name}", right)
-        (number, text), (name, right) = found, due
-        if text != " ".join(right.split()):
-            due_kind = "answer" if name == _ANSWER else "step"
-            shown_kind = "prose" if kind == "prose" else due_kind
-            return WrongStep(name, shown_kind, number, _contrast(text, right, name), right)
-    return None
-
-
-def _contrast(text: str, right: str, name: str) -> str:
-    """Where a line differs from the right one, by the names of the pattern's groups."""
-    theirs, ours = _STEP.fullmatch(text), _STEP.fullmatch(right)
-    if theirs is None or ours is None:
-        return f"{text[:_SHOWN]!r} stands where {right[:_SHOWN]!r} belongs"
-    part = next(part for part in ours.groupdict() if theirs[part] != ours[part])
-    return f"the {part} of {name} is {ours[part][:_SHOWN]}, not {theirs[part][:_SHOWN]}"
+        return SteppedSolution(steps=steps, answer=str(item.value), marker=self.marker, form=_STEP)

@@ -18,6 +18,7 @@ _BUILTIN = {
     "dyck": "dycktune.tasks.dyck.task:Dyck",
     "marked_answer": "dycktune.tasks.marked_answer:MarkedAnswer",
     "arithmetic": "dycktune.tasks.arithmetic:Arithmetic",
+    "first_mistake": "dycktune.tasks.first_mistake.task:FirstMistake",
     "gym": "dycktune.tasks.gym:Gym",
 }
 _REGISTERED: dict[str, type[Task]] = {}

@@ -63,6 +63,10 @@ class DivergenceDetector:
 
     limits: ClassVar[Limits] = Limits()
 
+    compares: bool = True
+    """Whether losses are compared; False for losses that may be negative, such as those of policy gradients. Then only
+    values that are not finite are anomalies."""
+
     first_losses: list[float] = field(default_factory=list)
     """The first three losses of the run; the lowest is its start, because the second step may diverge already."""
 
@@ -125,6 +129,8 @@ class DivergenceDetector:
     @property
     def near_best(self) -> bool:
         """Whether the level is near the best of the run, so that the weights are worth a snapshot."""
+        if not self._has_scale:
+            return True
         return self.level - self.baseline <= max(math.log(self.limits.near_best), self._noise())
 
     @property
@@ -140,7 +146,7 @@ class DivergenceDetector:
     @property
     def _has_scale(self) -> bool:
         """Whether losses can be put on the log scale."""
-        return len(self.first_losses) == _FIRST and min(self.first_losses) > 0
+        return self.compares and len(self.first_losses) == _FIRST and min(self.first_losses) > 0
 
     @property
     def _start(self) -> float:

@@ -1,9 +1,11 @@
 """What a training reports while it runs, beside its log rows: for whoever shows it."""
 
+import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
-from dycktune.records import GuardRow
+from dycktune import ranks
+from dycktune.records import GuardRow, PassAtKRow
 
 
 class AtStep(NamedTuple):
@@ -34,9 +36,19 @@ class Notice(NamedTuple):
     text: str
 
 
-Event = AtStep | Evaluating | GuardActed | Notice
+class Sampled(NamedTuple):
+    """Replies were sampled to measure pass@k, before or after reinforcement learning."""
+
+    row: PassAtKRow
+    summary: str
+    """The figures in words."""
+
+
+Event = AtStep | Evaluating | GuardActed | Notice | Sampled
 
 OnEvent = Callable[[Event], None]
+
+_LOGGER = logging.getLogger(__name__)
 
 _REASONS = {
     "non_finite": "a value was not finite",
@@ -59,3 +71,13 @@ def guard_sentence(row: GuardRow) -> str:
         case _:
             done = f"rolled back to {back}; learning rate × {row['learning_rate_factor']:.3g}"
     return f"step {row['step']}: {reason}; {done}"
+
+
+def notify(on_event: OnEvent | None, text: str) -> None:
+    """Tell a person of the run, on its first rank: through `on_event`, else as a warning."""
+    if not ranks.is_main():
+        return
+    if on_event is None:
+        _LOGGER.warning(text)
+    else:
+        on_event(Notice(text))

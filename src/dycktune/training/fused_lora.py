@@ -7,7 +7,7 @@ Shape legend: N tokens, I inputs, O outputs, R rank.
 """
 
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from peft.tuners import lora
@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 _NAME = "default"
-"""PEFT's name of the only adapter."""
+"""PEFT's name of the adapter that is trained."""
 
 
 def fuse(layer: lora.Linear) -> None:
@@ -39,9 +39,9 @@ def _merged(layer: lora.Linear, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """The layer's forward with base and adapter added up into one matrix, (…, I) to (…, O)."""
     if layer.disable_adapters or layer.merged:
         return lora.Linear.forward(layer, x, *args, **kwargs)
-    base, down, up = _parts(layer)
+    base, down, up, scale = _parts(layer)
     with torch.autocast(x.device.type, enabled=False):
-        weight = torch.addmm(base.weight.float(), up.weight, down.weight, alpha=layer.scaling[_NAME])
+        weight = torch.addmm(base.weight.float(), up.weight, down.weight, alpha=scale)
     return F.linear(x, weight.to(x.dtype), base.bias)
 
 
@@ -49,21 +49,29 @@ def _fused(layer: lora.Linear, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """The layer's forward with both products added into one output, (…, I) to (…, O)."""
     if layer.disable_adapters or layer.merged:
         return lora.Linear.forward(layer, x, *args, **kwargs)
-    base, down, up = _parts(layer)
+    base, down, up, scale = _parts(layer)
     device = x.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
     frozen = (None if part is None else part.to(dtype) for part in (base.weight, base.bias))
     with torch.autocast(device, enabled=False):
-        return _FusedLora.apply(
-            x.to(dtype), *frozen, down.weight.to(dtype), up.weight.to(dtype), layer.scaling[_NAME]
-        )
+        return _FusedLora.apply(x.to(dtype), *frozen, down.weight.to(dtype), up.weight.to(dtype), scale)
 
 
-def _parts(layer: lora.Linear) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
-    return (
+class _Parts(NamedTuple):
+    base: nn.Linear
+    down: nn.Linear
+    up: nn.Linear
+    scale: float
+
+
+def _parts(layer: lora.Linear) -> _Parts:
+    """The parts of the layer with its active adapter: reinforcement learning switches to a frozen copy and back."""
+    [name] = layer.active_adapters
+    return _Parts(
         cast("nn.Linear", layer.base_layer),
-        cast("nn.Linear", layer.lora_A[_NAME]),
-        cast("nn.Linear", layer.lora_B[_NAME]),
+        cast("nn.Linear", layer.lora_A[name]),
+        cast("nn.Linear", layer.lora_B[name]),
+        layer.scaling[name],
     )
 
 

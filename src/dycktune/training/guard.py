@@ -48,7 +48,12 @@ OnGuard = Callable[[GuardRow], None]
 
 
 def attach(
-    trainer: Trainer, *, max_rollbacks: int = 8, folder: Path | None = None, on_guard: OnGuard | None = None
+    trainer: Trainer,
+    *,
+    max_rollbacks: int = 8,
+    folder: Path | None = None,
+    on_guard: OnGuard | None = None,
+    compares_losses: bool = True,
 ) -> "Guard":
     """Guard `trainer`, from its next `train()` on.
 
@@ -68,6 +73,8 @@ def attach(
             more.
         folder: Holds `guard.jsonl`, with a line for each intervention; the trainer's output folder by default.
         on_guard: Called with each intervention; by default, a warning is logged.
+        compares_losses: False for a loss that is no negative log-likelihood, such as that of reinforcement learning:
+            its size and its rises mean nothing, so only values that are not finite are anomalies.
 
     Returns:
         The guard; its `stopped_training` tells whether it stopped the run.
@@ -80,7 +87,7 @@ def attach(
             "the guard cannot roll back a model sharded by FSDP or DeepSpeed; turn it off (guard.enabled = false)"
         )
     run = RunFolder(folder or Path(str(trainer.args.output_dir)))
-    guard = Guard(trainer, max_rollbacks, run, on_guard or log_warning)
+    guard = Guard(trainer, max_rollbacks, run, on_guard or log_warning, compares_losses=compares_losses)
     trainer.add_callback(guard)
     return guard
 
@@ -106,13 +113,22 @@ class GuardState:
 class Guard(TrainerCallback):
     """The callback that `attach` adds."""
 
-    def __init__(self, trainer: Trainer, max_rollbacks: int, run: RunFolder, on_guard: OnGuard):
+    def __init__(
+        self,
+        trainer: Trainer,
+        max_rollbacks: int,
+        run: RunFolder,
+        on_guard: OnGuard,
+        *,
+        compares_losses: bool = True,
+    ):
         self.stopped_training = False
         """Whether the guard stopped the training, because no rollbacks were left."""
         self._trainer = trainer
         self._run = run
         self._on_guard = on_guard
-        self._state = GuardState(rollbacks_left=max_rollbacks)
+        detector = DivergenceDetector(compares=compares_losses)
+        self._state = GuardState(rollbacks_left=max_rollbacks, detector=detector)
         self._meter = StepMeter(trainer)
         self._evaluation_anomaly: Anomaly | None = None
 
@@ -187,7 +203,7 @@ class Guard(TrainerCallback):
         if anomaly and state.skipped < MAX_SKIPS:
             return anomaly
         if anomaly:
-            state.detector = DivergenceDetector()
+            state.detector = DivergenceDetector(compares=state.detector.compares)
         state.just_restored, state.skipped = False, 0
         return None
 

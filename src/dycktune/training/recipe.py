@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 from dycktune import schema
 from dycktune.errors import ConfigError
 from dycktune.tasks.base import NoOptions, Task
-from dycktune.tasks.registry import DEFAULT_TASK, make_task, task_type
+from dycktune.tasks.registry import DEFAULT_TASK, make_task, task_names, task_type
 from dycktune.training.config import Config, TaskSection
 
 RENAMED = {"data.leaps": "task.jumps", "guard.attempts": "guard.max_rollbacks"}
@@ -34,7 +34,7 @@ def load(path: Path | str, overrides: Mapping[str, str] | None = None) -> Config
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}; name a recipe (.toml)") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     return build(content, overrides or {}, source=str(path))
 
@@ -67,7 +67,41 @@ def to_toml(config: Config) -> str:
     """Every field of `config` as TOML; fields that are None are left out, because TOML has no null."""
     sections = asdict(config)
     sections["task"] |= sections["task"].pop("options")
+    return sections_to_toml(sections)
+
+
+def sections_to_toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
+    """Sections of a recipe as TOML."""
     return "\n\n".join(_toml_section(name, values) for name, values in sections.items()) + "\n"
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a recipe; `[task]` takes the options of any task that can be imported here."""
+    found = schema.json_schema(_recipe_type(NoOptions))
+    del found["required"]  # a section that is left out has its defaults
+    tasks = {name: schema.json_schema(kind) for name in task_names() if (kind := _importable_options(name))}
+    found["properties"]["task"] = {"anyOf": [_task_schema(name, options) for name, options in tasks.items()]}
+    return found
+
+
+def _importable_options(name: str) -> type | None:
+    """The options of a task; None where its package is not installed."""
+    try:
+        return task_type(name).Options
+    except (ImportError, ConfigError):
+        return None
+
+
+def _task_schema(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """`[task]` with the name of a task and its options. Only brackets may be left unnamed."""
+    named = {"type": "string", "pattern": f"^{name}(:.+)?$"}
+    return {
+        "type": "object",
+        "description": f"Options of the task {name}.",
+        "properties": {"name": named, **options.get("properties", {})},
+        "required": [] if name == DEFAULT_TASK else ["name"],
+        "additionalProperties": False,
+    }
 
 
 def task_of(config: Config) -> Task:

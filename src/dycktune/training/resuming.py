@@ -1,15 +1,19 @@
 """Where a training begins: at its newest whole checkpoint, and alone in its run folder."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dycktune import ranks
 from dycktune.checkpoints import STATE, Checkpoint, checkpoints_in, damage
+from dycktune.errors import RunError
 from dycktune.files import read_json
 from dycktune.locks import one_process
-from dycktune.runs import RunFolder
+from dycktune.runs import RunFolder, open_run, refuse_foreign
+from dycktune.training import recipe
+from dycktune.training.config import Config
+from dycktune.training.events import OnEvent, notify
 from dycktune.training.resumable import STATE_NAME
 
 
@@ -35,6 +39,68 @@ def starting_point(run: RunFolder) -> StartingPoint:
             return StartingPoint(found.step, found.path, due, tuple(left_out))
         left_out.append(f"{found.path} is left out: {fault}")
     return StartingPoint(0, None, evaluation_due=False, left_out=tuple(left_out))
+
+
+@contextmanager
+def opened_run(out: Path, config: Config, *, resume: bool) -> Iterator[RunFolder]:
+    """The run folder, made and locked by rank 0, new or that of an earlier run with the same recipe.
+
+    Raises:
+        RunError: the folder cannot be used, or another process or launch works on it.
+    """
+    ranks.initialize()
+    ranks.on_main(lambda: _make_folder(out))
+    with only_launch(out):
+        recipes = {"config_toml": recipe.to_toml(config), "defaults_toml": recipe.to_toml(Config())}
+        yield ranks.on_main(lambda: open_run(out, resume=resume, **recipes))
+
+
+def _make_folder(out: Path) -> None:
+    refuse_foreign(out)
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def is_finished(run: RunFolder, on_event: OnEvent | None) -> bool:
+    """Whether a run has reached its end; a person is told."""
+    finished = ranks.on_main(lambda: run.finished and run.has_summary)
+    if finished:
+        notify(on_event, f"{run.path}: the training is finished; its checkpoints stay as they are")
+    return finished
+
+
+def announce(run: RunFolder, start: StartingPoint, on_event: OnEvent | None) -> None:
+    """Tell a person where a resumed run goes on, and which checkpoints are left out."""
+    for line in start.left_out:
+        notify(on_event, line)
+    if start.checkpoint is not None:
+        notify(
+            on_event,
+            f"{run.path} holds an unfinished run of this recipe: going on from {start.checkpoint.name}",
+        )
+    elif start.left_out:
+        notify(on_event, f"{run.path} holds no whole checkpoint: starting again from step 0")
+
+
+def earlier_manifest(run: RunFolder) -> dict[str, Any]:
+    """The manifest of the run's earlier start; empty where there is none, or it is damaged."""
+    try:
+        return read_json(run.manifest) if run.manifest.is_file() else {}
+    except RunError:
+        return {}
+
+
+def require_same_data(run: RunFolder, earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with other training data. Raises RunError: the digests of the two manifests differ."""
+    before, after = map(_data_sha256, (earlier, now))
+    if before and after and before != after:
+        raise RunError(
+            f"{run.path}: the training data has changed since the run started (sha256 {before[:12]} was, {after[:12]} "
+            "is); restore it, or name another folder with --out"
+        )
+
+
+def _data_sha256(manifest: Mapping[str, Any]) -> str | None:
+    return (manifest.get("training_ids") or manifest.get("training_items") or {}).get("sha256")
 
 
 @contextmanager

@@ -1,21 +1,17 @@
 """One fine-tuning run: data, base and adapter, trainer, run folder."""
 
 import hashlib
-import logging
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import torch
 from torch.utils.data import Dataset
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
+    Trainer,
     TrainerCallback,
-    TrainingArguments,
     set_seed,
 )
 
@@ -23,24 +19,33 @@ from dycktune import ranks
 from dycktune.data.rows import Example
 from dycktune.data.tokens import TokenizedExample, tokenize
 from dycktune.errors import RunError
-from dycktune.files import read_json, write_json
+from dycktune.files import write_json
 from dycktune.models.card import ModelCard
 from dycktune.models.loading import in_bfloat16, load_base
 from dycktune.provenance import provenance
 from dycktune.records import GuardRow
-from dycktune.runs import RunFolder, open_run, refuse_foreign
+from dycktune.runs import RunFolder
 from dycktune.tasks.base import Task
-from dycktune.training import recipe
-from dycktune.training.adapter import with_adapter
+from dycktune.training import preflight
+from dycktune.training.adapter import trained_model, with_lora_of_start
 from dycktune.training.answer_evaluator import AnswerEvaluator
+from dycktune.training.arguments import optimizer, training_arguments
 from dycktune.training.collator import DataCollatorWithWeights
 from dycktune.training.config import Config
-from dycktune.training.events import GuardActed, Notice, OnEvent
+from dycktune.training.events import GuardActed, OnEvent, notify
 from dycktune.training.examples import Examples, load_examples, loss_weights, with_task
-from dycktune.training.guard import OnGuard, attach, log_warning
+from dycktune.training.grpo.requirements import require_grpo
+from dycktune.training.guard import Guard, OnGuard, attach, log_warning
 from dycktune.training.recipe import task_of
 from dycktune.training.recorder import LogWriter, OnLog
-from dycktune.training.resuming import StartingPoint, only_launch, starting_point
+from dycktune.training.resuming import (
+    announce,
+    earlier_manifest,
+    is_finished,
+    opened_run,
+    require_same_data,
+    starting_point,
+)
 from dycktune.training.trackers import Trackers, require
 from dycktune.training.trainer import WeightedLossTrainer
 
@@ -85,15 +90,31 @@ def train(
         DycktuneError: the recipe cannot be used, or the folder holds a run of another one or is in use; nothing has
             been trained. Or a checkpoint cannot be written.
     """
-    config, out = with_task(config), Path(out)
+    config, out = with_lora_of_start(with_task(config)), Path(out)
     require(config.log.trackers)
-    with _opened(out, config, resume=resume) as run:
-        if _is_finished(run, on_event):
-            return out
-        examples = load_examples(config)
-        model, tokenizer = base_of(config)
-        _fit(config, model, tokenizer, examples, run, on_log, on_event, on_begin)
+    if config.train.method == "grpo":
+        require_grpo(config)
+    with opened_run(out, config, resume=resume) as run:
+        if not is_finished(run, on_event):
+            _train_in(run, config, on_log, on_event, on_begin)
     return out
+
+
+def _train_in(
+    run: RunFolder,
+    config: Config,
+    on_log: OnLog | None,
+    on_event: OnEvent | None,
+    on_begin: OnBegin | None,
+) -> None:
+    if config.train.method == "grpo":
+        # TRL takes seconds to import, and is an extra.
+        from dycktune.training.grpo.run import fit_grpo
+
+        fit_grpo(config, *base_of(config), run, on_log=on_log, on_event=on_event)
+        return
+    examples = load_examples(config)
+    _fit(config, *base_of(config), examples, run, on_log, on_event, on_begin)
 
 
 def base_of(config: Config) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -122,63 +143,11 @@ def fit(
     """As `train`, with a loaded model and examples; `model` gets the adapter in place."""
     config = with_task(config)
     require(config.log.trackers)
-    with _opened(out, config, resume=resume) as run:
-        if not _is_finished(run, on_event):
+    with opened_run(out, config, resume=resume) as run:
+        if not is_finished(run, on_event):
             examples = Examples(train_examples, eval_examples)
             _fit(config, model, tokenizer, examples, run, on_log, on_event, None)
     return out
-
-
-def training_arguments(config: Config, run: RunFolder) -> TrainingArguments:
-    """The Trainer's arguments for a recipe."""
-    optim, evaluation, save = config.optim, config.eval, config.save
-    return TrainingArguments(
-        output_dir=str(run.checkpoints_folder),
-        run_name=run.path.name,
-        per_device_train_batch_size=optim.batch_size,
-        gradient_accumulation_steps=optim.accumulation,
-        num_train_epochs=optim.epochs,
-        max_steps=optim.max_steps or -1,
-        learning_rate=optim.learning_rate,
-        lr_scheduler_type=optim.schedule,
-        # Trainer takes a number from 1 on for steps, but the recipe's 1 is a share too.
-        warmup_steps=min(optim.warmup, math.nextafter(1.0, 0.0)),
-        weight_decay=optim.weight_decay,
-        max_grad_norm=optim.max_grad_norm,
-        activation_checkpointing=optim.checkpointing,
-        seed=optim.seed,
-        eval_strategy="steps",
-        eval_steps=evaluation.steps,
-        per_device_eval_batch_size=evaluation.batch_size,
-        logging_steps=evaluation.log_steps,
-        logging_nan_inf_filter=False,
-        save_strategy="steps",
-        save_steps=save.steps,
-        save_total_limit=save.keep,
-        load_best_model_at_end=save.load_best,
-        remove_unused_columns=False,
-        # The recipe's trackers are callbacks of their own, which survive a tracker that fails.
-        report_to="none",
-        # Without it, ranks without an accelerator would each train alone, into the same folder.
-        use_cpu=not torch.accelerator.is_available(),
-        # Every rank's loss depends on all trained weights, even if its batch has no labels.
-        ddp_find_unused_parameters=False,
-        disable_tqdm=True,
-        dataloader_pin_memory=torch.accelerator.is_available(),
-    )
-
-
-def optimizer(config: Config) -> tuple[type[torch.optim.Optimizer], dict[str, Any]] | None:
-    """The recipe's optimizer, in the form Trainer takes; None for Trainer's own, AdamW.
-
-    Muon orthogonalises the momentum of each matrix, so that all directions are learned at the same pace
-    (https://kellerjordan.github.io/posts/muon/); its step has the size of AdamW's (https://arxiv.org/abs/2502.16982).
-    """
-    optim = config.optim
-    if optim.optimizer == "adamw":
-        return None
-    rates = {"lr": optim.learning_rate, "weight_decay": optim.weight_decay}
-    return torch.optim.Muon, {**rates, "adjust_lr_fn": "match_rms_adamw"}
 
 
 class Rows(Dataset):
@@ -192,40 +161,6 @@ class Rows(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self._examples[index].features()
-
-
-@contextmanager
-def _opened(out: Path, config: Config, *, resume: bool) -> Iterator[RunFolder]:
-    """The run folder, made and locked by rank 0."""
-    ranks.initialize()
-    ranks.on_main(lambda: _make_folder(out))
-    with only_launch(out):
-        recipes = {"config_toml": recipe.to_toml(config), "defaults_toml": recipe.to_toml(Config())}
-        yield ranks.on_main(lambda: open_run(out, resume=resume, **recipes))
-
-
-def _make_folder(out: Path) -> None:
-    refuse_foreign(out)
-    out.mkdir(parents=True, exist_ok=True)
-
-
-def _is_finished(run: RunFolder, on_event: OnEvent | None) -> bool:
-    finished = ranks.on_main(lambda: run.finished and run.has_summary)
-    if finished:
-        _notify(on_event, f"{run.path}: the training is finished; its checkpoints stay as they are")
-    return finished
-
-
-def _notify(on_event: OnEvent | None, text: str) -> None:
-    if not ranks.is_main():
-        return
-    if on_event is None:
-        _LOGGER.warning(text)
-    else:
-        on_event(Notice(text))
-
-
-_LOGGER = logging.getLogger(__name__)
 
 
 def _fit(
@@ -244,7 +179,7 @@ def _fit(
     if on_begin is not None and ranks.is_main():
         on_begin(Beginning(config, model, examples, train_set, eval_set))
     trackers = Trackers(run, config.log.trackers if ranks.is_main() else ())
-    evaluator = _answer_evaluator(config, tokenizer, task_of(config), examples, run, on_event)
+    evaluator = answer_evaluator_of(config, tokenizer, task_of(config), examples, run, on_event)
     trainer = make_trainer(
         config,
         model,
@@ -256,17 +191,35 @@ def _fit(
         callbacks=[LogWriter(run, on_log, on_event), trackers],
         on_event=on_event,
     )
-    guard = (
-        attach(
-            trainer,
-            max_rollbacks=config.guard.max_rollbacks,
-            folder=run.path,
-            on_guard=_guard_reporter(trackers, on_event),
-        )
-        if config.guard.enabled
-        else None
+    guard = attach_guard(config, trainer, run, trackers, on_event)
+    preflight.attach(trainer, weights=weights, accepted=config.guard.accepted)
+    _train(trainer, run, _manifest(config, train_set, examples), on_event)
+    require_not_stopped(guard, trainer, config, run)
+
+
+def attach_guard(
+    config: Config,
+    trainer: Trainer,
+    run: RunFolder,
+    trackers: Trackers,
+    on_event: OnEvent | None,
+    *,
+    compares_losses: bool = True,
+) -> Guard | None:
+    """The guard of a recipe, attached to its trainer; None where the recipe turns it off."""
+    if not config.guard.enabled:
+        return None
+    return attach(
+        trainer,
+        max_rollbacks=config.guard.max_rollbacks,
+        folder=run.path,
+        on_guard=_guard_reporter(trackers, on_event),
+        compares_losses=compares_losses,
     )
-    _train(trainer, run, _manifest(config, train_set), on_event)
+
+
+def require_not_stopped(guard: Guard | None, trainer: Trainer, config: Config, run: RunFolder) -> None:
+    """Raise RunError where the guard stopped the training."""
     if guard is not None and guard.stopped_training:
         raise RunError(
             f"{run.path}: the guard stopped the run at step {trainer.state.global_step}, because it diverged again "
@@ -301,7 +254,7 @@ def make_trainer(
     """The trainer of a recipe; `model` gets the adapter in place."""
     set_seed(config.optim.seed)
     trainer = WeightedLossTrainer(
-        model=with_adapter(model, config.lora),
+        model=trained_model(model, config),
         args=training_arguments(config, run),
         train_dataset=Rows(train_set),
         eval_dataset=Rows(sorted(eval_set, key=len)),
@@ -323,12 +276,12 @@ def make_trainer(
 
 def _note_smaller_parts(run: RunFolder, tokens: int, on_event: OnEvent | None) -> None:
     """A run that is resumed starts with the smaller parts."""
-    write_json(run.manifest, {**_earlier_manifest(run), "tokens_per_pass": tokens})
+    write_json(run.manifest, {**earlier_manifest(run), "tokens_per_pass": tokens})
     text = f"out of memory: at most {tokens} tokens go through at once from now on; the gradient is the same"
-    _notify(on_event, text)
+    notify(on_event, text)
 
 
-def _answer_evaluator(
+def answer_evaluator_of(
     config: Config,
     tokenizer: PreTrainedTokenizerBase,
     task: Task,
@@ -336,6 +289,7 @@ def _answer_evaluator(
     run: RunFolder,
     on_event: OnEvent | None,
 ) -> AnswerEvaluator | None:
+    """Answers the first evaluation items at each evaluation; None where the recipe asks for none."""
     items = [example.item for example in examples.eval[: config.eval.exact_match] if example.item is not None]
     if not items:
         return None
@@ -346,15 +300,14 @@ def _train(
     trainer: WeightedLossTrainer, run: RunFolder, manifest: Mapping[str, Any], on_event: OnEvent | None
 ) -> None:
     start = ranks.on_main(lambda: starting_point(run))
-    earlier = ranks.on_main(lambda: _earlier_manifest(run))
+    earlier = ranks.on_main(lambda: earlier_manifest(run))
     if start.checkpoint is not None:
-        _require_same_data(run, earlier, manifest)
+        require_same_data(run, earlier, manifest)
     if trainer.tokens_per_pass is None:
         # A resumed run splits its batches as before, whatever memory is free now: its weights stay the same.
         known = start.checkpoint is not None and "tokens_per_pass" in earlier
         trainer.tokens_per_pass = earlier["tokens_per_pass"] if known else trainer.tokens_that_fit()
-    for line in _where_it_begins(run, start):
-        _notify(on_event, line)
+    announce(run, start, on_event)
     if trainer.is_world_process_zero():
         run.rewind(start.step, evaluation_due=start.evaluation_due)
         write_json(run.manifest, {**manifest, "tokens_per_pass": trainer.tokens_per_pass})
@@ -362,34 +315,11 @@ def _train(
     trainer.train(resume_from_checkpoint=None if start.checkpoint is None else str(start.checkpoint))
 
 
-def _where_it_begins(run: RunFolder, start: StartingPoint) -> Iterator[str]:
-    yield from start.left_out
-    if start.checkpoint is not None:
-        yield f"{run.path} holds an unfinished run of this recipe: going on from {start.checkpoint.name}"
-    elif start.left_out:
-        yield f"{run.path} holds no whole checkpoint: starting again from step 0"
-
-
-def _earlier_manifest(run: RunFolder) -> dict[str, Any]:
-    """The manifest of the run's earlier start; empty where there is none, or it is damaged."""
-    try:
-        return read_json(run.manifest) if run.manifest.is_file() else {}
-    except RunError:
-        return {}
-
-
-def _require_same_data(run: RunFolder, earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    before, after = (manifest.get("training_ids", {}).get("sha256") for manifest in (earlier, now))
-    if before is not None and before != after:
-        raise RunError(
-            f"{run.path}: the training data has changed since the run started (sha256 {before[:12]} was, {after[:12]} "
-            "is); restore it, or name another folder with --out"
-        )
-
-
-def _manifest(config: Config, train_set: Sequence[TokenizedExample]) -> dict[str, Any]:
+def _manifest(config: Config, train_set: Sequence[TokenizedExample], examples: Examples) -> dict[str, Any]:
     digest = hashlib.sha256()
     for example in train_set:
         digest.update(example.input_ids.tobytes())
     counted = {"examples": len(train_set), "tokens": sum(map(len, train_set)), "sha256": digest.hexdigest()}
-    return {"seed": config.optim.seed, "training_ids": counted, **provenance()}
+    skipped = {split: rows.count for split, rows in examples.skipped.items()}
+    left_out = {"skipped_rows": skipped} if skipped else {}
+    return {"seed": config.optim.seed, "training_ids": counted, **left_out, **provenance()}

@@ -120,7 +120,7 @@ class _MLflow:
         del step
         tags = {f"doctor.{name}": value for name, value in _facts(diagnosis).items()}
         self._set(tags | {"mlflow.note.content": self._description(markdown(diagnosis))})
-        mlflow.log_dict(diagnosis.to_json(), "findings.json")
+        mlflow.log_dict(dict(diagnosis.to_json()), "findings.json")
 
     def _description(self, *parts: str) -> str:
         return "\n\n".join([*parts, *(f"Guard: {sentence}" for sentence in self._sentences)])

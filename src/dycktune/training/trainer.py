@@ -235,6 +235,13 @@ class WeightedLossTrainer(ResumableTrainer):
             self._sums_since_log = None
         super().log(logs, start_time)
 
+    def mean_loss_since_log(self) -> float | None:
+        """Σ w·nll / Σ w over all ranks and steps since the last log row; None if there was no step."""
+        if self._sums_since_log is None:
+            return None
+        sums: Any = self.accelerator.reduce(self._sums_since_log, reduction="sum")
+        return summary(sums)["loss"]
+
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save with the model's card, and without `training_args.bin`, a pickle that nothing may load."""
         folder = Path(output_dir or self.args.output_dir or ".")

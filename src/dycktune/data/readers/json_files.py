@@ -7,7 +7,7 @@ from typing import IO, Any, NamedTuple
 
 from dycktune.data.readers.content import LIMIT, opened
 from dycktune.data.readers.json_text import is_beginning, parse
-from dycktune.data.readers.located import LocatedRow
+from dycktune.data.readers.located import Found, LocatedRow
 from dycktune.data.readers.reference import Reference, refuse_part
 from dycktune.data.shapes import is_row
 from dycktune.data.shapes.messages import is_messages
@@ -19,13 +19,14 @@ class _Line(NamedTuple):
     content: bytes
 
 
-def read_json(reference: Reference) -> Iterator[LocatedRow]:
+def read_json(reference: Reference) -> Iterator[Found]:
     """The rows of a JSON or JSONL file, by its content: people name either of them `.json`.
 
-    Lines are read one at a time. A file that is one JSON value is parsed at once, up to 1 GiB.
+    Lines are read one at a time; one that is not JSON gives its error. A file that is one JSON value is parsed at once,
+    up to 1 GiB.
 
     Raises:
-        DataError: a line or the file is not JSON, or several arrays stand in it and none is named.
+        DataError: the file is not JSON, or several arrays stand in it and none is named.
     """
     path = reference.path
     with opened(path) as file:
@@ -36,8 +37,15 @@ def read_json(reference: Reference) -> Iterator[LocatedRow]:
             yield from _document_rows(document, reference, first_line=head[0].number)
             return
         refuse_part(reference)
-        for number, content in chain(head, lines):
-            yield LocatedRow(f"{path}:{number}", parse(content.rstrip(), file=str(path), line=number))
+        for line in chain(head, lines):
+            yield _row(line, str(path))
+
+
+def _row(line: _Line, file: str) -> Found:
+    try:
+        return LocatedRow(f"{file}:{line.number}", parse(line.content.rstrip(), file=file, line=line.number))
+    except DataError as error:
+        return error
 
 
 def _lines(file: IO[bytes], path: Path) -> Iterator[_Line]:

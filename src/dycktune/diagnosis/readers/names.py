@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from dycktune.diagnosis.readers.source import Refusal
 from dycktune.diagnosis.readers.words import EVAL_WORDS, Meaning, Rank, meaning, words
+from dycktune.diagnosis.reinforcement.names import POLICY_LOSSES, is_reward, plain
 
 STEP_NAMES = (
     "train_global_step",
@@ -115,6 +116,9 @@ def _train_loss(meanings: Mapping[str, Meaning], counts: Counter[str]) -> dict[s
     name = min(ranks, key=ranks.__getitem__, default=None)
     if name is None:
         return {}
+    if ranks[name][0] == Rank.NAMED and any(map(is_reward, meanings)):
+        policies = [name for known in POLICY_LOSSES for name in ranks if plain(name) == known]
+        return dict.fromkeys(policies[:1], "loss")
     if ranks[name][0] == Rank.NAMED and len(ranks) > 1:
         listed = ", ".join(map(repr, list(ranks)[:6]))
         raise Refusal(f"{listed} could each be the train loss; name it with --columns loss=NAME")

@@ -12,6 +12,7 @@ from dycktune.diagnosis.readers.names import Columns, Naming, is_epoch, is_step,
 from dycktune.diagnosis.readers.source import Refusal
 from dycktune.diagnosis.readers.steps import Numbers, Placed
 from dycktune.diagnosis.readers.words import words
+from dycktune.diagnosis.reinforcement.names import is_reward
 
 SPLIT_COLUMNS = ("split", "phase", "stage", "mode", "subset", "context.subset", "context_subset")
 """Columns whose text says on which data a row was measured."""
@@ -136,7 +137,7 @@ def _grouped(text: str) -> float | None:
 
 
 def _is_measured(name: str) -> bool:
-    return name == "loss" or name.startswith("eval_")
+    return name == "loss" or name.startswith("eval_") or is_reward(name)
 
 
 def _found(counts: Counter[str]) -> str:

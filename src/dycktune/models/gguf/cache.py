@@ -50,6 +50,21 @@ def converted(path: Path) -> Path:
     return folder
 
 
+def card_in(path: Path) -> str | None:
+    """The model card in a file that dycktune wrote, as JSON; None for other files. The weights are not read.
+
+    Raises:
+        ModelError: the file is not there or is no GGUF file.
+    """
+    if not path.is_file():
+        raise ModelError(f"there is no file {path}")
+    if find_spec("gguf") is None:
+        return None
+    from dycktune.models.gguf.header import CARD_KEY, read_header
+
+    return read_header(path).metadata.get(CARD_KEY)
+
+
 def _cache() -> Path:
     try:
         return cached_assets_path("dycktune", "gguf", "models")

@@ -62,6 +62,12 @@ def _rope_parameters(header: Header, layout: Layout, factors: torch.Tensor | Non
     raise unsupported(header, "scales its positions by factors that are not those of Llama 3")
 
 
+def llama3_factor(rope_parameters: Mapping[str, Any]) -> float | None:
+    """By how much a configuration stretches positions at most, as Llama 3 does; None where it does so otherwise."""
+    same = all(rope_parameters.get(name) == value for name, value in _LLAMA3.items())
+    return rope_parameters["factor"] if rope_parameters.get("rope_type") == "llama3" and same else None
+
+
 def llama3_factors(head_size: int, base: float, factor: float) -> torch.Tensor:
     """By how much Llama 3 divides each frequency of its rotary positions, (head_size / 2,).
 

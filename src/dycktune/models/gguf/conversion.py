@@ -13,11 +13,12 @@ from transformers import AutoModelForCausalLM, GenerationConfig, GgufConfig, Pre
 from transformers.utils import logging as transformers_logging
 
 from dycktune.errors import ModelError
-from dycktune.files import write_json
+from dycktune.files import write_json, write_text
 from dycktune.models.adapters import warn_once
+from dycktune.models.card import CARD_NAME
 from dycktune.models.gguf.cache import RECORD_NAME
 from dycktune.models.gguf.configuration import read_config
-from dycktune.models.gguf.header import Header, read_header
+from dycktune.models.gguf.header import CARD_KEY, Header, read_header
 from dycktune.models.gguf.layout import ROPE_FACTORS, read_layout, unsupported
 from dycktune.models.gguf.tensors import check_tensors
 from dycktune.models.gguf.vocabulary import read_tokenizer, stop_tokens
@@ -49,6 +50,9 @@ def convert(path: Path, folder: Path) -> None:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     write_json(folder / RECORD_NAME, _record(header))
+    card = header.metadata.get(CARD_KEY)
+    if isinstance(card, str):
+        write_text(folder / CARD_NAME, card)
 
 
 def _dequantised(header: Header, folder: Path, config: PreTrainedConfig) -> PreTrainedModel:

@@ -18,6 +18,9 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from dycktune.errors import ModelError
 
+CARD_KEY = "dycktune.card"
+"""Metadata key of the model card, as JSON, in a file that dycktune wrote."""
+
 _VERSIONS = (2, 3)
 _LONGEST = 1 << 26
 """Bytes of a header; the vocabularies of today's models need 5 to 20 MB."""

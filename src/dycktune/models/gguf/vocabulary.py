@@ -23,10 +23,10 @@ _WHOLE_WORDS = frozenset({"llama-bpe", "llama-v3", "llama3", "tekken"})
 """The same; a word that is a token is never merged from parts, and a text begins with the bos token by default."""
 
 _LONGEST_TOKEN = 1024
-_CONTROL, _USER_DEFINED = 3, 4
+CONTROL, USER_DEFINED = 3, 4
 """Types of tokens that are found in a text before it is cut; the first are special."""
 _SPECIAL = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
-_ENDS = frozenset(
+ENDS = frozenset(
     {
         "<|im_end|>",
         "<|endoftext|>",
@@ -72,7 +72,7 @@ def stop_tokens(header: Header) -> list[int]:
     """Ids at which llama.cpp ends a reply, sorted: the file's own, and those of well-known end tokens."""
     tokens = _tokens(header)
     own = (_number(header, tokens, name) for name in ("eos", "eot", "eom"))
-    known = (i for i, token in enumerate(tokens) if token in _ENDS)
+    known = (i for i, token in enumerate(tokens) if token in ENDS)
     return sorted({*known, *(i for i in own if i is not None)})
 
 
@@ -84,21 +84,27 @@ def _cuts(architecture: str) -> frozenset[str]:
 def _backend(header: Header, tokens: list[str], cut: str) -> Tokenizer:
     """Byte-level BPE. That of transformers 5.23 leaves numbers whole and lacks the special tokens of DeepSeek."""
     vocabulary = {token: i for i, token in enumerate(tokens)}
-    backend = Tokenizer(models.BPE(vocabulary, _merges(header), ignore_merges=cut in _WHOLE_WORDS))
-    backend.pre_tokenizer = _pre_tokenizer(cut)  # pyright: ignore[reportAttributeAccessIssue]
+    backend = Tokenizer(models.BPE(vocabulary, _merges(header), ignore_merges=keeps_words_whole(cut)))
+    backend.pre_tokenizer = pre_tokenizer_of(cut)  # pyright: ignore[reportAttributeAccessIssue]
     backend.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
     types = _list(header, "token_type", int, len(tokens))
     backend.add_tokens(
         [
-            AddedToken(token, normalized=False, special=kind == _CONTROL)
+            AddedToken(token, normalized=False, special=kind == CONTROL)
             for token, kind in zip(tokens, types, strict=True)
-            if kind in (_CONTROL, _USER_DEFINED)
+            if kind in (CONTROL, USER_DEFINED)
         ]
     )
     return backend
 
 
-def _pre_tokenizer(cut: str) -> pre_tokenizers.PreTokenizer:
+def keeps_words_whole(cut: str) -> bool:
+    """Whether a word that is a token is never merged from parts."""
+    return cut in _WHOLE_WORDS
+
+
+def pre_tokenizer_of(cut: str) -> pre_tokenizers.PreTokenizer:
+    """llama.cpp's rule for cutting a text into words, by its name in a file."""
     if cut in _PLAIN:
         return pre_tokenizers.ByteLevel(add_prefix_space=False)
     if cut in _SINGLE_DIGITS:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 from dycktune.errors import DataError, ItemError
 from dycktune.tasks.dyck.brackets import without_spaces
@@ -18,15 +19,40 @@ def read_benchmark(path: Path) -> list[Problem]:
     Raises:
         DataError: the file is no such file, or a target is not the closing of its input.
     """
+    rows = read_examples(
+        path, benchmark="BIG-Bench Hard", example='{"input": "… Input: ( [", "target": "] )"}'
+    )
+    return [_problem(path, i, *row) for i, row in enumerate(rows)]
+
+
+class Example(NamedTuple):
+    """One row of a benchmark file."""
+
+    input: str
+    target: str
+
+
+def read_examples(path: Path, *, benchmark: str, example: str) -> list[Example]:
+    """The rows of a JSON file in the format of BIG-Bench Hard, which BIG-Bench Extra Hard shares.
+
+    Args:
+        path: The file.
+        benchmark: The benchmark's name, for the message.
+        example: A row of the file as JSON, for the message.
+
+    Raises:
+        DataError: the file is no such file.
+    """
     try:
         examples = json.loads(path.read_text(encoding="utf-8"))["examples"]
-        rows = [(example["input"], example["target"]) for example in examples]
+        rows = [Example(row["input"], row["target"]) for row in examples]
+        if not all(isinstance(text, str) for row in rows for text in row):
+            raise TypeError("input and target must be strings")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path} is not a BIG-Bench Hard file ({error}); it needs "
-            '{"examples": [{"input": "… Input: ( [", "target": "] )"}]}'
+            f'{path} is not a {benchmark} file ({error}); it needs {{"examples": [{example}]}}'
         ) from error
-    return [_problem(path, i, text, target) for i, (text, target) in enumerate(rows)]
+    return rows
 
 
 def _problem(path: Path, index: int, text: str, target: str) -> Problem:

@@ -116,7 +116,7 @@ class Dyck(Task[Problem]):
 
     def groups(self, item: Problem) -> dict[str, str]:
         """By length of the prefix and by the most brackets open at once."""
-        return {"length": _band(item.length, LENGTH_BANDS), "depth": _band(item.depth, DEPTH_BANDS)}
+        return {"length": band(item.length, LENGTH_BANDS), "depth": band(item.depth, DEPTH_BANDS)}
 
     def draft(self, item: Problem, *, before_answer: str = "") -> Draft:
         """How the trace continues from what has been written, a wrong step included."""
@@ -174,6 +174,6 @@ class Dyck(Task[Problem]):
         }
 
 
-def _band(value: int, bands: tuple[tuple[int, int], ...]) -> str:
+def band(value: int, bands: tuple[tuple[int, int], ...]) -> str:
     """The band that holds `value`; values above the last one have a band of their own."""
     return next((f"{low}-{high}" for low, high in bands if value <= high), f"over {bands[-1][1]}")

@@ -1,0 +1,1 @@
+"""Tasks for other evaluation programs, scored by this program's verifier."""

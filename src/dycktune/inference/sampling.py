@@ -1,0 +1,42 @@
+"""Sampling by the inverse of the distribution function: one random number decides one token.
+
+The random numbers of a reply are drawn before it is decoded, so its text depends on them and on the model alone, not on
+drafts or on the batch it is decoded in. A draft is accepted as long as it is what the random numbers choose. That is
+speculative sampling with a draft that is certain of each token (Leviathan et al. 2023, https://arxiv.org/abs/2211.17192):
+a drafted token is kept with the model's own probability of it, and otherwise replaced by a sample of the others.
+
+Shape legend: B rows, Q positions, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Draws:
+    """The random numbers of one reply."""
+
+    temperature: float
+    """The logits are divided by it; above 0."""
+    uniforms: Tensor
+    """One number from 0 to 1 for each token, (limit,)."""
+
+
+def draws_of(limit: int, *, temperature: float, seed: Sequence[int]) -> Draws:
+    """The random numbers of a reply of at most `limit` tokens; they depend on `seed` alone."""
+    generator = torch.Generator().manual_seed(hash(tuple(seed)) % 2**63)
+    return Draws(temperature=temperature, uniforms=torch.rand(limit, generator=generator))
+
+
+def drawn(logits_BQV: Tensor, uniforms_BQ: Tensor, temperature: float) -> Tensor:
+    """The tokens that the random numbers choose: (B, Q)."""
+    cumulative_BQV = (logits_BQV.float() / temperature).softmax(dim=-1).cumsum(dim=-1)
+    # Sums of rounded numbers may end a little off 1. A token of probability 0 ends where the one before it ends, and
+    # "right" passes over both.
+    places_BQ1 = uniforms_BQ[..., None] * cumulative_BQV[..., -1:]
+    return torch.searchsorted(cumulative_BQV, places_BQ1, right=True)[..., 0].clamp(
+        max=logits_BQV.shape[-1] - 1
+    )

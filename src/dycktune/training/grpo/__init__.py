@@ -1,0 +1,1 @@
+"""Reinforcement learning with the verifier as reward, on TRL's GRPOTrainer."""

@@ -1,0 +1,114 @@
+"""TRL's GRPOTrainer with this program's evaluation, checkpoints and reward schedule."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from dycktune.models.card import ModelCard
+from dycktune.rewards import Rewards
+from dycktune.training.answer_evaluator import AnswerEvaluator
+
+_REFERENCE = "ref"
+"""TRL's name of the frozen copy of the adapter, from which the KL divergence is measured."""
+
+
+class VerifiedGRPOTrainer(GRPOTrainer):
+    """Evaluates by exact match under greedy decoding, and saves checkpoints as every run of this program has them.
+
+    Logs are TRL's own: `reward`, `reward_std`, `frac_reward_zero_std`, `rewards/NAME/mean`, `kl`, `entropy`,
+    `completions/mean_length`, `clip_ratio/region_mean` and others.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        rewards: Rewards,
+        answer_evaluator: AnswerEvaluator | None,
+        card: ModelCard,
+        stops: list[int],
+        **kwargs: Any,
+    ):
+        """Build the trainer.
+
+        Args:
+            *args: GRPOTrainer's own.
+            rewards: Their functions judge the replies; their weights may change from step to step.
+            answer_evaluator: Answers the evaluation items.
+            card: Written into each checkpoint as `dycktune.json`.
+            stops: Every token that ends a reply.
+            **kwargs: GRPOTrainer's own.
+        """
+        super().__init__(*args, reward_funcs=list(rewards.functions), **kwargs)
+        self.eos_token_ids = stops
+        self._rewards, self._answer_evaluator, self._card = rewards, answer_evaluator, card
+        self._training_since = time.perf_counter()
+        self.add_callback(_Steps(self))
+
+    def set_reward_weights(self, share: float) -> None:
+        """Weight the parts of the reward as after `share` of the training, from 0 to 1."""
+        self.reward_weights = torch.tensor(self._rewards.weights_at(share))
+
+    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
+        """Exact match on the evaluation items, in place of rewards of sampled replies."""
+        del args, kwargs
+        model = self.accelerator.unwrap_model(self.model)
+        was_training = model.training
+        # In evaluation mode, TRL logs these figures alone and keeps those of the training for the next row.
+        model.eval()
+        try:
+            metrics = self._scores(metric_key_prefix)
+            self.log(metrics)
+        finally:
+            model.train(was_training)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self._training_since = time.perf_counter()
+        return metrics
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save with the model's card, and without the frozen copy of the adapter and the pickle of the arguments."""
+        super().save_model(output_dir, _internal_call)
+        if self.args.should_save:
+            folder = Path(output_dir or self.args.output_dir or ".")
+            shutil.rmtree(folder / _REFERENCE, ignore_errors=True)
+            (folder / "training_args.bin").unlink(missing_ok=True)
+            self._card.write(folder)
+
+    def save_start(self) -> None:
+        """Save the model that the training starts from as checkpoint 0, so that selection can prefer it."""
+        assert self.model is not None
+        self._save_checkpoint(self.model, trial=None)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: `dycktune.json` is the card."""
+        del args, kwargs
+
+    def _scores(self, prefix: str) -> dict[str, float]:
+        if self._answer_evaluator is None:
+            return {}
+        seconds = round(time.perf_counter() - self._training_since, 2)
+        model = self.accelerator.unwrap_model(self.model)
+        scores = self._answer_evaluator.evaluate(model, self.state.global_step, self.accelerator)
+        return {f"{prefix}_{name}": value for name, value in {**scores, "training_seconds": seconds}.items()}
+
+
+class _Steps(TrainerCallback):
+    """Saves the start of a training, and weights the rewards before each step by the share that is done."""
+
+    def __init__(self, trainer: VerifiedGRPOTrainer):
+        self._trainer = trainer
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Called when the optimizer exists, before the first step or the first one after a resumption."""
+        del args, control
+        if state.global_step == 0:
+            self._trainer.save_start()
+
+    def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Called before the step's replies are sampled and judged."""
+        del args, control
+        self._trainer.set_reward_weights(state.global_step / max(1, state.max_steps))
