@@ -53,14 +53,14 @@ def in_adapter(change: Callable[[Any], object]) -> Seed:
     """An adapter that is changed in place."""
 
     def seed(monkeypatch: Any) -> None:
-        make = run.with_adapter
+        make = run.trained_model
 
         def wrong(*args: Any) -> Any:
             model = make(*args)
             change(model)
             return model
 
-        monkeypatch.setattr(run, "with_adapter", wrong)
+        monkeypatch.setattr(run, "trained_model", wrong)
 
     return seed
 

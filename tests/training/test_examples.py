@@ -14,14 +14,14 @@ def config(**sections: dict):
 
 
 def test_a_recipe_without_files_gives_the_items_of_its_splits_with_their_solutions():
-    train, evaluation = load_examples(config(data={"count": 30, "eval_count": 8}, task={"max_length": 8}))
+    train, evaluation, _ = load_examples(config(data={"count": 30, "eval_count": 8}, task={"max_length": 8}))
     assert (len(train), len(evaluation)) == (30, 8)
     assert not {example.item for example in train} & {example.item for example in evaluation}
 
 
 def test_only_training_examples_are_augmented():
     task = {"max_length": 12, "highest_number": 500, "jumps": 3}
-    train, evaluation = load_examples(config(data={"count": 60, "eval_count": 20}, task=task))
+    train, evaluation, _ = load_examples(config(data={"count": 60, "eval_count": 20}, task=task))
     assert any("from 1" not in example.prompt[-1]["content"] for example in train)
     assert all("from 1" in example.prompt[-1]["content"] for example in evaluation)
     assert any(example.unsupervised for example in train)
@@ -38,7 +38,7 @@ def files(tmp_path):
 def test_files_of_bracket_problems_need_no_task_name(files):
     named = with_task(config(data=files))
     assert named.task.name == "dyck"
-    train, evaluation = load_examples(named)
+    train, evaluation, _ = load_examples(named)
     assert [example.item for example in train] == list(map(Problem, PREFIXES[:4]))
     assert [example.item for example in evaluation] == list(map(Problem, PREFIXES[4:6]))
 
