@@ -113,11 +113,12 @@ def _text(path: Path) -> str:
 
 @contextmanager
 def _place_named(path: Path) -> Iterator[None]:
-    """Put the path into an error that has none, as that of a full disk."""
+    """Put the path into an error of the system that has none, such as that of a full disk."""
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or str(path)
+        if error.errno is not None:
+            error.filename = error.filename or str(path)
         raise
 
 

@@ -221,17 +221,16 @@ class RunFolder:
             evaluation_due: Whether the evaluation of that step is repeated, so that its records are removed too.
         """
         before = step - 1 if evaluation_due else step
-        last = {self.metrics: step, self.guard: step, self.scores: before, self.replies: before}
         kinds = {
-            self.metrics: MetricsRow,
-            self.guard: GuardRow,
-            self.scores: ScoreRow,
-            self.replies: RepliesRow,
-            self.pass_at_k: PassAtKRow,
+            self.metrics: (MetricsRow, step),
+            self.guard: (GuardRow, step),
+            self.scores: (ScoreRow, before),
+            self.replies: (RepliesRow, before),
+            self.pass_at_k: (PassAtKRow, step),
         }
-        for file, kind in kinds.items():
+        for file, (kind, last) in kinds.items():
             if file.is_file():
-                kept = [row for row in read_rows(file, kind) if row["step"] <= last[file]]
+                kept = [row for row in read_rows(file, kind) if row["step"] <= last]
                 write_jsonl(file, [row for row in kept if row["step"] <= before or "eval_loss" not in row])
         for found in checkpoints_in(self.checkpoints_folder):
             if found.step > step or not is_complete(found.path):

@@ -351,7 +351,7 @@ def test_the_manifest_says_which_problems_were_asked(finished):
 
 def test_a_finished_run_is_not_trained_again(finished, base):
     before = finished.metrics.read_text()
-    train(recipe_of(base, grpo__beta=0.05), finished.path, resume=True)
+    train(recipe_of(base, grpo__beta=0.05), finished.path)
     assert finished.metrics.read_text() == before
     with pytest.raises(RunError, match="already holds a run"):
-        train(recipe_of(base, grpo__beta=0.05), finished.path)
+        train(recipe_of(base, grpo__beta=0.05), finished.path, resume=False)

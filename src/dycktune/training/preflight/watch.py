@@ -107,6 +107,7 @@ class Preflight(TrainerCallback):
                 return training_step(model, inputs, *args, **kwargs)
             if not step.seen:
                 step.seen = True
+                step.begins_log_row = self._mean_loss_since_log() is None
                 self._report(self._in_batch(model, inputs))
             step.count(supervised_tokens(inputs))
             loss = training_step(model, inputs, *args, **kwargs)
@@ -165,12 +166,12 @@ class Preflight(TrainerCallback):
 
     def _normalized(self, step: "_FirstStep") -> SilentFaultError | None:
         """The step's loss is Σ w·nll / Σ w over all its batches and ranks."""
-        trainer = self._trainer
-        if not isinstance(trainer, WeightedLossTrainer):
+        # A run that was stopped between two log rows goes on in the middle of one.
+        if not step.begins_log_row:
             return None
         own = torch.stack(step.losses).sum().float()
-        found = float(trainer.accelerator.reduce(own, reduction="mean"))  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
-        wanted = trainer.mean_loss_since_log()
+        found = float(self._trainer.accelerator.reduce(own, reduction="mean"))  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+        wanted = self._mean_loss_since_log()
         if wanted is None or not abs(found - wanted) > _SAME_LOSS * abs(wanted):
             return None
         return SilentFaultError(
@@ -178,6 +179,10 @@ class Preflight(TrainerCallback):
             f"the first step's loss is {found:.6g}, and the weighted mean of its tokens is {wanted:.6g}",
             "divide by the sum of weights of the whole step, and not by each batch's own",
         )
+
+    def _mean_loss_since_log(self) -> float | None:
+        trainer = self._trainer
+        return trainer.mean_loss_since_log() if isinstance(trainer, WeightedLossTrainer) else None
 
     def _report(self, found: Iterable[SilentFaultError | None]) -> None:
         fault = ranks.first_of_all(each for each in found if each is None or each.name not in self._accepted)
@@ -191,6 +196,8 @@ class _FirstStep:
     def __init__(self, *, seen: bool = False):
         self.seen = seen
         """Whether its first batch was looked at."""
+        self.begins_log_row = True
+        """Whether the steps before it are all in the log."""
         self.supervised: Tensor | None = None
         """Labels with a weight, over its batches."""
         self.losses: list[Tensor] = []
