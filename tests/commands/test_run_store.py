@@ -21,9 +21,15 @@ def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def stored(url):
+def names_in(url):
     root = url.removeprefix("s3://")
-    return {name.removeprefix(f"{root}/"): filesystem().cat(name) for name in filesystem().find(root)}
+    return {name.removeprefix(f"{root}/") for name in filesystem().find(root)}
+
+
+def stored(url):
+    root, names = url.removeprefix("s3://"), names_in(url)
+    contents = filesystem().cat([f"{root}/{name}" for name in names]) if names else {}
+    return {name.removeprefix(f"{root}/"): content for name, content in contents.items()}
 
 
 def on_disk(folder):
@@ -61,7 +67,7 @@ def test_a_checkpoint_is_in_the_store_while_the_training_goes_on(s3):
     url, seen = f"{s3}/mine", {}
 
     def look(row):
-        seen[row["step"]] = {name for name in stored(url) if name.endswith("checkpoint-2/trainer_state.json")}
+        seen[row["step"]] = {name for name in names_in(url) if name.endswith("checkpoint-2/trainer_state.json")}
 
     with kept_in_store(url, resume=False) as after_step:
         fit_small(folder_of(url), on_event=after_step, on_log=look)
@@ -74,7 +80,7 @@ def test_what_is_gone_here_goes_from_the_store(s3):
         fit_small(folder_of(f"{s3}/mine"), on_event=after_step)
         after_step(None)
         shutil.rmtree("runs/mine/checkpoints/checkpoint-2")
-    assert {name.split("/")[1] for name in stored(f"{s3}/mine") if "/" in name} == {
+    assert {name.split("/")[1] for name in names_in(f"{s3}/mine") if "/" in name} == {
         "checkpoint-4",
         "checkpoint-6",
     }
@@ -136,7 +142,7 @@ def test_a_run_in_a_store_is_evaluated_as_its_folder(s3, capsys):
     url, options = f"{s3}/mine", [part for name, value in SMALL.items() for part in (f"--{name}", str(value))]
     assert main(["train", str(ROOT / "recipes" / "quickstart.toml"), "--out", url, *options]) == 1
     assert f"copied:  {url}" in capsys.readouterr().err
-    assert {"selection.json", "findings.json", "merged/model.safetensors"} <= stored(url).keys()
+    assert {"selection.json", "findings.json", "merged/model.safetensors"} <= names_in(url)
     command = ["--count", "2", "--max-length", "4", "--json"]
     assert main(["evaluate", "runs/mine", *command]) == 0
     here = json.loads(capsys.readouterr().out)

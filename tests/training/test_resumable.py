@@ -1,6 +1,7 @@
 """A run that is stopped or damaged at any moment, against one that was not."""
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,25 +86,34 @@ def train_and_stop_at_pass(run: RunFolder, call: int) -> None:
 
 
 MOMENTS = {
-    "in the first step": (WeightedLossTrainer, "compute_loss", 2),
     "between two log rows, in a step": (WeightedLossTrainer, "compute_loss", 22),
     "at the start of a step": (WeightedLossTrainer, "get_batch_samples", 6),
-    "in the first step of an epoch": (WeightedLossTrainer, "compute_loss", 17),
-    "in the loss of an evaluation": (WeightedLossTrainer, "prediction_step", 3),
     "in the answers of an evaluation": (AnswerEvaluator, "evaluate", 1),
-    "in the evaluation of a saved step": (AnswerEvaluator, "evaluate", 2),
-    "in the evaluation of the last step": (AnswerEvaluator, "evaluate", 4),
     "in a save": (WeightedLossTrainer, "save_model", 1),
-    "in the last save": (WeightedLossTrainer, "save_model", 2),
     "in a log row": (WeightedLossTrainer, "log", 2),
 }
 
+MORE_MOMENTS = {
+    "in the first step": (WeightedLossTrainer, "compute_loss", 2),
+    "in the first step of an epoch": (WeightedLossTrainer, "compute_loss", 17),
+    "in the loss of an evaluation": (WeightedLossTrainer, "prediction_step", 3),
+    "in the evaluation of a saved step": (AnswerEvaluator, "evaluate", 2),
+    "in the evaluation of the last step": (AnswerEvaluator, "evaluate", 4),
+    "in the last save": (WeightedLossTrainer, "save_model", 2),
+}
 
-@pytest.mark.parametrize("moment", MOMENTS, ids=lambda name: name.replace(" ", "-"))
-def test_a_stop_at_any_moment_loses_no_whole_step_and_changes_nothing(whole, tmp_path, moment):
+
+def named(moments: dict, *marks: pytest.MarkDecorator) -> list:
+    return [pytest.param(*at, id=name.replace(" ", "-"), marks=marks) for name, at in moments.items()]
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "call"), [*named(MOMENTS), *named(MORE_MOMENTS, pytest.mark.slow)]
+)
+def test_a_stop_at_any_moment_loses_no_whole_step_and_changes_nothing(whole, tmp_path, owner, name, call):
     run = RunFolder(tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
-        train_and_signal(run, *MOMENTS[moment])
+        train_and_signal(run, owner, name, call)
     assert run.saved_step >= max((row["step"] for row in run.read_metrics()), default=0)
     fit_small(run.path, config=CONFIG)
     assert_same(run, whole)
@@ -145,12 +155,19 @@ DAMAGES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory) -> Path:
+    """A run with checkpoint 4, and 6 where it was stopped."""
+    run = RunFolder(tmp_path_factory.mktemp("runs") / "stopped")
+    train_and_stop_at_pass(run, 26)
+    return run.path
+
+
 @pytest.mark.parametrize(("name", "harm"), DAMAGES, ids=[f"{h.__name__}-{n}" for n, h in DAMAGES])
 def test_a_damaged_checkpoint_is_left_out_in_one_line_and_the_one_before_it_goes_on(
-    whole, tmp_path, name, harm
+    whole, stopped, tmp_path, name, harm
 ):
-    run, notices = RunFolder(tmp_path / "run"), []
-    train_and_stop_at_pass(run, 26)
+    run, notices = RunFolder(shutil.copytree(stopped, tmp_path / "run")), []
     harm(run.stopped_folder / "checkpoint-6" / name)
     fit_small(run.path, config=CONFIG, on_event=notices.append)
     lines = [notice.text for notice in notices if hasattr(notice, "text")]

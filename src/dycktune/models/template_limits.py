@@ -116,8 +116,9 @@ class _Watcher:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), None)
 
     def _watch(self) -> None:
+        pause = threading.Event()  # nothing sets it
         while True:
-            time.sleep(_PERIOD)
+            pause.wait(_PERIOD)
             with self._lock:
                 for thread, entry in self._running.items():
                     if not entry.stopped and entry.is_over():
