@@ -67,7 +67,9 @@ def test_a_checkpoint_is_in_the_store_while_the_training_goes_on(s3):
     url, seen = f"{s3}/mine", {}
 
     def look(row):
-        seen[row["step"]] = {name for name in names_in(url) if name.endswith("checkpoint-2/trainer_state.json")}
+        seen[row["step"]] = {
+            name for name in names_in(url) if name.endswith("checkpoint-2/trainer_state.json")
+        }
 
     with kept_in_store(url, resume=False) as after_step:
         fit_small(folder_of(url), on_event=after_step, on_log=look)

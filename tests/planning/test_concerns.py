@@ -38,6 +38,7 @@ def test_a_sound_recipe_has_no_concern():
 @pytest.mark.parametrize(
     ("changes", "field", "said"),
     [
+        ({"model__trust_remote_code": True}, "model.trust_remote_code", "code that comes with builtin:tiny"),
         ({"optim__learning_rate": 5e-2}, "optim.learning_rate", "times the highest usual one"),
         ({"optim__learning_rate": 1e-7}, "optim.learning_rate", "times below the lowest usual one"),
         ({"optim__warmup": 0.9}, "optim.warmup", "ends at step"),

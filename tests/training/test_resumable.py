@@ -107,9 +107,7 @@ def named(moments: dict, *marks: pytest.MarkDecorator) -> list:
     return [pytest.param(*at, id=name.replace(" ", "-"), marks=marks) for name, at in moments.items()]
 
 
-@pytest.mark.parametrize(
-    ("owner", "name", "call"), [*named(MOMENTS), *named(MORE_MOMENTS, pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("owner", "name", "call"), [*named(MOMENTS), *named(MORE_MOMENTS, pytest.mark.slow)])
 def test_a_stop_at_any_moment_loses_no_whole_step_and_changes_nothing(whole, tmp_path, owner, name, call):
     run = RunFolder(tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):

@@ -14,7 +14,7 @@ from dycktune.training import recipe
 from dycktune.training.adapter import with_adapter
 from dycktune.training.config import LoraSection
 from dycktune.training.examples import with_task
-from dycktune.training.run import fit
+from dycktune.training.run import fit, train
 from small_models import make_model, make_tokenizer
 from small_runs import STACK, examples, fit_small, small_config
 
@@ -207,3 +207,10 @@ def test_on_log_gets_each_logged_row_in_order(tmp_path):
     fit_small(tmp_path / "run", on_log=rows.append)
     logged = list(RunFolder(tmp_path / "run").read_metrics())
     assert [{"max_steps": 6, **row} for row in logged] == rows
+
+
+def test_a_url_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match="train --out s3://bucket/mine` keeps a run in a store"):
+        train(small_config(), "s3://bucket/mine")
+    assert not list(tmp_path.iterdir())

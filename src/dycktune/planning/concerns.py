@@ -52,6 +52,17 @@ def concerns(facts: Facts) -> list[Concern]:
     return sorted(found, key=lambda concern: concern.severity == "note")
 
 
+def _foreign_code(facts: Facts) -> Iterator[Concern]:
+    if facts.config.model.trust_remote_code:
+        yield Concern(
+            "warning",
+            "model.trust_remote_code",
+            f"Python code that comes with {facts.config.model.base} is run",
+            "It can do whatever you can: read keys, change files, reach the network.",
+            "leave model.trust_remote_code out, unless you have read that code",
+        )
+
+
 def _learning_rate(facts: Facts) -> Iterator[Concern]:
     rate, width = facts.config.optim.learning_rate, facts.footprint.hidden_size
     rates = sorted(_LORA_RATE * (2000 / width) ** exponent for exponent in _EXPONENTS)
@@ -287,6 +298,7 @@ def _room(facts: Facts) -> Iterator[Concern]:
 
 
 _CHECKS: tuple[Callable[[Facts], Iterator[Concern]], ...] = (
+    _foreign_code,
     _refused,
     _context,
     _overlap,

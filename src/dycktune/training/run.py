@@ -24,6 +24,7 @@ from dycktune.models.card import ModelCard
 from dycktune.models.loading import in_bfloat16, load_base
 from dycktune.provenance import provenance
 from dycktune.records import GuardRow
+from dycktune.remote import is_remote
 from dycktune.runs import RunFolder
 from dycktune.tasks.base import Task
 from dycktune.training import preflight
@@ -90,6 +91,8 @@ def train(
         DycktuneError: the recipe cannot be used, or the folder holds a run of another one or is in use; nothing has
             been trained. Or a checkpoint cannot be written.
     """
+    if is_remote(out):
+        raise RunError(f"{out} is no folder; the command `dycktune train --out {out}` keeps a run in a store")
     config, out = with_lora_of_start(with_task(config)), Path(out)
     require(config.log.trackers)
     if config.train.method == "grpo":
