@@ -167,7 +167,8 @@ def continued(
 
     def work(bench: Bench, out: Path, seed: int, minutes: float, count: int) -> dict[str, Any]:
         begin = nearest_checkpoint(RunFolder(out / "start"))
-        common = {"train.start_from": str(begin), "eval.exact_match": "60"}
+        # `measured` samples replies for pass@k, of more problems.
+        common = {"train.start_from": str(begin), "eval.exact_match": "60", "grpo.pass_at_k": "0"}
         config = config_of(recipe_name, bench, options(bench), seed, **common, **changes)
         beside = RunFolder(out / "grpo")
         run = RunFolder(out / piece)
@@ -257,7 +258,6 @@ WORK = {
             "grpo.reward": "binary",
             "grpo.trace_weight": "0.0",
             "grpo.format_weight": "0.0",
-            "grpo.pass_at_k": "0",
         },
     ),
     "generation": generation,
