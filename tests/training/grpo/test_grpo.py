@@ -343,6 +343,17 @@ def test_the_weights_of_the_rewards_follow_the_schedule(base, tmp_path):
     assert seen == [1.0, 0.5, 0.0, 0.0]
 
 
+def test_nothing_is_told_to_the_makers_of_trl(base, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.delenv("CI", raising=False)  # there, TRL tells nothing either
+    monkeypatch.setattr("trl.trainer.base_trainer.send_telemetry", lambda **what: told.append(what))
+    items = list(task_of(recipe_of(base)).items("train", count=16))
+    grpo_run.make_grpo_trainer(
+        recipe_of(base), make_model(make_tokenizer()), make_tokenizer(), items, RunFolder(tmp_path)
+    )
+    assert told == []
+
+
 def test_the_manifest_says_which_problems_were_asked(finished):
     manifest = json.loads(finished.manifest.read_text())
     assert manifest["training_items"]["items"] == 64

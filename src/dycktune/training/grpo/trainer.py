@@ -87,6 +87,9 @@ class VerifiedGRPOTrainer(GRPOTrainer):
         """Nothing: `dycktune.json` is the card."""
         del args, kwargs
 
+    def _send_telemetry(self) -> None:
+        """Nothing: TRL would tell its makers about each training."""
+
     def _scores(self, prefix: str) -> dict[str, float]:
         if self._answer_evaluator is None:
             return {}
