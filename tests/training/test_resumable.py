@@ -36,7 +36,7 @@ TIMED = {"eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "ev
 """Figures of a row that depend on the clock, or on one start of the program."""
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def ctrl_c() -> Iterator[None]:
     """A process that was started in the background ignores Ctrl-C."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
