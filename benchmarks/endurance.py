@@ -39,6 +39,9 @@ MIB = 2**20
 FLAT = 30.0
 """MiB an hour, or a million rows, up to which memory counts as flat: the allocator's own noise."""
 
+LARGEST = 4096
+"""MiB for a log of 200 MB."""
+
 
 def resident() -> float:
     """MiB of this process."""
@@ -91,6 +94,7 @@ def rows(options: argparse.Namespace, folder: Path) -> bool:
         write_batches(path, _measured(batches, points))
         paths.append(path)
     written = time.monotonic() - began
+    is_flat = slope(points) < FLAT
     print(
         f"rows: {options.count} written in {options.shards} shards in {written:.0f} s, {_growth(points)} while writing"
     )
@@ -98,13 +102,13 @@ def rows(options: argparse.Namespace, folder: Path) -> bool:
     for seen, example in enumerate(chain.from_iterable(read_examples(path, task) for path in paths), start=1):
         verdict = task.verify(example.item, example.completion)
         wrong += not verdict.passed
-        if seen % 10_000 == 0:
+        if seen % 1_000 == 0:
             points.append((seen / 1e6, resident()))
     seconds = time.monotonic() - began
     print(
         f"rows: {seen} streamed back and verified in {seconds:.0f} s, {wrong} wrong, {_growth(points)} while reading"
     )
-    return wrong == 0 and seen == options.count and not slope(points) > FLAT
+    return wrong == 0 and seen == options.count and is_flat and slope(points) < FLAT
 
 
 def _measured(batches: Iterator[bytes], points: list[tuple[float, float]]) -> Iterator[bytes]:
@@ -144,7 +148,7 @@ def log(options: argparse.Namespace, folder: Path) -> bool:
     print(
         f"largest memory {largest:.0f} MiB, {largest * MIB / (options.megabytes * 10**6):.1f} times the log"
     )
-    return done.returncode in (0, 1) and not done.stderr
+    return done.returncode in (0, 1) and not done.stderr and largest < LARGEST
 
 
 def complete(options: argparse.Namespace, folder: Path) -> bool:
@@ -154,7 +158,7 @@ def complete(options: argparse.Namespace, folder: Path) -> bool:
     with asked.open("w") as file:
         file.writelines(f"{prefixes[i % len(prefixes)]}\n" for i in range(options.count))
     command = [sys.executable, "-m", "dycktune", "complete", "-", "--json", "--model", options.model]
-    began, points, wrong = time.monotonic(), [], 0
+    began, points, wrong, number = time.monotonic(), [], 0, -1
     with (
         asked.open() as given,
         subprocess.Popen(command, stdin=given, stdout=subprocess.PIPE, text=True) as process,
@@ -184,7 +188,8 @@ def complete(options: argparse.Namespace, folder: Path) -> bool:
     print(
         f"complete: a closed pipe ends it with status {process.returncode} and {len(messages)} characters on stderr"
     )
-    return wrong == 0 and number + 1 == options.count and "Traceback" not in messages
+    grows = slope(points) * options.count / 1e6
+    return wrong == 0 and number + 1 == options.count and grows < FLAT and "Traceback" not in messages
 
 
 def same(_: argparse.Namespace, folder: Path) -> bool:

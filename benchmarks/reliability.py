@@ -93,6 +93,16 @@ COMMANDS = {
     "report": Command(arguments=["report", "run"], needs="select", results=["run/report.html"]),
 }
 
+WHOLE_OR_ABSENT = (
+    "data.jsonl",
+    "merged/model.safetensors",
+    "run/config.toml",
+    "run/merged/model.safetensors",
+    "run/report.html",
+    "model.gguf",
+)
+"""Files of the results that a killed command must not leave with other bytes."""
+
 STAGES = (
     ("a training step", WeightedLossTrainer, "training_step"),
     ("an evaluation", WeightedLossTrainer, "evaluation_loop"),
@@ -253,14 +263,22 @@ def half_written(folder: Path, reference: Reference) -> Iterator[str]:
         for found in checkpoints_in(place):
             if is_complete(found.path) and (fault := damage(found.path)):
                 yield f"{found.path.name} is taken for whole: {fault}"
-    for name in ("config.toml", "manifest.json", "selection.json", "findings.json", "report.html"):
+    for name in ("manifest.json", "selection.json", "findings.json"):
         path = folder / "run" / name
-        if path.is_file() and not path.read_bytes().strip():
-            yield f"{name} is empty"
-    for name in ("data.jsonl", "merged/model.safetensors", "run/merged/model.safetensors", "model.gguf"):
+        if path.is_file() and not _is_json(path):
+            yield f"{name} is half written"
+    for name in WHOLE_OR_ABSENT:
         path = folder / name
         if name in reference.content and path.is_file() and path.read_bytes() != reference.content[name]:
             yield f"{name} is half written"
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return True
 
 
 def differences(command: Command, folder: Path, reference: Reference) -> Iterator[str]:

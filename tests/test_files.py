@@ -64,6 +64,33 @@ def test_after_an_error_the_old_content_stands_and_no_half_written_one(tmp_path,
     assert list(tmp_path.iterdir()) == [path]
 
 
+def folder_of(path: Path, content: str) -> Path:
+    path.mkdir(parents=True)
+    (path / "a").write_text(content)
+    return path
+
+
+def test_an_old_folder_comes_back_if_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    path = folder_of(tmp_path / "model", "old")
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt), replacing(path) as partial:
+        folder_of(partial, "new")
+    assert (path / "a").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_old_folder_comes_back_after_a_kill_between_two_renames(tmp_path):
+    path = tmp_path / "model"
+    workplace = tmp_path / ".model.abcdefgh.partial"
+    folder_of(workplace / "model.old", "old")
+    folder_of(workplace / "model", "new")
+    with replacing(path) as partial:
+        assert (path / "a").read_text() == "old"
+        folder_of(partial, "newer")
+    assert (path / "a").read_text() == "newer"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_new_file_or_folder_has_the_permissions_of_any_other(tmp_path):
     (tmp_path / "usual").mkdir()
     with replacing(tmp_path / "model") as partial:

@@ -23,8 +23,9 @@ from dycktune.locks import lock
 def replacing(path: Path) -> Iterator[Path]:
     """A place beside `path` for a new file or folder, which takes the place of `path` at the end of the block.
 
-    Readers see the old content or the new one, never half of it, after a loss of power too. If the block raises, the
-    new content is removed and `path` stays as it was; what a killed process left behind is removed by the next one.
+    Readers see the old content or the new one, never half of it, after a loss of power too; between an old folder and a
+    new one there is none for an instant. If the block raises, the new content is removed and `path` stays as it was.
+    What a killed process left behind is removed by the next one, which puts an old folder back whose place is empty.
     The folder that holds `path` must exist.
 
     Raises:
@@ -36,9 +37,26 @@ def replacing(path: Path) -> Iterator[Path]:
         yield partial
         sync(partial)
         if partial.is_dir() and path.is_dir():
-            path.rename(f"{partial}.old")
-        partial.replace(path)
+            _take_place(partial, path)
+        else:
+            partial.replace(path)
         _sync_one(path.parent)
+
+
+def _take_place(new: Path, path: Path) -> None:
+    """Put a folder in the place of another, which is kept beside the new one until it is there."""
+    old = new.with_name(path.name + _OLD)
+    try:
+        path.rename(old)
+        new.replace(path)
+    except BaseException:
+        _put_back(old, path)
+        raise
+
+
+def _put_back(old: Path, path: Path) -> None:
+    if old.is_dir() and not path.exists():
+        old.rename(path)
 
 
 def sync(path: Path) -> None:
@@ -122,7 +140,7 @@ def _place_named(path: Path) -> Iterator[None]:
         raise
 
 
-_SUFFIX = ".partial"
+_SUFFIX, _OLD = ".partial", ".old"
 
 
 @contextmanager
@@ -147,6 +165,7 @@ def _remove_abandoned(path: Path) -> None:
             descriptor = os.open(folder, os.O_RDONLY)
             try:
                 if lock(descriptor):
+                    _put_back(folder / f"{path.name}{_OLD}", path)
                     shutil.rmtree(folder)
             finally:
                 os.close(descriptor)

@@ -162,6 +162,7 @@ HOSTILE = {
     "endless recursion": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
     "power": "{{ 9**9**9 }}",
     "repetition": "{{ 'x' * 99999999999 }}",
+    "repetition of a float": "{{ 'x' * (4e10|int) }}",
     "doubling": "{% set n = namespace(a='x') %}{% for i in range(9999) %}{% set n.a = n.a ~ n.a %}{% endfor %}",
     "classes": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
     "globals": "{{ cycler.__init__.__globals__.os.system('touch proof') }}",
@@ -185,6 +186,14 @@ def test_a_hostile_chat_template_is_refused_in_bounded_time_and_memory(tmp_path,
         prompt_text(tokenizer, [{"role": "user", "content": "Hello"}])
     check_message(str(caught.value))
     assert not list(tmp_path.iterdir())
+
+
+def test_stars_in_the_text_of_a_template_are_no_power():
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = (
+        "{% for m in messages %}**{{ m['role'] }}**: {{ m['content'] }} {{ 1.5 }}{% endfor %}"
+    )
+    assert prompt_text(tokenizer, [{"role": "user", "content": "Hello"}]) == "**user**: Hello 1.5"
 
 
 def test_after_a_template_was_stopped_the_thread_goes_on(monkeypatch):

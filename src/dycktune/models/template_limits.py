@@ -43,15 +43,19 @@ def check_template(template: str) -> None:
     """
     before = ""
     for line, kind, text in Environment().lex(template):  # noqa: S701 - nothing is rendered here
-        if text == "**" and before not in ("(", ","):  # behind these it passes named arguments on
+        if (
+            kind == "operator" and text == "**" and before not in ("(", ",")
+        ):  # behind these it passes named arguments on
             raise TemplateLimitError(f"line {line} computes a power")
-        if kind == "integer" and _is_huge(text):
+        if kind in ("integer", "float") and _is_huge(text):
             raise TemplateLimitError(f"line {line} holds a number over {_LARGEST_NUMBER:,}")
         before = before if kind == "whitespace" else text
 
 
 def _is_huge(text: str) -> bool:
     digits = text.replace("_", "")
+    if "." in digits or ("e" in digits.lower() and not digits.lower().startswith("0x")):
+        return float(digits) > _LARGEST_NUMBER
     return (
         len(digits) > 20
         or int(digits, 0 if digits[:2].lower() in ("0x", "0o", "0b") else 10) > _LARGEST_NUMBER
@@ -62,7 +66,8 @@ def _is_huge(text: str) -> bool:
 def limited() -> Iterator[None]:
     """Raise TemplateLimitError in this thread if the block, which is Python code, takes too much time or memory.
 
-    A single call into C code is not interrupted. Memory is watched where the system has `/proc`.
+    A single call into C code, such as a product of numbers that the template has made large step by step, is not
+    interrupted. Memory is watched where the system has `/proc`.
     """
     thread, entry = threading.get_ident(), _Entry()
     _watcher.add(thread, entry)

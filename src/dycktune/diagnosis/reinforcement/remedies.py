@@ -163,7 +163,9 @@ def rewards_peak(diagnosis: Diagnosis) -> float:
 def _nan(diagnosis: Diagnosis, rewards: Rewards) -> Iterator[str]:
     del rewards
     first = diagnosis.deciding.first_step if diagnosis.deciding else 0
-    yield f"Do not use a checkpoint from step {first} or later: resume from one before it."
+    step = diagnosis.recommended_step
+    if step is None or step < first:  # a measure of answers may show that a later one is sound
+        yield f"Do not use a checkpoint from step {first} or later: resume from one before it."
     yield (
         "Train in bf16 rather than fp16, lower optim.learning_rate, and look for a group without spread that is "
         "divided by it, or a reward function that returns NaN."

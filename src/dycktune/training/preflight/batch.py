@@ -258,7 +258,9 @@ def _misplaced(row: Row, expected: Expectation, weights: LossWeights) -> str | N
     marker = squeezed(weights.marker)
     if marker not in expected.reply(answer):
         return f"the answer span {expected.reply(answer)[:40]!r} does not hold the marker {weights.marker!r}"
-    if marker in expected.reply(answer[1:]):
+    # A marker such as "\n#### " may begin with a token that is white space alone.
+    first = next(place for place, token in enumerate(answer) if expected.reply([token]))
+    if marker in expected.reply(answer[first + 1 :]):
         return f"the answer span begins before the last marker, with {expected.reply(answer)[:40]!r}"
     return None
 
