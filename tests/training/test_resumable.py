@@ -1,5 +1,6 @@
 """A run that is stopped or damaged at any moment, against one that was not."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
+from dycktune.checkpoints import seal
 from dycktune.interrupts import Terminated
 from dycktune.runs import RunFolder
 from dycktune.training.answer_evaluator import AnswerEvaluator
@@ -57,6 +59,7 @@ def assert_same(run: RunFolder, whole: RunFolder) -> None:
     """Weights, optimizer and random state bit by bit; log, scores and replies row by row; no file too many."""
     assert [c.step for c in run.checkpoints()] == [c.step for c in whole.checkpoints()]
     for ours, theirs in zip(run.checkpoints(), whole.checkpoints(), strict=True):
+        assert {path.name for path in ours.path.iterdir()} == {path.name for path in theirs.path.iterdir()}
         for name in ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"):
             assert (ours.path / name).read_bytes() == (theirs.path / name).read_bytes(), (ours.step, name)
     assert rows(run) == rows(whole)
@@ -173,6 +176,26 @@ def test_a_damaged_checkpoint_is_left_out_in_one_line_and_the_one_before_it_goes
     assert "stopped/checkpoint-6 is left out: " in lines[0]
     assert "going on from checkpoint-4" in lines[1]
     assert_same(run, whole)
+
+
+@pytest.mark.parametrize("step", [4, 8])
+def test_a_kill_just_before_the_seal_of_a_checkpoint_changes_nothing(whole, tmp_path, step):
+    run = RunFolder(tmp_path / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dycktune.training.resumable.seal", lambda folder: _killed_at(folder, step))
+        with pytest.raises(SystemExit):
+            fit_small(run.path, config=CONFIG)
+    fit_small(run.path, config=CONFIG)
+    assert_same(run, whole)
+    for name in ("checkpoints/checkpoint-8/trainer_state.json", "trainer_state.json"):
+        stored = [json.loads((each.path / name).read_text())["stateful_callbacks"] for each in (run, whole)]
+        assert stored[0] == stored[1]
+
+
+def _killed_at(folder: Path, step: int) -> None:
+    if folder.name == f"checkpoint-{step}":
+        raise SystemExit
+    seal(folder)
 
 
 def test_without_a_whole_checkpoint_the_run_starts_again_and_says_so(whole, tmp_path):

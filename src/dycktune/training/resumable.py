@@ -178,7 +178,7 @@ class ResumableTrainer(Trainer):
     def go_on(self, checkpoint: str | bool | None) -> None:
         """Take over the log of the checkpoint that was loaded, and repeat its evaluation if that was stopped."""
         self._saved_step = self.state.global_step
-        stored = cast("dict[str, Any]", self.state.stateful_callbacks).pop(STATE_NAME, None)
+        stored = cast("dict[str, Any]", self.state.stateful_callbacks).get(STATE_NAME)
         if stored is None:
             return
         self._tr_loss += stored["loss"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dycktune import ranks
-from dycktune.checkpoints import STATE, Checkpoint, checkpoints_in, damage
+from dycktune.checkpoints import SEAL, STATE, Checkpoint, checkpoints_in, damage, seal
 from dycktune.errors import RunError
 from dycktune.files import read_json
 from dycktune.locks import one_process
@@ -30,11 +30,13 @@ class StartingPoint(NamedTuple):
 
 
 def starting_point(run: RunFolder) -> StartingPoint:
-    """The newest checkpoint whose files are all as they were written."""
+    """The newest checkpoint whose files are all as they were written; it is sealed if a kill came before its seal."""
     left_out = []
     for found in _newest_first(run):
         fault = damage(found.path)
         if fault is None:
+            if not (found.path / SEAL).is_file():
+                seal(found.path)
             due = _stored_log(found.path).get("evaluation_due", False)
             return StartingPoint(found.step, found.path, due, tuple(left_out))
         left_out.append(f"{found.path} is left out: {fault}")
