@@ -7,12 +7,12 @@ For each task and seed:
     start        imitation, stopped at the checkpoint whose exact match is nearest to 0.5
     grpo         reinforcement learning from there: all steps of the recipe, or the given minutes
     sft          imitation from there, on the same problems, for as long
-    answers      reinforcement learning from there on problems longer than any trained on, with answers only
+    answers      reinforcement learning from the end of grpo, on problems longer than any before, with answers only
     generation   tokens a second of TRL's own sampling, of batched `generate`, and of speculative sampling
 
 Minutes count training and sampling, not evaluations; imitation gets the time that reinforcement learning took. Every
 model is asked problems of the trained lengths and longer ones from the test split: exact match under greedy decoding,
-and pass@8 sampled. Each finished piece adds a line to OUT/results.jsonl, and a piece that has one is skipped, so the
+and pass@8 sampled at temperature 0.7. Each finished piece adds a line to OUT/results.jsonl, and a piece that has one is skipped, so the
 script can be stopped and started again.
 """
 
@@ -48,7 +48,9 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 PIECES = ("start", "grpo", "sft", "answers", "generation")
 TARGET = 0.5
 """Exact match at which imitation is stopped."""
-K, PASS_ITEMS = 8, 64
+K, PASS_ITEMS = 8, 32
+TEMPERATURE = 0.7
+"""Of all sampling, as in the recipe."""
 
 
 class Bench(NamedTuple):
@@ -63,7 +65,7 @@ BENCHES = {
     "brackets": Bench(
         "dyck",
         {"min_length": 2, "max_length": 20},
-        {"min_length": 21, "max_length": 30},
+        {"min_length": 21, "max_length": 26},
     ),
     "arithmetic": Bench(
         "arithmetic",
@@ -137,7 +139,7 @@ def measured(reference: Path, bench: Bench, count: int) -> dict[str, Any]:
         task = make_task(bench.name, options)
         items = list(task.items("test", count=count, seed=0))
         greedy = evaluate(loaded, task, items)
-        sampled = pass_at_k(loaded, task, items[:PASS_ITEMS], k=K)
+        sampled = pass_at_k(loaded, task, items[:PASS_ITEMS], k=K, temperature=TEMPERATURE)
         found[name] = {
             "n": count,
             "exact_match": greedy.exact_match.value,
@@ -166,11 +168,13 @@ def continued(
     """A training from the start's checkpoint, for some minutes, and its best checkpoint measured."""
 
     def work(bench: Bench, out: Path, seed: int, minutes: float, count: int) -> dict[str, Any]:
-        begin = nearest_checkpoint(RunFolder(out / "start"))
+        beside = RunFolder(out / "grpo")
+        begin = (
+            best_checkpoint(beside) if piece == "answers" else nearest_checkpoint(RunFolder(out / "start"))
+        )
         # `measured` samples replies for pass@k, of more problems.
         common = {"train.start_from": str(begin), "eval.exact_match": "60", "grpo.pass_at_k": "0"}
         config = config_of(recipe_name, bench, options(bench), seed, **common, **changes)
-        beside = RunFolder(out / "grpo")
         run = RunFolder(out / piece)
         run_for(config, run.path, trained_seconds(beside) if piece == "sft" else 60 * minutes)
         chosen = best_checkpoint(run)
@@ -196,7 +200,8 @@ def generation(bench: Bench, out: Path, seed: int, minutes: float, count: int) -
     def prompts() -> list[Prompt]:
         built = [build(item) for item in items]
         return [
-            replace(p, draws=draws_of(p.limit, temperature=1.0, seed=(seed, i))) for i, p in enumerate(built)
+            replace(p, draws=draws_of(p.limit, temperature=TEMPERATURE, seed=(seed, i)))
+            for i, p in enumerate(built)
         ]
 
     ways: dict[str, Callable[[], int]] = {
@@ -231,7 +236,7 @@ def trl_tokens(loaded: LoadedModel, prompts: Sequence[Prompt]) -> int:
             ids,
             attention_mask=mask,
             do_sample=True,
-            temperature=1.0,
+            temperature=TEMPERATURE,
             top_p=1.0,
             top_k=0,
             max_new_tokens=max(prompt.limit for prompt in prompts),
