@@ -12,8 +12,8 @@ For each task and seed:
 
 Minutes count training and sampling, not evaluations; imitation gets the time that reinforcement learning took. Every
 model is asked problems of the trained lengths and longer ones from the test split: exact match under greedy decoding,
-and pass@8 sampled at temperature 0.7. Each finished piece adds a line to OUT/results.jsonl, and a piece that has one is skipped, so the
-script can be stopped and started again.
+and pass@8 sampled at temperature 0.7. Each finished piece adds a line to OUT/results.jsonl, and a piece that has one is
+skipped, so the script can be stopped and started again.
 """
 
 import argparse
