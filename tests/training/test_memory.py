@@ -1,3 +1,4 @@
+import gc
 import json
 import shutil
 
@@ -27,6 +28,19 @@ def test_counting_changes_no_random_state():
     before = torch.get_rng_state()
     bytes_kept(lambda: nn.functional.dropout(torch.ones(100, requires_grad=True)))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_counting_leaves_nothing_in_memory():
+    layers = nn.Sequential(nn.Linear(4, 4), nn.Softmax(dim=-1), nn.Linear(4, 4))
+    bytes_kept(lambda: layers(torch.zeros(2, 4)))
+    before = tensors()
+    bytes_kept(lambda: layers(torch.zeros(2, 4)))
+    assert tensors() == before
+
+
+def tensors() -> int:
+    gc.collect()
+    return sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects())
 
 
 def test_twice_the_free_memory_fits_twice_the_tokens(monkeypatch):

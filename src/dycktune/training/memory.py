@@ -25,7 +25,8 @@ def bytes_kept(forward: Callable[[], object]) -> int:
     def count(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        # The tensor itself would hold the graph that holds it, and nothing would ever free them.
+        return tensor.detach()
 
     with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         # Kept alive until the sum is made, so that no two storages have the same address.
