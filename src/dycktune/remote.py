@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from dycktune.errors import DycktuneError, StoreError
 from dycktune.files import read_json, replacing, write_json
+from dycktune.locks import LOCK_NAME
 
 _URL = re.compile(r"(?P<protocol>[a-z][a-z0-9+]*)://.+")
 _VERSION_KEYS = ("size", "ETag", "etag", "mtime", "LastModified", "last_modified", "md5Hash", "generation")
@@ -197,8 +198,11 @@ def written(out: str | Path) -> Iterator[Path]:
 def update(
     folder: Path, store: Store, files: Mapping[str, StoredFile], *, versions: Mapping[str, str]
 ) -> None:
-    """Make `folder` hold these files of a store and no others; it has these versions of some already."""
-    for path in [path for path in folder.rglob("*") if path.is_file()]:
+    """Make `folder` hold these files of a store and no others, in this order; it has these versions of some already.
+
+    The lock of a run folder stays: whoever calls this may hold it.
+    """
+    for path in [path for path in folder.rglob("*") if path.is_file() and path.name != LOCK_NAME]:
         if path.relative_to(folder).as_posix() not in files:
             path.unlink()
     for name, file in files.items():
