@@ -3,7 +3,7 @@ import os
 import pytest
 
 from dycktune.errors import StoreError
-from dycktune.remote import is_remote, local_copy, written
+from dycktune.remote import is_remote, key_fault, local_copy, written
 from stores import ENVIRONMENT, filesystem, refusing_keys
 
 
@@ -101,7 +101,8 @@ def test_a_refused_key_is_explained(s3):
     ("url", "why"),
     [
         ("https://example.org/rows.jsonl?signature=hidden", "https addresses are not read"),
-        ("s3://key:hidden@bucket/rows.jsonl", "before whose @"),
+        ("s3://key:hidden@bucket/rows.jsonl", "holds a user or a key"),
+        ("s3://key:hid/den/hidden@bucket/rows.jsonl", "holds a user or a key"),
         ("nowhere://bucket/rows.jsonl", "fsspec knows no nowhere://"),
     ],
 )
@@ -114,3 +115,17 @@ def test_a_url_that_is_no_store_or_holds_a_key_is_refused_without_repeating_the_
 @pytest.mark.parametrize("text", ["rows.jsonl", "a/b:train", "builtin:tiny", "C:/rows.jsonl", "/a//b", None])
 def test_a_path_or_hub_id_is_no_url(text):
     assert not is_remote(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s3://bucket/a@b.jsonl",
+        "hdfs://host:9000/a@b.jsonl",
+        "s3://bucket/rows.json:part",
+        "owner/name",
+        "a@b/c",
+    ],
+)
+def test_a_url_or_path_without_a_key_has_no_fault(text):
+    assert key_fault(text) is None
