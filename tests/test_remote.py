@@ -53,6 +53,14 @@ def test_what_is_written_arrives_with_the_files_beside_it_and_not_after_an_error
     assert not filesystem().exists("bucket/other")
 
 
+def test_a_store_that_cannot_be_written_is_refused_before_anything_is_made(s3):
+    with refusing_keys(), pytest.raises(StoreError, match="access is refused"), written(f"{s3}/rows.jsonl"):
+        pytest.fail("the file is made")
+    with written(f"{s3}/rows.jsonl") as path:
+        path.touch()
+    assert set(filesystem().find("bucket")) == {"bucket/rows.jsonl"}
+
+
 def _fill(path):
     path.write_text("half")
     raise OSError("full")

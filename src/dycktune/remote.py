@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from dycktune.errors import DycktuneError, StoreError
 from dycktune.files import read_json, replacing, write_json
@@ -20,6 +21,9 @@ from dycktune.locks import LOCK_NAME
 _URL = re.compile(r"(?P<protocol>[a-z][a-z0-9+]*)://.+")
 _KEY = re.compile(r"[^/]*@|[^/:]*:(?!\d+(?:/|$)).*@")
 """The beginning of a URL behind its `://`, if it holds a user or a key; a secret key may hold slashes."""
+
+_PROBE = ".writable-"
+"""Beginning of the name of a file that tests whether a store can be written, and is removed at once."""
 
 _VERSION_KEYS = ("size", "ETag", "etag", "mtime", "LastModified", "last_modified", "md5Hash", "generation")
 """Facts of a stored file that change with its content; each store has some of them."""
@@ -95,7 +99,9 @@ class Store:
             with self._errors(missing_is_error=False):
                 found[f"{self.root}{beside}"] = self._system.info(f"{self.root}{beside}")
         files = {
-            key: facts for key, facts in found.items() if facts["type"] == "file" and not key.endswith("/")
+            key: facts
+            for key, facts in found.items()
+            if facts["type"] == "file" and not key.endswith("/") and f"/{_PROBE}" not in key
         }
         if not files:
             raise StoreError(f"{self.url} is not there: no such file or folder; correct the name")
@@ -122,8 +128,10 @@ class Store:
     def require_writable(self) -> None:
         """Write and remove a file. Raises StoreError where that is not possible."""
         with self._errors():
-            self._system.pipe_file(f"{self.root}/.writable", b"")
-            self._system.rm_file(f"{self.root}/.writable")
+            # Jobs that start together test the same folder.
+            place = f"{self.root}/{_PROBE}{uuid4().hex}"
+            self._system.pipe_file(place, b"")
+            self._system.rm_file(place)
 
     def remove(self, name: str) -> None:
         """Remove a file below the URL; it may be gone already."""
@@ -201,13 +209,14 @@ def written(out: str | Path) -> Iterator[Path]:
     """The place for a new file; for a URL one on this machine, which is copied there with all files beside it.
 
     Raises:
-        StoreError: the store cannot be used.
+        StoreError: the store cannot be used, or not be written; before the block, or while the files are copied.
     """
     if not is_remote(out):
         yield Path(out)
         return
     folder_url, _, name = str(out).rpartition("/")
     store = Store(folder_url)
+    store.require_writable()
     with TemporaryDirectory(prefix="dycktune-") as folder:
         yield Path(folder) / name
         for file in sorted(Path(folder).iterdir()):
