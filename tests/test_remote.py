@@ -3,7 +3,7 @@ import os
 import pytest
 
 from dycktune.errors import StoreError
-from dycktune.remote import is_remote, local_copy, written
+from dycktune.remote import is_remote, key_fault, local_copy, written
 from stores import ENVIRONMENT, filesystem, refusing_keys
 
 
@@ -51,6 +51,14 @@ def test_what_is_written_arrives_with_the_files_beside_it_and_not_after_an_error
     with pytest.raises(OSError, match="full"), written(f"{s3}/other/rows.jsonl") as path:
         _fill(path)
     assert not filesystem().exists("bucket/other")
+
+
+def test_a_store_that_cannot_be_written_is_refused_before_anything_is_made(s3):
+    with refusing_keys(), pytest.raises(StoreError, match="access is refused"), written(f"{s3}/rows.jsonl"):
+        pytest.fail("the file is made")
+    with written(f"{s3}/rows.jsonl") as path:
+        path.touch()
+    assert set(filesystem().find("bucket")) == {"bucket/rows.jsonl"}
 
 
 def _fill(path):
@@ -101,7 +109,8 @@ def test_a_refused_key_is_explained(s3):
     ("url", "why"),
     [
         ("https://example.org/rows.jsonl?signature=hidden", "https addresses are not read"),
-        ("s3://key:hidden@bucket/rows.jsonl", "before whose @"),
+        ("s3://key:hidden@bucket/rows.jsonl", "holds a user or a key"),
+        ("s3://key:hid/den/hidden@bucket/rows.jsonl", "holds a user or a key"),
         ("nowhere://bucket/rows.jsonl", "fsspec knows no nowhere://"),
     ],
 )
@@ -114,3 +123,17 @@ def test_a_url_that_is_no_store_or_holds_a_key_is_refused_without_repeating_the_
 @pytest.mark.parametrize("text", ["rows.jsonl", "a/b:train", "builtin:tiny", "C:/rows.jsonl", "/a//b", None])
 def test_a_path_or_hub_id_is_no_url(text):
     assert not is_remote(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s3://bucket/a@b.jsonl",
+        "hdfs://host:9000/a@b.jsonl",
+        "s3://bucket/rows.json:part",
+        "owner/name",
+        "a@b/c",
+    ],
+)
+def test_a_url_or_path_without_a_key_has_no_fault(text):
+    assert key_fault(text) is None

@@ -1,6 +1,5 @@
 """Checkpoints of a run: sealed with the hash of each file once they are whole, and checked before they are used."""
 
-import hashlib
 import json
 import zipfile
 from collections.abc import Collection
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dycktune.errors import RunError
-from dycktune.files import read_json, sync, write_text
+from dycktune.files import read_json, sha256_of, sync, write_text
 
 SEAL = "SHA256SUMS"
 """The last file of a checkpoint: the hashes of the others, as `sha256sum -c` reads them."""
@@ -36,7 +35,7 @@ def seal(folder: Path) -> None:
     """Write the hash of each file, once all files are on the disk; only then the checkpoint is whole."""
     sync(folder)
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SEAL)
-    write_text(folder / SEAL, "".join(f"{_sha256(path)}  {path.relative_to(folder)}\n" for path in files))
+    write_text(folder / SEAL, "".join(f"{sha256_of(path)}  {path.relative_to(folder)}\n" for path in files))
 
 
 def is_complete(folder: Path) -> bool:
@@ -68,7 +67,7 @@ def damage(folder: Path, names: Collection[str] | None = None) -> str | None:
         if not (folder / name).is_file():
             return f"{name} is missing"
         edited = names is not None and name.endswith(".json") and _is_json(folder / name)
-        if not edited and _sha256(folder / name) != sha256:
+        if not edited and sha256_of(folder / name) != sha256:
             return f"{name} is not as it was written"
     return None
 
@@ -119,8 +118,3 @@ def _is_json(path: Path) -> bool:
     except RunError:
         return False
     return True
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,6 +6,7 @@ own `trainer_state.json` does: a run that diverged must not look like one with g
 
 import errno
 import glob
+import hashlib
 import json
 import os
 import shutil
@@ -64,6 +65,12 @@ def sync(path: Path) -> None:
     for part in path.rglob("*") if path.is_dir() else ():
         _sync_one(part)
     _sync_one(path)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,11 +12,19 @@ from importlib import import_module
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from dycktune.errors import DycktuneError, StoreError
 from dycktune.files import read_json, replacing, write_json
+from dycktune.locks import LOCK_NAME
 
 _URL = re.compile(r"(?P<protocol>[a-z][a-z0-9+]*)://.+")
+_KEY = re.compile(r"[^/]*@|[^/:]*:(?!\d+(?:/|$)).*@")
+"""The beginning of a URL behind its `://`, if it holds a user or a key; a secret key may hold slashes."""
+
+_PROBE = ".writable-"
+"""Beginning of the name of a file that tests whether a store can be written, and is removed at once."""
+
 _VERSION_KEYS = ("size", "ETag", "etag", "mtime", "LastModified", "last_modified", "md5Hash", "generation")
 """Facts of a stored file that change with its content; each store has some of them."""
 
@@ -40,6 +48,19 @@ def is_remote(text: Path | str | None) -> bool:
     return isinstance(text, str) and _URL.fullmatch(text) is not None
 
 
+def key_fault(text: str) -> str | None:
+    """Why a URL is refused that holds a key, or can hold one, without repeating it; None for any other text."""
+    protocol, _, rest = text.partition("://")
+    if rest and protocol.lower() in ("http", "https"):
+        return f"{protocol} addresses are not read: they can hold keys; download the file first"
+    if _KEY.match(rest):
+        return (
+            f"a URL of {protocol}:// that holds a user or a key before an @ is not used; set the keys as the store's "
+            "own library takes them"
+        )
+    return None
+
+
 def name_of(url: str) -> str:
     """The last part of a URL's path."""
     return PurePosixPath(url.partition("://")[2]).name
@@ -54,32 +75,33 @@ class Store:
         Raises:
             StoreError: no library for it is installed, or the URL cannot be used.
         """
+        if fault := key_fault(url):
+            raise StoreError(fault)
         protocol = url.partition("://")[0]
-        if protocol in ("http", "https"):
-            raise StoreError(
-                f"{protocol} addresses are not read: they can hold keys; download the file first"
-            )
-        if "@" in url.partition("://")[2].partition("/")[0]:
-            raise StoreError(
-                f"a {protocol} URL before whose @ stands a user or a key is not used; set the keys as "
-                "the store's own library takes them"
-            )
         self.url = url.rstrip("/")
         with self._errors():
             core = import_module("fsspec.core")
             options = {"use_listings_cache": False, "skip_instance_cache": True, **_OPTIONS.get(protocol, {})}
             self._system, self.root = core.url_to_fs(self.url, **options)
 
-    def files(self) -> dict[str, StoredFile]:
+    def files(self, *, beside: str = "") -> dict[str, StoredFile]:
         """The files by their path below the URL; a file that the URL itself names has its own name.
+
+        Args:
+            beside: For such a file, the end of a longer name: the file of that name is given too, if it is there.
 
         Raises:
             StoreError: there is none, or the store cannot be used.
         """
         with self._errors():
             found = self._system.find(self.root, detail=True)
+        if beside and self.root in found:
+            with self._errors(missing_is_error=False):
+                found[f"{self.root}{beside}"] = self._system.info(f"{self.root}{beside}")
         files = {
-            key: facts for key, facts in found.items() if facts["type"] == "file" and not key.endswith("/")
+            key: facts
+            for key, facts in found.items()
+            if facts["type"] == "file" and not key.endswith("/") and f"/{_PROBE}" not in key
         }
         if not files:
             raise StoreError(f"{self.url} is not there: no such file or folder; correct the name")
@@ -106,8 +128,10 @@ class Store:
     def require_writable(self) -> None:
         """Write and remove a file. Raises StoreError where that is not possible."""
         with self._errors():
-            self._system.pipe_file(f"{self.root}/.writable", b"")
-            self._system.rm_file(f"{self.root}/.writable")
+            # Jobs that start together test the same folder.
+            place = f"{self.root}/{_PROBE}{uuid4().hex}"
+            self._system.pipe_file(place, b"")
+            self._system.rm_file(place)
 
     def remove(self, name: str) -> None:
         """Remove a file below the URL; it may be gone already."""
@@ -115,7 +139,8 @@ class Store:
             self._system.rm_file(f"{self.root}/{name}")
 
     def _relative(self, key: str) -> str:
-        name = key.removeprefix(self.root).lstrip("/") or PurePosixPath(key).name
+        below = key.removeprefix(f"{self.root}/")
+        name = PurePosixPath(key).name if below == key else below.lstrip("/")
         if ".." in PurePosixPath(name).parts:
             raise StoreError(
                 f"{self.url} holds the name {name!r}, which leaves its folder; rename the object"
@@ -149,13 +174,16 @@ class Store:
         return f"the store cannot be used ({_reason(error)}); check the network and the name"
 
 
-def local_copy(url: str, *, wanted: Callable[[str], bool] = lambda _: True, key: str = "") -> Path:
+def local_copy(
+    url: str, *, wanted: Callable[[str], bool] = lambda _: True, key: str = "", beside: str = ""
+) -> Path:
     """The file or folder at a URL, in the cache of this machine; only files that have changed are copied again.
 
     Args:
         url: A file or folder of a store.
         wanted: Which files of a folder are copied, by their path below it.
         key: Another one for each `wanted`.
+        beside: The end of a longer name: the file of that name is copied with a file, if it is there.
 
     Raises:
         StoreError: it is not there, or the store cannot be used.
@@ -164,7 +192,7 @@ def local_copy(url: str, *, wanted: Callable[[str], bool] = lambda _: True, key:
     from huggingface_hub import cached_assets_path
 
     store = Store(url)
-    files = {name: file for name, file in store.files().items() if wanted(name)}
+    files = {name: file for name, file in store.files(beside=beside).items() if wanted(name)}
     digest = hashlib.sha256(f"{store.url}\n{key}".encode()).hexdigest()[:16]
     folder = cached_assets_path("dycktune", "remote", digest)
     # The ranks of a machine read the same data at the same time.
@@ -181,13 +209,14 @@ def written(out: str | Path) -> Iterator[Path]:
     """The place for a new file; for a URL one on this machine, which is copied there with all files beside it.
 
     Raises:
-        StoreError: the store cannot be used.
+        StoreError: the store cannot be used, or not be written; before the block, or while the files are copied.
     """
     if not is_remote(out):
         yield Path(out)
         return
     folder_url, _, name = str(out).rpartition("/")
     store = Store(folder_url)
+    store.require_writable()
     with TemporaryDirectory(prefix="dycktune-") as folder:
         yield Path(folder) / name
         for file in sorted(Path(folder).iterdir()):
@@ -197,8 +226,11 @@ def written(out: str | Path) -> Iterator[Path]:
 def update(
     folder: Path, store: Store, files: Mapping[str, StoredFile], *, versions: Mapping[str, str]
 ) -> None:
-    """Make `folder` hold these files of a store and no others; it has these versions of some already."""
-    for path in [path for path in folder.rglob("*") if path.is_file()]:
+    """Make `folder` hold these files of a store and no others, in this order; it has these versions of some already.
+
+    The lock of a run folder stays: whoever calls this may hold it.
+    """
+    for path in [path for path in folder.rglob("*") if path.is_file() and path.name != LOCK_NAME]:
         if path.relative_to(folder).as_posix() not in files:
             path.unlink()
     for name, file in files.items():

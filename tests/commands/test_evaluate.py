@@ -5,6 +5,7 @@ from jsonschema import Draft202012Validator
 
 from dycktune.cli import main
 from dycktune.commands.schema import published
+from stores import refusing_keys
 
 
 def printed(capsys, *arguments: str) -> dict:
@@ -47,3 +48,22 @@ def test_impossible_shards_are_refused_before_the_model_is_loaded(
     assert why in printed.err
     assert printed.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_place_for_a_shard_that_cannot_be_written_is_refused_before_the_model_is_loaded(
+    capsys, tmp_path, monkeypatch, s3
+):
+    monkeypatch.setattr("dycktune.models.loading.load", lambda *_: pytest.fail("the model was loaded"))
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.json").mkdir()
+
+    def refused(out: str) -> str:
+        options = ["--count", "4", "--max-length", "4", "--shard", "1/2", "--out", out]
+        assert main(["evaluate", "builtin:tiny", *options]) == 2
+        return capsys.readouterr().err
+
+    assert "file/a.json cannot be written" in refused(f"{tmp_path}/file/a.json")
+    assert "folder.json is a folder; name a file" in refused(f"{tmp_path}/folder.json")
+    with refusing_keys():
+        assert "access is refused" in refused(f"{s3}/replies/1.json")
+    assert not list((tmp_path / "folder.json").iterdir())

@@ -8,9 +8,10 @@ from safetensors.torch import load_file
 from dycktune.cli import main
 from dycktune.commands.run_store import folder_of, kept_in_store
 from dycktune.errors import RunError, StoreError
+from dycktune.locks import one_process
 from dycktune.remote import Store
 from dycktune.runs import RunFolder
-from small_runs import fit_small
+from small_runs import fit_small, small_config
 from stores import filesystem, refusing_keys
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +100,57 @@ def test_a_run_never_takes_the_place_of_another(s3):
     with pytest.raises(RunError, match="runs/mine and s3://bucket/mine hold different runs"):
         train(url, resume=True)
     assert stored(url) == before
+
+
+def test_a_folder_of_other_files_is_left_as_it_is(s3):
+    """The folder of a sweep has the name of a run in the store."""
+    filesystem().pipe("bucket/x/sweep/config.toml", b"[train]\n")
+    inner = Path("runs/sweep/1/config.toml")
+    inner.parent.mkdir(parents=True)
+    inner.write_text("a run of its own")
+    with pytest.raises(RunError, match="runs/sweep holds files but no run"):
+        train(f"{s3}/x/sweep", resume=True)
+    assert on_disk(Path("runs")) == {"sweep/1/config.toml": b"a run of its own"}
+    assert names_in(f"{s3}/x/sweep") == {"config.toml"}
+
+
+def test_a_folder_in_use_is_not_copied_to(s3):
+    filesystem().pipe({"bucket/mine/config.toml": b"", "bucket/mine/metrics.jsonl": b""})
+    here = Path("runs/mine")
+    here.mkdir(parents=True)
+    with one_process(here), pytest.raises(RunError, match="runs/mine is in use by process"):
+        train(f"{s3}/mine", resume=True)
+    assert not on_disk(here)
+
+
+def test_a_copy_from_the_store_that_was_interrupted_is_made_again(s3, monkeypatch):
+    url, here = f"{s3}/mine", Path("runs/mine")
+    train(url)
+    whole, count = on_disk(here), len(names_in(url))
+    get = Store.get
+    for files in (1, count // 2, count - 1):
+        shutil.rmtree("runs")
+        left = iter(range(files))
+
+        def stop_soon(store, file, target, left=left):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            get(store, file, target)
+
+        monkeypatch.setattr(Store, "get", stop_soon)
+        with pytest.raises(KeyboardInterrupt), kept_in_store(url, resume=True):
+            pytest.fail("the copy was not interrupted")
+        assert "config.toml" in on_disk(here)
+        monkeypatch.setattr(Store, "get", get)
+        with kept_in_store(url, resume=True):
+            assert on_disk(here) == whole
+
+
+def test_a_training_that_is_refused_sends_no_other_run_to_the_store(s3):
+    fit_small(Path("runs/mine"), config=small_config(optim__seed=1))
+    with pytest.raises(RunError, match="holds a run of another recipe"):
+        train(f"{s3}/mine", resume=True)
+    assert not names_in(f"{s3}/mine")
 
 
 def test_a_store_that_cannot_be_written_is_refused_before_the_training(s3):

@@ -91,7 +91,26 @@ def test_shards_that_are_no_whole_evaluation_are_refused(write, tmp_path):
     )
     assert "holds replies to other items" in refused(alone, items=PROBLEMS[::-1])
     assert "holds no shard" in refused(tmp_path)
-    assert "cannot be read" in refused(tmp_path / "none.json")
-    for content in ("[]", "{}", "{"):
-        (tmp_path / "odd.json").write_text(content)
-        assert "odd.json is n" in refused(tmp_path / "odd.json")
+    missing = refused(tmp_path / "none.json")
+    assert missing.endswith(
+        "cannot be read: No such file or directory; name the files of --out, or a folder of them"
+    )
+
+
+def test_a_file_that_is_no_shard_is_refused(write, tmp_path):
+    content = json.loads(write("1/1").read_text(encoding="utf-8"))
+    reply = content["replies"][0]
+    others = [
+        content | {"shard": 1},
+        content | {"shard": "2/1"},
+        content | {"items": "8"},
+        content | {"replies": None},
+        content | {"replies": [reply | {"text": None}]},
+        content | {"replies": [{name: reply[name] for name in reply if name != "item"}]},
+        content | {"replies": [reply | {"finished": "yes"}]},
+    ]
+    path = tmp_path / "odd.json"
+    for text in ("[]", "{}", "{", "\xff", *map(json.dumps, others)):
+        path.write_text(text, encoding="latin-1")
+        with pytest.raises(DataError, match=r"odd\.json is no shard of an evaluation"):
+            join_shards([path], STACK, PROBLEMS, model=None)

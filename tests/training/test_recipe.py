@@ -153,6 +153,16 @@ def test_fields_that_contradict_each_other_are_refused(content, message):
     assert message in fault(content)
 
 
+def test_a_url_with_a_key_is_refused_by_its_field_before_a_run_folder_holds_it():
+    url = "s3://key:hidden@bucket/rows.jsonl"
+    rows = {"data": {"train": url, "eval": "rows.jsonl"}, "train": {"start_from": url}}
+    message = fault(rows, {"model.base": "https://example.org/model?signature=hidden"})
+    for name in ("data.train", "train.start_from", "model.base"):
+        assert f"{name}: a URL of s3:// that holds" in message or f"{name}: https addresses" in message
+    assert "hidden" not in message
+    assert "data.eval" not in message
+
+
 def test_faults_of_sections_task_and_overrides_are_one_line(echo):
     message = fault(
         {

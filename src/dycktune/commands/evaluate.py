@@ -50,7 +50,7 @@ def evaluate(
 
     Example: dycktune evaluate --endpoint http://127.0.0.1:8000/v1 --count 100
 
-    Example: dycktune evaluate runs/quickstart --count 10000 --shard 2/8 --out parts/2.json
+    Example: dycktune evaluate runs/quickstart --count 10000 --shard 2/8 --out replies/2.json
 
     Parameters
     ----------
@@ -97,8 +97,10 @@ def evaluate(
     from dycktune import ranks
     from dycktune.data.summary import summary
     from dycktune.evaluation.record import record_evaluation
-    from dycktune.evaluation.shards import join_shards, part_of, write_shard
+    from dycktune.evaluation.shards import join_shards, part_of, require_place, write_shard
 
+    if shards.out is not None and ranks.is_main():
+        require_place(shards.out)
     asked = items if shard is None else part_of(items, shard)
     name = None if server.endpoint else _name(model, member)
     if shards.join:

@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from dycktune import ranks
 from dycktune.checkpoints import SEAL, STATE
 from dycktune.errors import RunError, StoreError
+from dycktune.locks import one_process
 from dycktune.remote import Store, StoredFile, is_remote, name_of, update
-from dycktune.runs import RUNS, RunFolder
+from dycktune.runs import RUNS, RunFolder, refuse_foreign
 
 if TYPE_CHECKING:
     from dycktune.training.events import OnEvent
 
-_LAST = (STATE, SEAL)
-"""The files that make a checkpoint complete: they are copied last, and removed first."""
+_ORDER = ("config.toml", "", SEAL, STATE)
+"""The order in which files are copied, and the reverse of that in which they are removed; "" is every other file.
+
+The recipe makes a folder a run, also if the copy is interrupted; its state makes a checkpoint complete.
+"""
 
 
 class _Stamp(NamedTuple):
@@ -40,7 +44,8 @@ def kept_in_store(out: str, *, resume: bool) -> "Iterator[OnEvent]":
     unless this machine has as much of it.
 
     Raises:
-        RunError: the store holds a run already, or another one than the folder.
+        RunError: the store holds a run already, or another one than the folder; or the folder holds other files, or is
+            in use. Nothing is copied.
         StoreError: the store cannot be used, at the begin or at the end; in between there is a warning.
     """
     if not is_remote(out):
@@ -55,7 +60,9 @@ def kept_in_store(out: str, *, resume: bool) -> "Iterator[OnEvent]":
     try:
         yield copier.after_step
     except BaseException:
-        copier.try_push()
+        # A training that was refused has no events, and its folder may hold another run.
+        if copier.begun:
+            copier.try_push()
         raise
     copier.push()
     print(f"copied:  {out}", file=sys.stderr)
@@ -68,25 +75,37 @@ class _Copier:
         self._store, self._run = Store(url), RunFolder(folder_of(url))
         self._sent: dict[str, _Stamp] = {}
         self._checkpoints: set[str] = set()
+        self.begun = False
+        """Whether the training has reported anything: from then on, the folder holds its run."""
 
     def begin(self, *, resume: bool) -> None:
         """Prepare the folder of the run, new or to be resumed."""
         store, run = self._store, self._run
+        refuse_foreign(run.path)
         store.require_writable()
-        if not store.has("config.toml"):
+        if not store.has(run.config.name):
             return
         if not resume:
             raise RunError(
                 f"{store.url} already holds a run; leave out --no-resume, or name another with --out"
             )
+        run.path.mkdir(parents=True, exist_ok=True)
+        with one_process(run.path):
+            self._copy_here()
+
+    def _copy_here(self) -> None:
+        """Copy the run from the store, unless the folder has as much of it."""
+        store, run = self._store, self._run
         files = store.files()
         _refuse_other(run, store, files)
         if not run.started or _newest(files) > run.saved_step:
-            update(run.path, store, files, versions={})
+            ordered = {name: files[name] for name in sorted(files, key=_place_in_order)}
+            update(run.path, store, ordered, versions={})
             self._sent = self._stamps()
 
     def after_step(self, _: object) -> None:
         """Copy the run if it has another checkpoint than before. The step that follows it makes sure it is whole."""
+        self.begun = True
         if {path.name for path in self._run.checkpoints_folder.glob("checkpoint-*")} != self._checkpoints:
             self.try_push()
 
@@ -121,18 +140,21 @@ class _Copier:
         }
 
 
-def _place_in_order(name: str) -> int:
-    """When a file is copied: the larger, the later."""
+def _place_in_order(name: str) -> tuple[int, int]:
+    """When a file is copied: the larger, the later. A newer checkpoint is complete after the older ones."""
     last = PurePosixPath(name).name
-    return _LAST.index(last) + 1 if last in _LAST else 0
+    return _ORDER.index(last if last in _ORDER else ""), _step_of(name)
+
+
+def _step_of(name: str) -> int:
+    """The step of the checkpoint that a file belongs to; 0 for other files."""
+    step = PurePosixPath(name).parent.name.removeprefix("checkpoint-")
+    return int(step) if step.isdecimal() else 0
 
 
 def _newest(files: Mapping[str, StoredFile]) -> int:
     """The step of the newest complete checkpoint in a store; 0 for none."""
-    states = (place for place in map(PurePosixPath, files) if place.name == STATE)
-    folders = (place.parent.name for place in states)
-    steps = (folder.removeprefix("checkpoint-") for folder in folders)
-    return max((int(step) for step in steps if step.isdecimal()), default=0)
+    return max((_step_of(name) for name in files if PurePosixPath(name).name == STATE), default=0)
 
 
 def _refuse_other(run: RunFolder, store: Store, files: Mapping[str, StoredFile]) -> None:

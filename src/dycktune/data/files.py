@@ -1,6 +1,5 @@
 """Files of rows: JSONL and Parquet, by the file's ending. `readers` reads them, and the files of others."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable
 from itertools import chain, islice
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple
 
 from dycktune.data.readers.tables import pyarrow
 from dycktune.errors import DataError
-from dycktune.files import replacing
+from dycktune.files import replacing, sha256_of
 
 _BATCH = 1000
 """Rows held in memory at once."""
@@ -44,8 +43,7 @@ def write_batches(path: Path, batches: Iterable[Any]) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial:
             write(partial, batches)
-            with partial.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return sha256_of(partial)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}; name another file") from error
 

@@ -4,15 +4,19 @@ The joined evaluation is that of one job: the items keep their order, and the ve
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar, cast
+from tempfile import TemporaryFile
+from typing import NamedTuple, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from dycktune import ranks
 from dycktune.data.corpus import Shard
-from dycktune.errors import DataError, RunError, StoreError
+from dycktune.errors import ConfigError, DataError, StoreError
 from dycktune.evaluation.evaluate import Evaluation
-from dycktune.files import read_json, write_json
+from dycktune.files import write_json
 from dycktune.inference.completion import Answered, VerifiedReply
 from dycktune.outputs import ShardOutput, ShardReplyOutput
 from dycktune.remote import is_remote, local_copy, written
@@ -32,6 +36,18 @@ class _Part(NamedTuple):
 def part_of(items: Sequence[T], shard: Shard) -> Sequence[T]:
     """The items of a shard: every N-th one, since neighbours are alike in length and so in work."""
     return items[shard.index - 1 :: shard.of]
+
+
+def require_place(path: Path | str) -> None:
+    """Refuse a place where no shard can be written, before the evaluation; the folder is made if there is none.
+
+    Raises:
+        DataError: the file cannot be written.
+        StoreError: the store cannot be written.
+    """
+    with _place_of(path) as place, TemporaryFile(dir=place.parent):
+        if place.is_dir():
+            raise DataError(f"{path} is a folder; name a file")
 
 
 def write_shard(
@@ -55,14 +71,22 @@ def write_shard(
 
     Raises:
         DataError: the file cannot be written.
+        StoreError: the store cannot be written.
     """
     content = ShardOutput(
         shard=str(shard), model=model, items=items, options=options, replies=_replies(evaluation.completions)
     )
+    with _place_of(path) as place:
+        write_json(place, content)
+
+
+@contextmanager
+def _place_of(path: Path | str) -> Iterator[Path]:
+    """The place for the file of a shard, in a folder that is there."""
     try:
         with written(path) as place:
             place.parent.mkdir(parents=True, exist_ok=True)
-            write_json(place, content)
+            yield place
     except StoreError:
         raise
     except OSError as error:
@@ -106,12 +130,18 @@ def _files(paths: Sequence[Path | str]) -> list[Path]:
 
 def _read(path: Path) -> _Part:
     try:
-        content = read_json(path)
-    except RunError as error:
-        raise DataError(f"{error}; name the files of --out, or their folder") from error
-    if not isinstance(content, dict) or ShardOutput.__required_keys__ - content.keys():
-        raise DataError(f"{path} is no shard of an evaluation; name the files of --out, or a folder of them")
-    return _Part(path, Shard.parse(content["shard"]), cast("ShardOutput", content))
+        text = path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {error.strerror}; name the files of --out, or a folder of them"
+        ) from error
+    try:
+        content = TypeAdapter(ShardOutput).validate_json(text, strict=True)
+        return _Part(path, Shard.parse(content["shard"]), content)
+    except (ValidationError, ConfigError) as error:
+        raise DataError(
+            f"{path} is no shard of an evaluation; name the files of --out, or a folder of them"
+        ) from error
 
 
 def _complete(parts: Sequence[_Part]) -> list[_Part]:

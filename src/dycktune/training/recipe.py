@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 from dycktune import schema
 from dycktune.errors import ConfigError
+from dycktune.remote import key_fault
 from dycktune.tasks.base import NoOptions, Task
 from dycktune.tasks.registry import DEFAULT_TASK, make_task, task_names, task_type
 from dycktune.training.config import Config, TaskSection
@@ -58,7 +59,7 @@ def build(content: Mapping[str, Any], overrides: Mapping[str, str], *, source: s
     if options is None:
         values["task"] = {"name": name}
     config = _assembled(schema.build(kind, values, source=source, renamed=RENAMED), values["task"])
-    if faults := _contradictions(config):
+    if faults := _keys(config) + _contradictions(config):
         raise ConfigError(f"{source}: " + "; ".join(faults))
     return config
 
@@ -148,6 +149,17 @@ def _assembled(recipe: Any, task: Mapping[str, Any]) -> Config:
     """The `Config` of a checked recipe; `task` holds the options that were set."""
     options = {name: getattr(recipe.task, name) for name in task if name != "name"}
     return Config(**vars(recipe) | {"task": TaskSection(name=recipe.task.name, options=options)})
+
+
+def _keys(config: Config) -> list[str]:
+    """The URLs that hold a key, without the key: the recipe is copied into the run folder."""
+    places = {
+        "model.base": config.model.base,
+        "train.start_from": config.train.start_from,
+        "data.train": config.data.train,
+        "data.eval": config.data.eval,
+    }
+    return [f"{name}: {fault}" for name, place in places.items() if place and (fault := key_fault(place))]
 
 
 def _contradictions(config: Config) -> list[str]:

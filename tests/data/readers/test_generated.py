@@ -1,5 +1,7 @@
 """Shards that `generate` wrote are read back as the file of one job."""
 
+import shutil
+
 import pytest
 
 from dycktune.cli import main
@@ -48,6 +50,41 @@ def test_a_missing_shard_is_named(parts):
             contents(source)
 
 
+def test_a_shard_that_stands_twice_is_refused(parts):
+    for ending in ("", ".manifest.json"):
+        shutil.copy(parts / f"3.jsonl{ending}", parts / f"again.jsonl{ending}")
+    for source in (parts, f"{parts}/*.jsonl"):
+        with pytest.raises(DataError, match=r"3\.jsonl and .*again\.jsonl are both shard 3/11; remove one"):
+            contents(source)
+
+
+def test_a_file_without_a_manifest_is_refused_beside_generated_ones(parts):
+    shown = contents(parts)
+    (parts / "README.md").write_text("# Shards\n")
+    (parts / ".hidden.jsonl").write_text("")
+    assert contents(parts) == shown
+    (parts / "3.jsonl.manifest.json").unlink()
+    with pytest.raises(
+        DataError, match=r"parts/3\.jsonl has no manifest, and other files in .*parts have one"
+    ):
+        contents(parts)
+
+
+def test_a_generated_file_that_was_changed_is_refused_wherever_it_is_named(parts):
+    changed = parts / "3.jsonl"
+    changed.write_text("".join(changed.read_text().splitlines(keepends=True)[1:]))
+    for source in (parts, f"{parts}:train", f"{parts}/*.jsonl", changed):
+        with pytest.raises(
+            DataError, match=r"3\.jsonl is not the file that 3\.jsonl\.manifest\.json describes"
+        ):
+            contents(source)
+    (parts / "3.jsonl.manifest.json").write_text("{")
+    with pytest.raises(DataError, match=r"3\.jsonl\.manifest\.json is no manifest of this program"):
+        contents(changed)
+    (parts / "3.jsonl.manifest.json").unlink()
+    assert contents(changed)
+
+
 def test_generated_splits_in_one_folder_are_named_as_parts(tmp_path):
     folder = tmp_path / "data"
     generate(folder / "a.jsonl")
@@ -87,6 +124,21 @@ def test_shards_are_generated_into_a_store_and_read_from_it(s3, tmp_path, capsys
     filesystem().rm_file("bucket/parts/1.jsonl")
     with pytest.raises(DataError, match=rf"^{s3}/parts: 1 of 2 shards are missing: 1/2"):
         contents(f"{s3}/parts/*.jsonl")
+
+
+def test_a_file_that_was_changed_in_a_store_is_refused_by_its_url(s3):
+    for index in (1, 2):
+        generate(f"{s3}/parts/{index}.jsonl", "--shard", f"{index}/2")
+    whole = contents(f"{s3}/parts/2.jsonl")
+    changed = filesystem().cat_file("bucket/parts/2.jsonl")[:-9]
+    filesystem().pipe("bucket/parts/2.jsonl", changed)
+    for source in (f"{s3}/parts", f"{s3}/parts/*.jsonl", f"{s3}/parts/2.jsonl"):
+        with pytest.raises(
+            DataError, match=rf"^{s3}/parts/2.jsonl is not the file that 2.jsonl.manifest.json"
+        ):
+            contents(source)
+    generate(f"{s3}/parts/2.jsonl", "--shard", "2/2")
+    assert contents(f"{s3}/parts/2.jsonl") == whole
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl.gz", "rows.parquet"])

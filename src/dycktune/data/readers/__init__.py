@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dycktune.data.readers.data_sets import read_folder, read_hub
-from dycktune.data.readers.generated import MANIFEST, generated_files, in_order
+from dycktune.data.readers.generated import MANIFEST, generated_files, in_order, require_unchanged
 from dycktune.data.readers.json_files import read_json
 from dycktune.data.readers.located import Found, LocatedRow
 from dycktune.data.readers.reference import Reference, local, on_hub
@@ -57,8 +57,9 @@ def find_rows(source: Path | str) -> Iterator[Found]:
             folder or pattern in an object store. `:PART` behind it names a split, or an array of a JSON file.
 
     Raises:
-        DataError: the source is not there or cannot be read, is damaged so that no further row can be found, or a shard
-            of a generated data set is missing.
+        DataError: the source is not there or cannot be read, is damaged so that no further row can be found, or a
+            generated file is not as it was written, has no manifest beside others that have one, is missing or stands
+            twice.
         StoreError: the object store cannot be used.
     """
     if is_remote(source):
@@ -68,7 +69,7 @@ def find_rows(source: Path | str) -> Iterator[Found]:
     if reference is not None and reference.path.is_dir():
         yield from _read_folder(reference)
     elif reference is not None:
-        yield from _reader(reference.path)(reference)
+        yield from _read_file(reference)
     elif _is_pattern(str(source)):
         yield from _read_files(in_order(_matching(str(source))))
     elif (hub := on_hub(source)) and _ending(Path(hub.name)) not in _READERS:
@@ -78,14 +79,31 @@ def find_rows(source: Path | str) -> Iterator[Found]:
 
 
 def _read_folder(reference: Reference) -> Iterator[Found]:
-    files = generated_files(reference)
+    data = [path for path in sorted(reference.path.iterdir()) if _is_data(path)]
+    files = generated_files(reference, data)
     yield from read_folder(reference) if files is None else _read_files(files)
+
+
+def _is_data(path: Path) -> bool:
+    """Whether a file of a folder holds rows, by its name."""
+    return (
+        path.is_file()
+        and not path.name.startswith(".")
+        and not path.name.endswith(MANIFEST)
+        and _ending(path) in _READERS
+    )
 
 
 def _read_files(paths: Iterable[Path]) -> Iterator[Found]:
     for path in paths:
-        reference = Reference(path, None)
-        yield from _reader(path)(reference)
+        yield from _read_file(Reference(path, None))
+
+
+def _read_file(reference: Reference) -> Iterator[Found]:
+    """The rows of one file. Raises DataError where the file is not the one that its manifest describes."""
+    read = _reader(reference.path)
+    require_unchanged(reference.path)
+    yield from read(reference)
 
 
 def _read_remote(url: str) -> Iterator[Found]:
@@ -116,7 +134,7 @@ def _copied(url: str) -> tuple[_Copied, str]:
     """The copy, and what names its rows."""
     head, _, part = url.rpartition(":")
     place, part = (head, f":{part}") if is_remote(head) and "/" not in part else (url, "")
-    copy = local_copy(place)
+    copy = local_copy(place, beside=MANIFEST)
     return _Copied(place, copy), f"{copy}{part}"
 
 

@@ -1,4 +1,4 @@
-"""Files that `dycktune generate` wrote: their manifests tell the split, and whether all shards are there."""
+"""Files that `dycktune generate` wrote, and their manifests: splits, changed files, missing and repeated shards."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from dycktune.data.readers.reference import Reference
 from dycktune.errors import DataError, DycktuneError
-from dycktune.files import read_json
+from dycktune.files import read_json, sha256_of
 
 MANIFEST = ".manifest.json"
 """What the name of a manifest adds to that of its file."""
@@ -23,17 +23,31 @@ class _Generated(NamedTuple):
     of: int
 
 
-def generated_files(reference: Reference) -> list[Path] | None:
-    """The files of a folder that `generate` wrote, shards in their order; None where a file has no manifest.
+def manifest_path(data: Path) -> Path:
+    """The place of a data file's manifest."""
+    return data.with_name(data.name + MANIFEST)
+
+
+def generated_files(reference: Reference, data: Sequence[Path]) -> list[Path] | None:
+    """The files of a folder that `generate` wrote, shards in their order; None where none of them has a manifest.
+
+    Args:
+        reference: The folder, and the split that is read.
+        data: The data files in the folder.
 
     Raises:
-        DataError: a shard is missing, there are several splits and none is named, or not the named one.
+        DataError: only some files have a manifest, a shard is missing or stands twice, there are several splits and
+            none is named, or not the named one.
     """
-    paths = sorted(path for path in reference.path.iterdir() if path.is_file() and path.name[0] != ".")
-    files = [path for path in paths if not path.name.endswith(MANIFEST)]
-    if not files or not all(_manifest_path(path).is_file() for path in files):
+    without = [path for path in data if not manifest_path(path).is_file()]
+    if len(without) == len(data):
         return None
-    found = [_read(path) for path in files]
+    if without:
+        raise DataError(
+            f"{without[0]} has no manifest, and other files in {reference.path} have one; move it to another folder, "
+            "or name the files one by one"
+        )
+    found = [_read(path) for path in data]
     splits = {file.split for file in found}
     split = reference.part or min(splits)
     if split not in splits:
@@ -49,13 +63,54 @@ def in_order(paths: Sequence[Path]) -> list[Path]:
     """The files with the shards of each data set in their order; files without manifests come last.
 
     Raises:
-        DataError: a shard is missing.
+        DataError: a shard is missing, or stands twice.
     """
-    generated = [_read(path) for path in paths if _manifest_path(path).is_file()]
-    for whole in {file.whole for file in generated}:
-        _refuse_missing([file for file in generated if file.whole == whole])
+    generated = [_read(path) for path in paths if manifest_path(path).is_file()]
+    for whole in sorted({file.whole for file in generated}):
+        shards = [file for file in generated if file.whole == whole]
+        _refuse_repeated(shards)
+        _refuse_missing(shards)
     ordered = [file.path for file in sorted(generated, key=lambda file: (file.whole, file.number, file.path))]
     return ordered + [path for path in paths if path not in ordered]
+
+
+def require_unchanged(data: Path) -> None:
+    """Refuse a file that is not the one its manifest describes; a file without a manifest is not checked.
+
+    Raises:
+        DataError: the file has changed or was cut off, or cannot be read.
+    """
+    place = manifest_path(data)
+    if not place.is_file():
+        return
+    expected = _sha256_in(place)
+    try:
+        changed = expected is not None and expected != sha256_of(data)
+    except OSError as error:
+        raise DataError(f"{data} cannot be read: {error.strerror or error}; name a data file") from error
+    if changed:
+        raise DataError(
+            f"{data} is not the file that {place.name} describes (sha256 {str(expected)[:12]}); generate it again, or "
+            "remove the manifest if you changed the file on purpose"
+        )
+
+
+def _sha256_in(place: Path) -> Any:
+    """The digest in a manifest; None where it has none."""
+    try:
+        stored = read_json(place)
+    except DycktuneError as error:
+        raise _no_manifest(place) from error
+    return stored.get("sha256") if isinstance(stored, dict) else None
+
+
+def _refuse_repeated(shards: Sequence[_Generated]) -> None:
+    by_number: dict[int, _Generated] = {}
+    for shard in shards:
+        if (other := by_number.setdefault(shard.number, shard)) is not shard:
+            raise DataError(
+                f"{other.path} and {shard.path} are both shard {shard.number}/{shard.of}; remove one of them"
+            )
 
 
 def _refuse_missing(shards: Sequence[_Generated]) -> None:
@@ -68,18 +123,16 @@ def _refuse_missing(shards: Sequence[_Generated]) -> None:
         )
 
 
-def _manifest_path(path: Path) -> Path:
-    return path.with_name(path.name + MANIFEST)
-
-
 def _read(path: Path) -> _Generated:
-    place = _manifest_path(path)
+    place = manifest_path(path)
     try:
         content: Any = read_json(place)
         index, of = map(int, (content["shard"] or "1/1").split("/"))
         whole = str([content["task"], content["version"], content["prompt_version"], content["spec"], of])
         return _Generated(path, content["split"], whole if of > 1 else str(path), index, of)
     except (DycktuneError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(
-            f"{place} is no manifest of this program; remove it, or generate the file again"
-        ) from error
+        raise _no_manifest(place) from error
+
+
+def _no_manifest(place: Path) -> DataError:
+    return DataError(f"{place} is no manifest of this program; remove it, or generate the file again")
