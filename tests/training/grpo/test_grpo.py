@@ -212,19 +212,45 @@ class Killed(Exception):  # noqa: N818 - it stands for a signal
     """The end of a process."""
 
 
-def test_a_killed_run_resumes_to_the_weights_and_rewards_of_an_uninterrupted_run(finished, base, tmp_path):
+def killed_and_resumed(config: Config, out: Path, *, step: int) -> RunFolder:
+    """A run whose process ended at the log of `step`, before its checkpoint, and that went on."""
+
     def kill(row: dict[str, Any]) -> None:
-        if row["step"] == 3:
+        if row["step"] == step and "loss" in row:
             raise Killed
 
-    config = recipe_of(base, grpo__beta=0.05)
     with pytest.raises(Killed):
-        train(config, tmp_path / "run", on_log=kill)
-    resumed = RunFolder(train(config, tmp_path / "run", resume=True))
-    assert same(weights_of(resumed.checkpoints()[-1].path), weights_of(finished.checkpoints()[-1].path))
+        train(config, out, on_log=kill)
+    return RunFolder(train(config, out, resume=True))
+
+
+def require_same_end(resumed: RunFolder, whole: RunFolder) -> None:
+    assert same(weights_of(resumed.checkpoints()[-1].path), weights_of(whole.checkpoints()[-1].path))
     timeless = ("step", "loss", "reward", "kl", "entropy", "eval_exact_match", "learning_rate")
-    logs = [[[row.get(key) for key in timeless] for row in run.read_metrics()] for run in (resumed, finished)]
+    logs = [[[row.get(key) for key in timeless] for row in run.read_metrics()] for run in (resumed, whole)]
     assert logs[0] == logs[1]
+
+
+def test_a_killed_run_resumes_to_the_weights_and_rewards_of_an_uninterrupted_run(finished, base, tmp_path):
+    require_same_end(killed_and_resumed(recipe_of(base, grpo__beta=0.05), tmp_path / "run", step=3), finished)
+
+
+def two_epochs(base: str) -> Config:
+    """Two steps an epoch, each saved; nothing is evaluated."""
+    return recipe_of(
+        base,
+        data__count=4,
+        optim__batch_size=4,
+        save__steps=1,
+        eval__steps=4,
+        eval__exact_match=0,
+        grpo__pass_at_k=0,
+    )
+
+
+def test_a_run_resumed_in_its_second_epoch_asks_the_same_problems(base, tmp_path):
+    whole = RunFolder(train(two_epochs(base), tmp_path / "whole"))
+    require_same_end(killed_and_resumed(two_epochs(base), tmp_path / "run", step=4), whole)
 
 
 def test_training_goes_on_from_the_adapter_of_a_run(finished, base, tmp_path):
@@ -257,6 +283,9 @@ def test_imitation_goes_on_from_an_adapter_too(finished, base, tmp_path):
     [
         ({"train__start_from": "nowhere"}, "train.start_from = 'nowhere' holds no adapter"),
         ({"optim__batch_size": 3}, "6 replies .* no multiple of grpo.group_size = 4"),
+        (
+            {"data__count": 3},
+        ),
         ({"grpo__reward": "dense"}, "task mostly_ascii verifies answers only; set grpo.reward = 'binary'"),
     ],
 )

@@ -2,16 +2,20 @@
 
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState
 from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.utils import RepeatSampler
 
 from dycktune.models.card import ModelCard
 from dycktune.rewards import Rewards
 from dycktune.training.answer_evaluator import AnswerEvaluator
+from dycktune.training.sampler import EpochSetter, epoch_generator
 
 _REFERENCE = "ref"
 """TRL's name of the frozen copy of the adapter, from which the KL divergence is measured."""
@@ -62,7 +66,8 @@ class VerifiedGRPOTrainer(GRPOTrainer):
         model.eval()
         try:
             metrics = self._scores(metric_key_prefix)
-            self.log(metrics)
+            if metrics:
+                self.log(metrics)
         finally:
             model.train(was_training)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -87,6 +92,13 @@ class VerifiedGRPOTrainer(GRPOTrainer):
         """Nothing: `dycktune.json` is the card."""
         del args, kwargs
 
+    def _get_train_sampler(self, dataset: Any = None) -> "RepeatedOrder":
+        order = RepeatedOrder(cast("RepeatSampler", super()._get_train_sampler(dataset)), seed=self.args.seed)
+        # A second training of the same trainer has an order of its own.
+        self.remove_callback(EpochSetter)
+        self.add_callback(EpochSetter(order))
+        return order
+
     def _send_telemetry(self) -> None:
         """Nothing: TRL would tell its makers about each training."""
 
@@ -97,6 +109,28 @@ class VerifiedGRPOTrainer(GRPOTrainer):
         model = self.accelerator.unwrap_model(self.model)
         scores = self._answer_evaluator.evaluate(model, self.state.global_step, self.accelerator)
         return {f"{prefix}_{name}": value for name, value in {**scores, "training_seconds": seconds}.items()}
+
+
+class RepeatedOrder(Sampler[int]):
+    """TRL's order of the problems of an epoch, with a shuffle that depends only on seed and epoch.
+
+    TRL's own shuffles one epoch after another with a generator whose state no checkpoint has, so a run that is resumed
+    in a later epoch would ask other problems.
+    """
+
+    def __init__(self, order: RepeatSampler, *, seed: int):
+        self._order, self._seed, self._epoch = order, seed, 0
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of `epoch`, counted from 0."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        self._order.generator = epoch_generator(self._seed, self._epoch)
+        return iter(self._order)
 
 
 class _Steps(TrainerCallback):
