@@ -285,6 +285,7 @@ def test_imitation_goes_on_from_an_adapter_too(finished, base, tmp_path):
         ({"optim__batch_size": 3}, "6 replies .* no multiple of grpo.group_size = 4"),
         (
             {"data__count": 3},
+            r"a step asks 4 problems \(16 replies .*\), and 3 can be asked; .* \(data\.count\)",
         ),
         ({"grpo__reward": "dense"}, "task mostly_ascii verifies answers only; set grpo.reward = 'binary'"),
     ],

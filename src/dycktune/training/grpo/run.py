@@ -28,6 +28,7 @@ from dycktune.training.arguments import optimizer, training_options
 from dycktune.training.config import Config
 from dycktune.training.events import Evaluating, OnEvent, Sampled
 from dycktune.training.examples import Examples, eval_examples, train_examples
+from dycktune.training.grpo.requirements import require_enough_problems
 from dycktune.training.grpo.rollout import Rollout
 from dycktune.training.grpo.trainer import VerifiedGRPOTrainer
 from dycktune.training.recipe import task_of
@@ -53,6 +54,7 @@ def fit_grpo(
         RunError: the guard stopped the run.
     """
     task, items = task_of(config), train_items(config)
+    require_enough_problems(config, len(items))
     examples = Examples((), eval_examples(config))
     trackers = Trackers(run, config.log.trackers if ranks.is_main() else ())
     trainer = make_grpo_trainer(
