@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dycktune.errors import ConfigError, RunError
+from dycktune.errors import ConfigError, ItemError, RunError
 from dycktune.models.card import ModelCard
 from dycktune.planning.plan import plan
 from dycktune.preview.preview import preview
@@ -294,6 +294,19 @@ def test_a_recipe_that_cannot_be_used_is_refused_in_one_line(base, tmp_path, ove
     with pytest.raises(ConfigError, match=message) as caught:
         train(recipe_of(base, **overrides), tmp_path / "run")
     assert "\n" not in str(caught.value)
+    assert not RunFolder(tmp_path / "run").started
+
+
+def test_a_problem_over_the_context_of_the_model_is_refused_before_the_first_step(
+    base, tmp_path, monkeypatch
+):
+    def messages(self, item: Number) -> list[Message]:
+        return [{"role": "user", "content": "9" * (3000 if item == longest else 1)}]
+
+    longest = max(task_of(recipe_of(base)).items("train", count=64), key=lambda item: item.number)
+    monkeypatch.setattr(MostlyAscii, "messages", messages)
+    with pytest.raises(ItemError, match=r"too long for the model in training: .* the model reads 2048"):
+        train(recipe_of(base), tmp_path / "run")
     assert not RunFolder(tmp_path / "run").started
 
 

@@ -91,10 +91,16 @@ def make_grpo_trainer(
     answer_evaluator: AnswerEvaluator | None = None,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> VerifiedGRPOTrainer:
-    """The trainer of a recipe; `model` gets the adapter in place."""
+    """The trainer of a recipe; `model` gets the adapter in place.
+
+    Raises:
+        ConfigError: the recipe cannot be used.
+        ItemError: an item and its reply exceed the model's context.
+    """
     set_seed(config.optim.seed)
     task, grpo = task_of(config), config.grpo
     rewards = rewards_of(config, task, items)
+    rollout = Rollout(model, tokenizer, task, items, temperature=grpo.temperature, seed=config.optim.seed)
     # Rollout functions are experimental in TRL; the user of a recipe need not know.
     warnings.filterwarnings("ignore", message=".*'rollout_func'.*")
     trainer = VerifiedGRPOTrainer(
@@ -104,7 +110,7 @@ def make_grpo_trainer(
         # Trainer asks for one; `evaluate` answers the evaluator's items instead.
         eval_dataset=Dataset.from_list(rewards.rows[:1]),
         processing_class=tokenizer,
-        rollout_func=Rollout(tokenizer, task, items, temperature=grpo.temperature, seed=config.optim.seed),
+        rollout_func=rollout,
         rewards=rewards,
         answer_evaluator=answer_evaluator,
         card=ModelCard.of(config.model.base, task),
