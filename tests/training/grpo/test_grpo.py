@@ -1,7 +1,9 @@
 """Reinforcement learning on a small random model, with a task that it solves half of the time."""
 
 import json
+import os
 import random
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from dycktune.training.config import Config
 from dycktune.training.events import Sampled
 from dycktune.training.grpo import run as grpo_run
 from dycktune.training.recipe import build, task_of
+from dycktune.training.resuming import starting_point
 from dycktune.training.run import train
 from small_models import make_model, make_tokenizer
 
@@ -233,6 +236,16 @@ def require_same_end(resumed: RunFolder, whole: RunFolder) -> None:
 
 def test_a_killed_run_resumes_to_the_weights_and_rewards_of_an_uninterrupted_run(finished, base, tmp_path):
     require_same_end(killed_and_resumed(recipe_of(base, grpo__beta=0.05), tmp_path / "run", step=3), finished)
+
+
+def test_a_damaged_checkpoint_is_left_out_where_the_run_goes_on(finished, tmp_path):
+    run = RunFolder(Path(shutil.copytree(finished.path, tmp_path / "run")))
+    with (run.checkpoints()[-1].path / "optimizer.pt").open("r+b") as file:
+        file.seek(-200, os.SEEK_END)
+        file.write(b"damage")
+    start = starting_point(run)
+    assert start.step == 2
+    assert "optimizer.pt is not as it was written" in start.left_out[0]
 
 
 def two_epochs(base: str) -> Config:

@@ -12,6 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
+from dycktune.checkpoints import seal
 from dycktune.models.card import ModelCard
 from dycktune.rewards import Rewards
 from dycktune.training.answer_evaluator import AnswerEvaluator
@@ -87,6 +88,13 @@ class VerifiedGRPOTrainer(GRPOTrainer):
         """Save the model that the training starts from as checkpoint 0, so that selection can prefer it."""
         assert self.model is not None
         self._save_checkpoint(self.model, trial=None)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """TRL's own, sealed, so that damage is found before the checkpoint is used."""
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            seal(Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}")
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: `dycktune.json` is the card."""
