@@ -248,6 +248,18 @@ def test_a_damaged_checkpoint_is_left_out_where_the_run_goes_on(finished, tmp_pa
     assert "optimizer.pt is not as it was written" in start.left_out[0]
 
 
+def test_pass_at_k_after_the_training_is_measured_again_where_its_sampling_was_interrupted(
+    finished, base, tmp_path
+):
+    run = RunFolder(Path(shutil.copytree(finished.path, tmp_path / "run")))
+    whole, log = run.read_pass_at_k(), run.metrics.read_text()
+    run.pass_at_k.unlink()
+    run.append_pass_at_k(whole[0])
+    train(recipe_of(base, grpo__beta=0.05), run.path)
+    assert run.read_pass_at_k() == whole
+    assert run.metrics.read_text() == log
+
+
 def two_epochs(base: str) -> Config:
     """Two steps an epoch, each saved; nothing is evaluated."""
     return recipe_of(

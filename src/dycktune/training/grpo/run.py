@@ -33,7 +33,13 @@ from dycktune.training.grpo.rollout import Rollout
 from dycktune.training.grpo.trainer import VerifiedGRPOTrainer
 from dycktune.training.recipe import task_of
 from dycktune.training.recorder import LogWriter, OnLog
-from dycktune.training.resuming import announce, earlier_manifest, require_same_data, starting_point
+from dycktune.training.resuming import (
+    announce,
+    earlier_manifest,
+    is_trained,
+    require_same_data,
+    starting_point,
+)
 from dycktune.training.run import answer_evaluator_of, attach_guard, require_not_stopped
 from dycktune.training.trackers import Trackers
 
@@ -77,7 +83,12 @@ def fit_grpo(
         run=run,
         on_event=on_event,
     )
-    _train(trainer, run, sampled, _manifest(config, items), on_event)
+    if ranks.on_main(lambda: is_trained(run)):
+        # Its sampling after the training was interrupted.
+        trainer.take_over(ranks.on_main(lambda: run.checkpoints()[-1]))
+    else:
+        _train(trainer, run, sampled, _manifest(config, items), on_event)
+    ranks.on_main(lambda: sampled.measure(trainer.state.global_step))
     require_not_stopped(guard, trainer, config, run)
 
 
@@ -232,7 +243,6 @@ def _train(
     if start.checkpoint is None:
         ranks.on_main(lambda: _require_signal(sampled.measure(0), sampled.config))
     trainer.train(resume_from_checkpoint=None if start.checkpoint is None else str(start.checkpoint))
-    ranks.on_main(lambda: sampled.measure(trainer.state.global_step))
 
 
 def _require_signal(before: PassAtK | None, config: Config) -> None:

@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
-from dycktune.checkpoints import seal
+from dycktune.checkpoints import Checkpoint, seal
 from dycktune.models.card import ModelCard
 from dycktune.rewards import Rewards
 from dycktune.training.answer_evaluator import AnswerEvaluator
@@ -83,6 +83,11 @@ class VerifiedGRPOTrainer(GRPOTrainer):
             shutil.rmtree(folder / _REFERENCE, ignore_errors=True)
             (folder / "training_args.bin").unlink(missing_ok=True)
             self._card.write(folder)
+
+    def take_over(self, checkpoint: Checkpoint) -> None:
+        """Load the weights and the step of a checkpoint, without training."""
+        self._load_from_checkpoint(str(checkpoint.path))
+        self.state.global_step = checkpoint.step
 
     def save_start(self) -> None:
         """Save the model that the training starts from as checkpoint 0, so that selection can prefer it."""
