@@ -151,6 +151,7 @@ def test_the_divergence_is_measured_from_the_model_that_the_training_started_fro
 def test_every_evaluation_is_exact_match_and_the_first_one_is_before_the_first_step(finished):
     rows = [row for row in finished.read_metrics() if "eval_exact_match" in row]
     assert [row["step"] for row in rows] == [0, 2, 4]
+    assert [row["eval_training_seconds"] > 0 for row in rows] == [False, True, True]
     assert not any("eval_loss" in row or "eval_reward" in row for row in rows)
     assert finished.read_scores().keys() == {0, 2, 4}
     assert [row["eval_exact_match"] for row in rows] == [

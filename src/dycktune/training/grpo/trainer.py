@@ -51,8 +51,14 @@ class VerifiedGRPOTrainer(GRPOTrainer):
         super().__init__(*args, reward_funcs=list(rewards.functions), **kwargs)
         self.eos_token_ids = stops
         self._rewards, self._answer_evaluator, self._card = rewards, answer_evaluator, card
-        self._training_since = time.perf_counter()
+        self._training_since: float | None = None
+        """Time of the first training step after an evaluation."""
         self.add_callback(_Steps(self))
+
+    def begin_step(self, share: float) -> None:
+        """Start the clock of the training, and weight the rewards as after `share` of it, from 0 to 1."""
+        self._training_since = self._training_since or time.perf_counter()
+        self.set_reward_weights(share)
 
     def set_reward_weights(self, share: float) -> None:
         """Weight the parts of the reward as after `share` of the training, from 0 to 1."""
@@ -72,7 +78,7 @@ class VerifiedGRPOTrainer(GRPOTrainer):
         finally:
             model.train(was_training)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        self._training_since = time.perf_counter()
+        self._training_since = None
         return metrics
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -118,7 +124,8 @@ class VerifiedGRPOTrainer(GRPOTrainer):
     def _scores(self, prefix: str) -> dict[str, float]:
         if self._answer_evaluator is None:
             return {}
-        seconds = round(time.perf_counter() - self._training_since, 2)
+        now = time.perf_counter()
+        seconds = round(now - (self._training_since or now), 2)
         model = self.accelerator.unwrap_model(self.model)
         scores = self._answer_evaluator.evaluate(model, self.state.global_step, self.accelerator)
         return {f"{prefix}_{name}": value for name, value in {**scores, "training_seconds": seconds}.items()}
@@ -161,4 +168,4 @@ class _Steps(TrainerCallback):
     def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Called before the step's replies are sampled and judged."""
         del args, control
-        self._trainer.set_reward_weights(state.global_step / max(1, state.max_steps))
+        self._trainer.begin_step(state.global_step / max(1, state.max_steps))
