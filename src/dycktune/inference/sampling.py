@@ -1,7 +1,8 @@
 """Sampling by the inverse of the distribution function: one random number decides one token.
 
-The random numbers of a reply are drawn before it is decoded, so its text depends on them and on the model alone, not on
-drafts or on the batch it is decoded in. A draft is accepted as long as it is what the random numbers choose. That is
+The random numbers of a reply are drawn before it is decoded. So, up to rounding of the logits, its text depends on them
+and on the model alone, not on drafts or on the batch it is decoded in. (Shapes change the rounding, and no sampled row
+is decoded again alone.) A draft is accepted as long as it is what the random numbers choose. That is
 speculative sampling with a draft that is certain of each token (Leviathan et al. 2023, https://arxiv.org/abs/2211.17192):
 a drafted token is kept with the model's own probability of it, and otherwise replaced by a sample of the others.
 

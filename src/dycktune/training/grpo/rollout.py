@@ -19,8 +19,8 @@ from dycktune.tasks.base import Item, Message, Task
 class Rollout:
     """Samples a reply to each prompt of a step, as TRL's trainer calls it (`rollout_func`).
 
-    A reply depends on the weights, the seed, the step and its place in the step, not on the batch it is sampled in. So
-    a resumed training samples what an uninterrupted one would have.
+    Up to rounding of the logits, a reply depends on the weights, the seed, the step and its place in the step, not on
+    the batch it is sampled in. A resumed training samples the same batches, and so the replies of an uninterrupted one.
     """
 
     def __init__(
