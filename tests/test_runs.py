@@ -7,7 +7,7 @@ import pytest
 from dycktune.checkpoints import seal
 from dycktune.errors import RunError
 from dycktune.files import write_json
-from dycktune.records import EvaluationRow, ScoreRow, SelectionRecord
+from dycktune.records import EvaluationRow, PassAtKRow, ScoreRow, SelectionRecord
 from dycktune.runs import RunFolder, newest_selected_run, open_run
 
 CONFIG = "[optim]\nseed = 1\n"
@@ -41,6 +41,20 @@ def test_a_started_run_goes_on_unless_that_is_turned_off(tmp_path):
 def test_a_run_that_failed_before_its_first_step_is_made_anew(tmp_path):
     open_run(tmp_path, CONFIG, resume=False)
     assert open_run(tmp_path, "[optim]\nseed = 2\n", resume=False).config.read_text() == "[optim]\nseed = 2\n"
+
+
+def test_a_run_that_is_made_anew_has_no_sampled_replies_of_the_failed_one(tmp_path):
+    row: PassAtKRow = {
+        "step": 0,
+        "k": 2,
+        "n": 1,
+        "pass_at_1": 0.0,
+        "pass_at_k": 0.0,
+        "ci95": [0.0, 1.0],
+        "right": [0],
+    }
+    open_run(tmp_path, CONFIG).append_pass_at_k(row)
+    assert open_run(tmp_path, CONFIG).read_pass_at_k() == {}
 
 
 def test_resuming_with_another_configuration_names_the_fields(tmp_path):

@@ -281,6 +281,8 @@ def open_run(path: Path, config_toml: str, *, resume: bool = True, defaults_toml
         _require_same_config(run, config_toml, defaults_toml)
         return run
     path.mkdir(parents=True, exist_ok=True)
+    # Reinforcement learning measures it before anything is logged or saved.
+    run.pass_at_k.unlink(missing_ok=True)
     write_text(run.config, config_toml)
     run.checkpoints_folder.mkdir(exist_ok=True)
     return run

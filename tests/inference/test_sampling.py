@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dycktune.inference.reference import Guess, Prompt, generate
 from dycktune.inference.sampling import Draws, drawn, draws_of
@@ -55,6 +56,32 @@ def test_a_token_of_probability_0_is_never_chosen(values, forbidden, uniform):
     row = torch.tensor(values)
     row[forbidden % len(values)] = float("-inf")
     assert drawn(row[None, None], torch.tensor([[uniform]]), 1.0) != forbidden % len(values)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Notes the size of the largest tensor that is computed anew from `given`, in numbers."""
+
+    def __init__(self, given):
+        super().__init__()
+        self.numbers, self._given = 0, given.untyped_storage().data_ptr()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor) and out.untyped_storage().data_ptr() != self._given:
+            self.numbers = max(self.numbers, out.numel())
+        return out
+
+
+def test_sampling_copies_a_block_of_the_logits_at_a_time_and_chooses_the_same_tokens(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 5, 40, generator=generator).bfloat16()
+    uniforms = torch.rand(3, 5, generator=generator)
+    expected = drawn(logits, uniforms, 0.7)
+    monkeypatch.setattr("dycktune.inference.sampling.MAX_BLOCK", 170)
+    with LargestTensor(logits) as largest:
+        found = drawn(logits, uniforms, 0.7)
+    assert torch.equal(found, expected)
+    assert largest.numbers <= 170
 
 
 rows = st.lists(

@@ -3,8 +3,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 from peft.tuners import lora
 
-from dycktune.training.adapter import with_adapter
+from dycktune.training.adapter import trained_model, with_adapter
 from dycktune.training.config import LoraSection
+from dycktune.training.recipe import build
 from small_models import make_model
 from weighted_rows import off, tokenizer_of
 
@@ -74,6 +75,19 @@ def test_merging_changes_no_logits():
     before = model(IDS).logits
     merged = model.merge_and_unload()
     torch.testing.assert_close(merged(IDS).logits, before, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"use_dora": True}, {"lora_bias": True}], ids=["DoRA", "bias"])
+def test_training_that_starts_from_another_kind_of_lora_keeps_the_forward_of_peft(tmp_path, options):
+    # Only these layers of the base have a bias.
+    config = LoraConfig(r=4, target_modules=["q_proj", "k_proj"], task_type="CAUSAL_LM", **options)
+    tuned = get_peft_model(make_model(tokenizer_of()), config).eval()
+    for parameter in tuned.parameters():
+        if parameter.requires_grad:
+            parameter.data.add_(torch.rand(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    tuned.save_pretrained(tmp_path)
+    started = trained_model(make_model(tokenizer_of()), build({"train": {"start_from": str(tmp_path)}}, {}))
+    torch.testing.assert_close(started(IDS).logits, tuned(IDS).logits)
 
 
 def test_dropout_keeps_the_forward_of_peft():

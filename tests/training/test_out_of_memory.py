@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from dycktune.errors import RunError
+from dycktune.files import write_json
 from dycktune.training.events import Notice
 from dycktune.training.trainer import WeightedLossTrainer
 from small_runs import fit_small, small_config
@@ -94,6 +95,21 @@ def test_one_example_that_does_not_fit_alone_is_one_line_with_remedies(tmp_path,
         RunError, match=r"one example of 43 tokens does not fit into memory; turn on optim\.checkpointing"
     ):
         run(tmp_path, rows(), kind=FullInForward)
+
+
+def test_a_resumed_run_takes_the_smaller_of_its_own_limit_and_that_of_the_recipe(tmp_path):
+    config = small_config(optim__max_steps=3, optim__tokens_per_pass=200)
+
+    def shrink_and_stop(row) -> None:
+        if row["step"] == 3:
+            manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+            write_json(tmp_path / "run" / "manifest.json", {**manifest, "tokens_per_pass": 50})
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_small(tmp_path / "run", config=config, on_log=shrink_and_stop)
+    out = fit_small(tmp_path / "run", config=config)
+    assert json.loads((out / "manifest.json").read_text())["tokens_per_pass"] == 50
 
 
 def test_a_run_says_so_and_a_resumed_one_begins_with_the_smaller_parts(tmp_path, monkeypatch):

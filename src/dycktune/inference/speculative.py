@@ -7,8 +7,8 @@ place, and the next pass continues from there with a new draft. Where drafts are
 reply; where they are always wrong, a pass is one step of reference decoding. The text is always the model's.
 
 Floating-point sums depend on the shapes they are computed in, so two logits that nearly tie can change places. The
-smallest margin between the top two logits is kept for each row. Rows with a margin below `MARGIN` are decoded again
-alone with `generate`, the reference.
+smallest margin between the top two logits is kept for each row. Greedy rows with a margin below `MARGIN` are decoded
+again alone with `generate`, the reference. Sampled rows are not.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -127,7 +127,8 @@ def decode(
         on_reply: Called with the number of finished rows.
 
     Returns:
-        A reply for each prompt, in order; each equals the reply of `generate` for its row alone.
+        A reply for each prompt, in order; each equals the reply of `generate` for its row alone, a sampled one up to
+        rounding of the logits.
     """
     if not _keeps_all_tokens(loaded):
         return generate(loaded, prompts, on_reply=on_reply)

@@ -21,9 +21,18 @@ _NAME = "default"
 
 def fuse(layer: lora.Linear) -> None:
     """Replace the forward of a LoRA layer, if it is a plain one without dropout, with a cheaper one."""
-    if not isinstance(layer.base_layer, nn.Linear) or not isinstance(layer.lora_dropout[_NAME], nn.Identity):
-        return
-    layer.forward = partial(_merged if _is_cheaper_merged(layer) else _fused, layer)
+    if _is_plain(layer):
+        layer.forward = partial(_merged if _is_cheaper_merged(layer) else _fused, layer)
+
+
+def _is_plain(layer: lora.Linear) -> bool:
+    """Whether the adapter is a product of two matrices and no more: no dropout, no bias, no variant such as DoRA."""
+    return (
+        isinstance(layer.base_layer, nn.Linear)
+        and isinstance(layer.lora_dropout[_NAME], nn.Identity)
+        and _NAME not in layer.lora_variant
+        and cast("nn.Linear", layer.lora_B[_NAME]).bias is None
+    )
 
 
 def _is_cheaper_merged(layer: lora.Linear) -> bool:

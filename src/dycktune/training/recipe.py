@@ -177,6 +177,9 @@ def _contradictions(config: Config) -> list[str]:
         f"save.load_best needs a save.steps that is a multiple of eval.steps = {config.eval.steps}, not {save.steps}": (
             save.load_best and save.steps % config.eval.steps != 0
         ),
+        "save.load_best needs an evaluation loss, and train.method = 'grpo' computes none; turn it off: dycktune "
+        "select finds the best checkpoint by verified answers": save.load_best
+        and config.train.method == "grpo",
     }
     return [fault for fault, present in checks.items() if present]
 

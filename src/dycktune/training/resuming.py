@@ -63,11 +63,22 @@ def _make_folder(out: Path) -> None:
 
 
 def is_finished(run: RunFolder, on_event: OnEvent | None) -> bool:
-    """Whether a run has reached its end; a person is told."""
-    finished = ranks.on_main(lambda: run.finished and run.has_summary)
+    """Whether a run has reached its end, and nothing is left to measure; a person is told."""
+    finished = ranks.on_main(lambda: is_trained(run) and not _lacks_pass_at_k(run))
     if finished:
         notify(on_event, f"{run.path}: the training is finished; its checkpoints stay as they are")
     return finished
+
+
+def is_trained(run: RunFolder) -> bool:
+    """Whether the training of a run has reached its end."""
+    return run.finished and run.has_summary
+
+
+def _lacks_pass_at_k(run: RunFolder) -> bool:
+    """Whether a trained run has sampled replies of its start, and none of its end."""
+    measured = run.read_pass_at_k()
+    return 0 in measured and run.checkpoints()[-1].step not in measured
 
 
 def announce(run: RunFolder, start: StartingPoint, on_event: OnEvent | None) -> None:

@@ -77,7 +77,8 @@ def train(
     """Fine-tune as a recipe says and return the run folder, with its checkpoints and log.
 
     An unfinished run of the same recipe goes on from its newest whole checkpoint; its final weights and its log are
-    those of an uninterrupted run. Ctrl-C and SIGTERM save the last step and raise KeyboardInterrupt.
+    those of an uninterrupted run. Ctrl-C and SIGTERM save the last step and raise KeyboardInterrupt; reinforcement
+    learning saves nothing then, and goes on from its last checkpoint.
 
     Args:
         config: The recipe.
@@ -306,16 +307,25 @@ def _train(
     earlier = ranks.on_main(lambda: earlier_manifest(run))
     if start.checkpoint is not None:
         require_same_data(run, earlier, manifest)
-    if trainer.tokens_per_pass is None:
-        # A resumed run splits its batches as before, whatever memory is free now: its weights stay the same.
-        known = start.checkpoint is not None and "tokens_per_pass" in earlier
-        trainer.tokens_per_pass = earlier["tokens_per_pass"] if known else trainer.tokens_that_fit()
+    trainer.tokens_per_pass = _tokens_per_pass(trainer, {} if start.checkpoint is None else earlier)
     announce(run, start, on_event)
     if trainer.is_world_process_zero():
         run.rewind(start.step, evaluation_due=start.evaluation_due)
         write_json(run.manifest, {**manifest, "tokens_per_pass": trainer.tokens_per_pass})
     trainer.accelerator.wait_for_everyone()
     trainer.train(resume_from_checkpoint=None if start.checkpoint is None else str(start.checkpoint))
+
+
+def _tokens_per_pass(trainer: WeightedLossTrainer, earlier: Mapping[str, Any]) -> int | None:
+    """The recipe's limit, or the smaller one that its run was left with; None for no limit.
+
+    A resumed run splits its batches as before, whatever memory is free now: its weights stay the same.
+    """
+    own = trainer.tokens_per_pass
+    if "tokens_per_pass" in earlier:
+        limits = (tokens for tokens in (own, earlier["tokens_per_pass"]) if tokens is not None)
+        return min(limits, default=None)
+    return trainer.tokens_that_fit() if own is None else own
 
 
 def _manifest(config: Config, train_set: Sequence[TokenizedExample], examples: Examples) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """The order of the examples in an epoch."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch.utils.data import Sampler
+from transformers import TrainerCallback, TrainerState
 
 _GROUPS_SORTED_TOGETHER = 50
 """Batches in one sorted stretch: enough for little padding, few enough to stay random."""
@@ -37,7 +39,7 @@ class LengthGroupedOrder(Sampler[int]):
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
+        generator = epoch_generator(self._seed, self._epoch)
         shuffled = torch.randperm(len(self), generator=generator)
         stretches = shuffled.split(self._group * _GROUPS_SORTED_TOGETHER)
         by_length = torch.cat([part[self._lengths[part].argsort(stable=True)] for part in stretches])
@@ -47,3 +49,28 @@ class LengthGroupedOrder(Sampler[int]):
         # A short group comes last: anywhere else it would shift the boundaries of all groups after it.
         order += [group for group in groups if len(group) < self._group]
         return iter(torch.cat(order).tolist())
+
+
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    """The random numbers of an epoch's order; they depend on a run's seed and the epoch alone."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+
+
+class EpochOrder(Protocol):
+    """An order of examples that depends on the epoch."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of `epoch`, counted from 0."""
+        ...
+
+
+class EpochSetter(TrainerCallback):
+    """Sets the epoch of the order; accelerate does not after it skipped batches on more than one rank."""
+
+    def __init__(self, order: EpochOrder):
+        self._order = order
+
+    def on_epoch_begin(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
+        """Called before the first batch of an epoch is drawn."""
+        del args, control
+        self._order.set_epoch(int(state.epoch or 0))

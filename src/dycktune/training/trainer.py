@@ -11,7 +11,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.utils.data import Sampler
-from transformers import EvalPrediction, TrainerCallback, TrainerState
+from transformers import EvalPrediction
 from transformers.trainer_utils import EvalLoopOutput
 
 from dycktune.data.tokens import IGNORED
@@ -23,7 +23,7 @@ from dycktune.training.loss import EPSILON, Targets, TokenLosses, summary, token
 from dycktune.training.memory import bytes_kept, halved, is_out_of_memory, tokens_that_fit
 from dycktune.training.packing import can_pack, pack, packed_losses
 from dycktune.training.resumable import Rest, ResumableTrainer
-from dycktune.training.sampler import LengthGroupedOrder
+from dycktune.training.sampler import EpochSetter, LengthGroupedOrder
 
 
 class WeightedLossTrainer(ResumableTrainer):
@@ -270,8 +270,8 @@ class WeightedLossTrainer(ResumableTrainer):
             seed=self.args.seed,
         )
         # A second training of the same trainer has an order of its own.
-        self.remove_callback(_EpochOrder)
-        self.add_callback(_EpochOrder(order))
+        self.remove_callback(EpochSetter)
+        self.add_callback(EpochSetter(order))
         return order
 
     def _losses(self, model: nn.Module, inputs: Mapping[str, Any]) -> tuple[Any, TokenLosses]:
@@ -282,16 +282,6 @@ class WeightedLossTrainer(ResumableTrainer):
 
     def _add_to_log(self, sums_PQ: Tensor) -> None:
         self._sums_since_log = sums_PQ if self._sums_since_log is None else self._sums_since_log + sums_PQ
-
-
-class _EpochOrder(TrainerCallback):
-    """Sets the epoch of the order; accelerate does not after it skipped batches on more than one rank."""
-
-    def __init__(self, order: LengthGroupedOrder):
-        self._order = order
-
-    def on_epoch_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        self._order.set_epoch(int(state.epoch or 0))
 
 
 def _forward(model: nn.Module, inputs: Mapping[str, Any], head: TiledHead | None) -> tuple[Any, TokenLosses]:

@@ -1,7 +1,9 @@
 """Reinforcement learning on a small random model, with a task that it solves half of the time."""
 
 import json
+import os
 import random
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dycktune.errors import ConfigError, RunError
+from dycktune.errors import ConfigError, ItemError, RunError
 from dycktune.models.card import ModelCard
 from dycktune.planning.plan import plan
 from dycktune.preview.preview import preview
@@ -24,6 +26,7 @@ from dycktune.training.config import Config
 from dycktune.training.events import Sampled
 from dycktune.training.grpo import run as grpo_run
 from dycktune.training.recipe import build, task_of
+from dycktune.training.resuming import starting_point
 from dycktune.training.run import train
 from small_models import make_model, make_tokenizer
 
@@ -148,6 +151,7 @@ def test_the_divergence_is_measured_from_the_model_that_the_training_started_fro
 def test_every_evaluation_is_exact_match_and_the_first_one_is_before_the_first_step(finished):
     rows = [row for row in finished.read_metrics() if "eval_exact_match" in row]
     assert [row["step"] for row in rows] == [0, 2, 4]
+    assert [row["eval_training_seconds"] > 0 for row in rows] == [False, True, True]
     assert not any("eval_loss" in row or "eval_reward" in row for row in rows)
     assert finished.read_scores().keys() == {0, 2, 4}
     assert [row["eval_exact_match"] for row in rows] == [
@@ -212,19 +216,67 @@ class Killed(Exception):  # noqa: N818 - it stands for a signal
     """The end of a process."""
 
 
-def test_a_killed_run_resumes_to_the_weights_and_rewards_of_an_uninterrupted_run(finished, base, tmp_path):
+def killed_and_resumed(config: Config, out: Path, *, step: int) -> RunFolder:
+    """A run whose process ended at the log of `step`, before its checkpoint, and that went on."""
+
     def kill(row: dict[str, Any]) -> None:
-        if row["step"] == 3:
+        if row["step"] == step and "loss" in row:
             raise Killed
 
-    config = recipe_of(base, grpo__beta=0.05)
     with pytest.raises(Killed):
-        train(config, tmp_path / "run", on_log=kill)
-    resumed = RunFolder(train(config, tmp_path / "run", resume=True))
-    assert same(weights_of(resumed.checkpoints()[-1].path), weights_of(finished.checkpoints()[-1].path))
+        train(config, out, on_log=kill)
+    return RunFolder(train(config, out, resume=True))
+
+
+def require_same_end(resumed: RunFolder, whole: RunFolder) -> None:
+    assert same(weights_of(resumed.checkpoints()[-1].path), weights_of(whole.checkpoints()[-1].path))
     timeless = ("step", "loss", "reward", "kl", "entropy", "eval_exact_match", "learning_rate")
-    logs = [[[row.get(key) for key in timeless] for row in run.read_metrics()] for run in (resumed, finished)]
+    logs = [[[row.get(key) for key in timeless] for row in run.read_metrics()] for run in (resumed, whole)]
     assert logs[0] == logs[1]
+
+
+def test_a_killed_run_resumes_to_the_weights_and_rewards_of_an_uninterrupted_run(finished, base, tmp_path):
+    require_same_end(killed_and_resumed(recipe_of(base, grpo__beta=0.05), tmp_path / "run", step=3), finished)
+
+
+def test_a_damaged_checkpoint_is_left_out_where_the_run_goes_on(finished, tmp_path):
+    run = RunFolder(Path(shutil.copytree(finished.path, tmp_path / "run")))
+    with (run.checkpoints()[-1].path / "optimizer.pt").open("r+b") as file:
+        file.seek(-200, os.SEEK_END)
+        file.write(b"damage")
+    start = starting_point(run)
+    assert start.step == 2
+    assert "optimizer.pt is not as it was written" in start.left_out[0]
+
+
+def test_pass_at_k_after_the_training_is_measured_again_where_its_sampling_was_interrupted(
+    finished, base, tmp_path
+):
+    run = RunFolder(Path(shutil.copytree(finished.path, tmp_path / "run")))
+    whole, log = run.read_pass_at_k(), run.metrics.read_text()
+    run.pass_at_k.unlink()
+    run.append_pass_at_k(whole[0])
+    train(recipe_of(base, grpo__beta=0.05), run.path)
+    assert run.read_pass_at_k() == whole
+    assert run.metrics.read_text() == log
+
+
+def two_epochs(base: str) -> Config:
+    """Two steps an epoch, each saved; nothing is evaluated."""
+    return recipe_of(
+        base,
+        data__count=4,
+        optim__batch_size=4,
+        save__steps=1,
+        eval__steps=4,
+        eval__exact_match=0,
+        grpo__pass_at_k=0,
+    )
+
+
+def test_a_run_resumed_in_its_second_epoch_asks_the_same_problems(base, tmp_path):
+    whole = RunFolder(train(two_epochs(base), tmp_path / "whole"))
+    require_same_end(killed_and_resumed(two_epochs(base), tmp_path / "run", step=4), whole)
 
 
 def test_training_goes_on_from_the_adapter_of_a_run(finished, base, tmp_path):
@@ -257,6 +309,10 @@ def test_imitation_goes_on_from_an_adapter_too(finished, base, tmp_path):
     [
         ({"train__start_from": "nowhere"}, "train.start_from = 'nowhere' holds no adapter"),
         ({"optim__batch_size": 3}, "6 replies .* no multiple of grpo.group_size = 4"),
+        (
+            {"data__count": 3},
+            r"a step asks 4 problems \(16 replies .*\), and 3 can be asked; .* \(data\.count\)",
+        ),
         ({"grpo__reward": "dense"}, "task mostly_ascii verifies answers only; set grpo.reward = 'binary'"),
     ],
 )
@@ -264,6 +320,19 @@ def test_a_recipe_that_cannot_be_used_is_refused_in_one_line(base, tmp_path, ove
     with pytest.raises(ConfigError, match=message) as caught:
         train(recipe_of(base, **overrides), tmp_path / "run")
     assert "\n" not in str(caught.value)
+    assert not RunFolder(tmp_path / "run").started
+
+
+def test_a_problem_over_the_context_of_the_model_is_refused_before_the_first_step(
+    base, tmp_path, monkeypatch
+):
+    def messages(self, item: Number) -> list[Message]:
+        return [{"role": "user", "content": "9" * (3000 if item == longest else 1)}]
+
+    longest = max(task_of(recipe_of(base)).items("train", count=64), key=lambda item: item.number)
+    monkeypatch.setattr(MostlyAscii, "messages", messages)
+    with pytest.raises(ItemError, match=r"too long for the model in training: .* the model reads 2048"):
+        train(recipe_of(base), tmp_path / "run")
     assert not RunFolder(tmp_path / "run").started
 
 

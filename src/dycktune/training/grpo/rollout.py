@@ -19,12 +19,13 @@ from dycktune.tasks.base import Item, Message, Task
 class Rollout:
     """Samples a reply to each prompt of a step, as TRL's trainer calls it (`rollout_func`).
 
-    A reply depends on the weights, the seed, the step and its place in the step, not on the batch it is sampled in. So
-    a resumed training samples what an uninterrupted one would have.
+    Up to rounding of the logits, a reply depends on the weights, the seed, the step and its place in the step, not on
+    the batch it is sampled in. A resumed training samples the same batches, and so the replies of an uninterrupted one.
     """
 
     def __init__(
         self,
+        model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         task: Task,
         items: Sequence[Item],
@@ -32,16 +33,25 @@ class Rollout:
         temperature: float,
         seed: int,
     ) -> None:
-        """Prepare to sample replies to `items`; no other prompts can be answered."""
-        self._tokenizer, self._task = tokenizer, task
+        """Prepare to sample replies to `items`; no other prompts can be answered.
+
+        Raises:
+            ItemError: an item and its reply exceed the context of `model`.
+        """
+        self._tokenizer = tokenizer
         self._temperature, self._seed = temperature, seed
+        self._build = PromptBuilder(self._loaded(model), task)
+        for item in items:
+            # An item that is too long would end the training at the step that asks it. The prompts are not kept,
+            # because the drafts of each follow one reply.
+            self._build(item)
         self._items = {self._key(task.messages(item)): item for item in items}
 
     def __call__(self, prompts: Sequence[Sequence[Message]], trainer: Any) -> dict[str, Any]:
         """The ids of each prompt and of a sampled reply, stop token included."""
         model = trainer.accelerator.unwrap_model(trainer.model)
         seed = (self._seed, trainer.state.global_step, trainer.accelerator.process_index)
-        asked = self._prompts(model, prompts, seed)
+        asked = self._prompts(prompts, seed)
         replies = self._sample(model, asked)
         return {
             "prompt_ids": [prompt.ids for prompt in asked],
@@ -50,11 +60,8 @@ class Rollout:
             "logprobs": None,
         }
 
-    def _prompts(
-        self, model: PreTrainedModel | PeftModel, prompts: Sequence[Sequence[Message]], seed: tuple[int, ...]
-    ) -> list[Prompt]:
-        build = PromptBuilder(self._loaded(model), self._task)
-        built = [build(self._items[self._key(prompt)]) for prompt in prompts]
+    def _prompts(self, prompts: Sequence[Sequence[Message]], seed: tuple[int, ...]) -> list[Prompt]:
+        built = [self._build(self._items[self._key(prompt)]) for prompt in prompts]
         return [
             replace(prompt, draws=draws_of(prompt.limit, temperature=self._temperature, seed=(*seed, i)))
             for i, prompt in enumerate(built)

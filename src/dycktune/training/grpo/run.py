@@ -28,11 +28,18 @@ from dycktune.training.arguments import optimizer, training_options
 from dycktune.training.config import Config
 from dycktune.training.events import Evaluating, OnEvent, Sampled
 from dycktune.training.examples import Examples, eval_examples, train_examples
+from dycktune.training.grpo.requirements import require_enough_problems
 from dycktune.training.grpo.rollout import Rollout
 from dycktune.training.grpo.trainer import VerifiedGRPOTrainer
 from dycktune.training.recipe import task_of
 from dycktune.training.recorder import LogWriter, OnLog
-from dycktune.training.resuming import announce, earlier_manifest, require_same_data, starting_point
+from dycktune.training.resuming import (
+    announce,
+    earlier_manifest,
+    is_trained,
+    require_same_data,
+    starting_point,
+)
 from dycktune.training.run import answer_evaluator_of, attach_guard, require_not_stopped
 from dycktune.training.trackers import Trackers
 
@@ -53,6 +60,7 @@ def fit_grpo(
         RunError: the guard stopped the run.
     """
     task, items = task_of(config), train_items(config)
+    require_enough_problems(config, len(items))
     examples = Examples((), eval_examples(config))
     trackers = Trackers(run, config.log.trackers if ranks.is_main() else ())
     trainer = make_grpo_trainer(
@@ -75,7 +83,12 @@ def fit_grpo(
         run=run,
         on_event=on_event,
     )
-    _train(trainer, run, sampled, _manifest(config, items), on_event)
+    if ranks.on_main(lambda: is_trained(run)):
+        # Its sampling after the training was interrupted.
+        trainer.take_over(ranks.on_main(lambda: run.checkpoints()[-1]))
+    else:
+        _train(trainer, run, sampled, _manifest(config, items), on_event)
+    ranks.on_main(lambda: sampled.measure(trainer.state.global_step))
     require_not_stopped(guard, trainer, config, run)
 
 
@@ -89,10 +102,16 @@ def make_grpo_trainer(
     answer_evaluator: AnswerEvaluator | None = None,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> VerifiedGRPOTrainer:
-    """The trainer of a recipe; `model` gets the adapter in place."""
+    """The trainer of a recipe; `model` gets the adapter in place.
+
+    Raises:
+        ConfigError: the recipe cannot be used.
+        ItemError: an item and its reply exceed the model's context.
+    """
     set_seed(config.optim.seed)
     task, grpo = task_of(config), config.grpo
     rewards = rewards_of(config, task, items)
+    rollout = Rollout(model, tokenizer, task, items, temperature=grpo.temperature, seed=config.optim.seed)
     # Rollout functions are experimental in TRL; the user of a recipe need not know.
     warnings.filterwarnings("ignore", message=".*'rollout_func'.*")
     trainer = VerifiedGRPOTrainer(
@@ -102,7 +121,7 @@ def make_grpo_trainer(
         # Trainer asks for one; `evaluate` answers the evaluator's items instead.
         eval_dataset=Dataset.from_list(rewards.rows[:1]),
         processing_class=tokenizer,
-        rollout_func=Rollout(tokenizer, task, items, temperature=grpo.temperature, seed=config.optim.seed),
+        rollout_func=rollout,
         rewards=rewards,
         answer_evaluator=answer_evaluator,
         card=ModelCard.of(config.model.base, task),
@@ -224,7 +243,6 @@ def _train(
     if start.checkpoint is None:
         ranks.on_main(lambda: _require_signal(sampled.measure(0), sampled.config))
     trainer.train(resume_from_checkpoint=None if start.checkpoint is None else str(start.checkpoint))
-    ranks.on_main(lambda: sampled.measure(trainer.state.global_step))
 
 
 def _require_signal(before: PassAtK | None, config: Config) -> None:

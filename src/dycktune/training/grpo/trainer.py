@@ -2,16 +2,21 @@
 
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState
 from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.utils import RepeatSampler
 
+from dycktune.checkpoints import Checkpoint, seal
 from dycktune.models.card import ModelCard
 from dycktune.rewards import Rewards
 from dycktune.training.answer_evaluator import AnswerEvaluator
+from dycktune.training.sampler import EpochSetter, epoch_generator
 
 _REFERENCE = "ref"
 """TRL's name of the frozen copy of the adapter, from which the KL divergence is measured."""
@@ -46,8 +51,14 @@ class VerifiedGRPOTrainer(GRPOTrainer):
         super().__init__(*args, reward_funcs=list(rewards.functions), **kwargs)
         self.eos_token_ids = stops
         self._rewards, self._answer_evaluator, self._card = rewards, answer_evaluator, card
-        self._training_since = time.perf_counter()
+        self._training_since: float | None = None
+        """Time of the first training step after an evaluation."""
         self.add_callback(_Steps(self))
+
+    def begin_step(self, share: float) -> None:
+        """Start the clock of the training, and weight the rewards as after `share` of it, from 0 to 1."""
+        self._training_since = self._training_since or time.perf_counter()
+        self.set_reward_weights(share)
 
     def set_reward_weights(self, share: float) -> None:
         """Weight the parts of the reward as after `share` of the training, from 0 to 1."""
@@ -62,11 +73,12 @@ class VerifiedGRPOTrainer(GRPOTrainer):
         model.eval()
         try:
             metrics = self._scores(metric_key_prefix)
-            self.log(metrics)
+            if metrics:
+                self.log(metrics)
         finally:
             model.train(was_training)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        self._training_since = time.perf_counter()
+        self._training_since = None
         return metrics
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -78,14 +90,33 @@ class VerifiedGRPOTrainer(GRPOTrainer):
             (folder / "training_args.bin").unlink(missing_ok=True)
             self._card.write(folder)
 
+    def take_over(self, checkpoint: Checkpoint) -> None:
+        """Load the weights and the step of a checkpoint, without training."""
+        self._load_from_checkpoint(str(checkpoint.path))
+        self.state.global_step = checkpoint.step
+
     def save_start(self) -> None:
         """Save the model that the training starts from as checkpoint 0, so that selection can prefer it."""
         assert self.model is not None
         self._save_checkpoint(self.model, trial=None)
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """TRL's own, sealed, so that damage is found before the checkpoint is used."""
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            seal(Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}")
+
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: `dycktune.json` is the card."""
         del args, kwargs
+
+    def _get_train_sampler(self, dataset: Any = None) -> "RepeatedOrder":
+        order = RepeatedOrder(cast("RepeatSampler", super()._get_train_sampler(dataset)), seed=self.args.seed)
+        # A second training of the same trainer has an order of its own.
+        self.remove_callback(EpochSetter)
+        self.add_callback(EpochSetter(order))
+        return order
 
     def _send_telemetry(self) -> None:
         """Nothing: TRL would tell its makers about each training."""
@@ -93,10 +124,33 @@ class VerifiedGRPOTrainer(GRPOTrainer):
     def _scores(self, prefix: str) -> dict[str, float]:
         if self._answer_evaluator is None:
             return {}
-        seconds = round(time.perf_counter() - self._training_since, 2)
+        now = time.perf_counter()
+        seconds = round(now - (self._training_since or now), 2)
         model = self.accelerator.unwrap_model(self.model)
         scores = self._answer_evaluator.evaluate(model, self.state.global_step, self.accelerator)
         return {f"{prefix}_{name}": value for name, value in {**scores, "training_seconds": seconds}.items()}
+
+
+class RepeatedOrder(Sampler[int]):
+    """TRL's order of the problems of an epoch, with a shuffle that depends only on seed and epoch.
+
+    TRL's own shuffles one epoch after another with a generator whose state no checkpoint has, so a run that is resumed
+    in a later epoch would ask other problems.
+    """
+
+    def __init__(self, order: RepeatSampler, *, seed: int):
+        self._order, self._seed, self._epoch = order, seed, 0
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of `epoch`, counted from 0."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        self._order.generator = epoch_generator(self._seed, self._epoch)
+        return iter(self._order)
 
 
 class _Steps(TrainerCallback):
@@ -114,4 +168,4 @@ class _Steps(TrainerCallback):
     def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Called before the step's replies are sampled and judged."""
         del args, control
-        self._trainer.set_reward_weights(state.global_step / max(1, state.max_steps))
+        self._trainer.begin_step(state.global_step / max(1, state.max_steps))
