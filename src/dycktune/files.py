@@ -32,7 +32,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the new content cannot be put there; a file never replaces a folder, nor a folder a file.
     """
-    _remove_abandoned(path)
+    remove_abandoned(path)
     with _place_named(path), _workplace(path) as folder:
         partial = folder / path.name
         yield partial
@@ -165,8 +165,8 @@ def _workplace(path: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Remove the workplaces of processes that were killed."""
+def remove_abandoned(path: Path) -> None:
+    """Remove what processes that were killed while they wrote `path` have left beside it."""
     for folder in path.parent.glob(f".{glob.escape(path.name)}.????????{_SUFFIX}"):
         with suppress(OSError):
             descriptor = os.open(folder, os.O_RDONLY)

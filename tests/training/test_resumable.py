@@ -4,13 +4,13 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
 
-from dycktune.checkpoints import seal
+from dycktune.checkpoints import SEAL, seal
 from dycktune.interrupts import Terminated
 from dycktune.runs import RunFolder
 from dycktune.training.answer_evaluator import AnswerEvaluator
@@ -178,11 +178,24 @@ def test_a_damaged_checkpoint_is_left_out_in_one_line_and_the_one_before_it_goes
     assert_same(run, whole)
 
 
-@pytest.mark.parametrize("step", [4, 8])
-def test_a_kill_just_before_the_seal_of_a_checkpoint_changes_nothing(whole, tmp_path, step):
+def killed_before_the_seal(folder: Path) -> None:
+    raise SystemExit
+
+
+def killed_behind_the_seal(folder: Path) -> None:
+    seal(folder)
+    (folder / f".{SEAL}.abcdefgh.partial").mkdir()
+    raise SystemExit
+
+
+@pytest.mark.parametrize(
+    ("step", "killed"),
+    [(4, killed_before_the_seal), (4, killed_behind_the_seal), (8, killed_before_the_seal)],
+)
+def test_a_kill_beside_the_seal_of_a_checkpoint_changes_nothing(whole, tmp_path, step, killed):
     run = RunFolder(tmp_path / "run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dycktune.training.resumable.seal", lambda folder: _killed_at(folder, step))
+        patch.setattr("dycktune.training.resumable.seal", lambda folder: _killed_at(folder, step, killed))
         with pytest.raises(SystemExit):
             fit_small(run.path, config=CONFIG)
     fit_small(run.path, config=CONFIG)
@@ -192,9 +205,9 @@ def test_a_kill_just_before_the_seal_of_a_checkpoint_changes_nothing(whole, tmp_
         assert stored[0] == stored[1]
 
 
-def _killed_at(folder: Path, step: int) -> None:
+def _killed_at(folder: Path, step: int, killed: Callable[[Path], None]) -> None:
     if folder.name == f"checkpoint-{step}":
-        raise SystemExit
+        killed(folder)
     seal(folder)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from dycktune import ranks
 from dycktune.checkpoints import SEAL, STATE, Checkpoint, checkpoints_in, damage, seal
 from dycktune.errors import RunError
-from dycktune.files import read_json
+from dycktune.files import read_json, remove_abandoned
 from dycktune.locks import one_process
 from dycktune.runs import RunFolder, open_run, refuse_foreign
 from dycktune.training import recipe
@@ -35,12 +35,18 @@ def starting_point(run: RunFolder) -> StartingPoint:
     for found in _newest_first(run):
         fault = damage(found.path)
         if fault is None:
-            if not (found.path / SEAL).is_file():
-                seal(found.path)
+            _finish_seal(found.path)
             due = _stored_log(found.path).get("evaluation_due", False)
             return StartingPoint(found.step, found.path, due, tuple(left_out))
         left_out.append(f"{found.path} is left out: {fault}")
     return StartingPoint(0, None, evaluation_due=False, left_out=tuple(left_out))
+
+
+def _finish_seal(checkpoint: Path) -> None:
+    """Finish what a kill has interrupted: the seal itself, or the removal of what it was written with."""
+    remove_abandoned(checkpoint / SEAL)
+    if not (checkpoint / SEAL).is_file():
+        seal(checkpoint)
 
 
 @contextmanager
