@@ -1,7 +1,7 @@
 """Parquet files of any schema, and damaged ones."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from bad_input import fuzzed
@@ -70,7 +70,10 @@ def tables(draw):
 @fuzzed
 def test_any_table_is_read_or_refused_by_row(tmp_path, table):
     path = tmp_path / "rows.parquet"
-    pq.write_table(table, path)
+    try:
+        pq.write_table(table, path)
+    except pa.ArrowNotImplementedError:
+        reject()  # pyarrow cannot write lists of text views
     read(path)
 
 
