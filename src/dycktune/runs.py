@@ -145,8 +145,12 @@ class RunFolder:
 
     @property
     def has_summary(self) -> bool:
-        """Whether the last row of the log, with the time of the training, was written."""
-        return any("train_runtime" in row for row in self.read_metrics())
+        """Whether the training wrote its last file, the `trainer_state.json` with the time of the training."""
+        try:
+            state = read_json(self.trainer_state)
+        except RunError:
+            return False
+        return any("train_runtime" in row for row in state.get("log_history", ()))
 
     def read_metrics(self) -> Iterator[MetricsRow]:
         """The logged rows. Raises RunError at a line that is no such row, as every reader here does."""
@@ -230,7 +234,9 @@ class RunFolder:
         }
         for file, (kind, last) in kinds.items():
             if file.is_file():
-                kept = [row for row in read_rows(file, kind) if row["step"] <= last]
+                kept = [
+                    row for row in read_rows(file, kind) if row["step"] <= last and "train_runtime" not in row
+                ]
                 write_jsonl(file, [row for row in kept if row["step"] <= before or "eval_loss" not in row])
         for found in checkpoints_in(self.checkpoints_folder):
             if found.step > step or not is_complete(found.path):

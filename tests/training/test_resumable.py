@@ -14,6 +14,7 @@ from dycktune.checkpoints import SEAL, seal
 from dycktune.interrupts import Terminated
 from dycktune.runs import RunFolder
 from dycktune.training.answer_evaluator import AnswerEvaluator
+from dycktune.training.recorder import save_state
 from dycktune.training.trainer import WeightedLossTrainer
 from small_runs import fit_small, small_config
 
@@ -203,6 +204,26 @@ def test_a_kill_beside_the_seal_of_a_checkpoint_changes_nothing(whole, tmp_path,
     for name in ("checkpoints/checkpoint-8/trainer_state.json", "trainer_state.json"):
         stored = [json.loads((each.path / name).read_text())["stateful_callbacks"] for each in (run, whole)]
         assert stored[0] == stored[1]
+
+
+def test_a_kill_before_the_last_state_of_a_training_changes_nothing(whole, tmp_path):
+    run, calls = RunFolder(tmp_path / "run"), []
+
+    def kill_at_the_end(run, state):
+        calls.append(None)
+        if len(calls) == 5:
+            raise SystemExit
+        save_state(run, state)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dycktune.training.recorder.save_state", kill_at_the_end)
+        with pytest.raises(SystemExit):
+            fit_small(run.path, config=CONFIG)
+    assert run.finished
+    fit_small(run.path, config=CONFIG)
+    assert_same(run, whole)
+    ours, theirs = (json.loads(each.trainer_state.read_text()) for each in (run, whole))
+    assert [row.keys() for row in ours["log_history"]] == [row.keys() for row in theirs["log_history"]]
 
 
 def _killed_at(folder: Path, step: int, killed: Callable[[Path], None]) -> None:
