@@ -43,18 +43,17 @@ def check_template(template: str) -> None:
     """
     before = ""
     for line, kind, text in Environment().lex(template):  # noqa: S701 - nothing is rendered here
-        if (
-            kind == "operator" and text == "**" and before not in ("(", ",")
-        ):  # behind these it passes named arguments on
+        passes_arguments_on = before in ("(", ",")
+        if kind == "operator" and text == "**" and not passes_arguments_on:
             raise TemplateLimitError(f"line {line} computes a power")
-        if kind in ("integer", "float") and _is_huge(text):
+        if kind in ("integer", "float") and _is_huge(text, kind):
             raise TemplateLimitError(f"line {line} holds a number over {_LARGEST_NUMBER:,}")
         before = before if kind == "whitespace" else text
 
 
-def _is_huge(text: str) -> bool:
+def _is_huge(text: str, kind: str) -> bool:
     digits = text.replace("_", "")
-    if "." in digits or ("e" in digits.lower() and not digits.lower().startswith("0x")):
+    if kind == "float":
         return float(digits) > _LARGEST_NUMBER
     return (
         len(digits) > 20

@@ -69,7 +69,7 @@ def _make_folder(out: Path) -> None:
 
 
 def is_finished(run: RunFolder, on_event: OnEvent | None) -> bool:
-    """Whether a run has reached its end, and nothing is left to measure; a person is told."""
+    """Whether a run has reached its end, and nothing is left to measure; if so, a notice says it."""
     finished = ranks.on_main(lambda: is_trained(run) and not _lacks_pass_at_k(run))
     if finished:
         notify(on_event, f"{run.path}: the training is finished; its checkpoints stay as they are")
