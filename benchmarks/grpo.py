@@ -6,14 +6,13 @@ For each task and seed:
 
     start        imitation, stopped at the checkpoint whose exact match is nearest to 0.5
     grpo         reinforcement learning from there: all steps of the recipe, or the given minutes
-    sft          imitation from there, on the same problems, for as long
-    answers      reinforcement learning from the end of grpo, on problems longer than any before, with answers only
+    sft          imitation from there, on the same problems, for the given minutes
+    answers      reinforcement learning from there, on problems longer than any before, with answers only
     generation   tokens a second of TRL's own sampling, of batched `generate`, and of speculative sampling
 
-Minutes count training and sampling, not evaluations; imitation gets the time that reinforcement learning took. Every
-model is asked problems of the trained lengths and longer ones from the test split: exact match under greedy decoding,
-and pass@8 sampled at temperature 0.7. Each finished piece adds a line to OUT/results.jsonl, and a piece that has one is
-skipped, so the script can be stopped and started again.
+Minutes count training and sampling, not evaluations. Every model is asked problems of the trained lengths and longer
+ones from the test split: exact match under greedy decoding, and pass@8 sampled at temperature 0.7. Each finished piece
+adds a line to OUT/results.jsonl, and a piece that has one is skipped, so the script can be stopped and started again.
 """
 
 import argparse
@@ -168,15 +167,12 @@ def continued(
     """A training from the start's checkpoint, for some minutes, and its best checkpoint measured."""
 
     def work(bench: Bench, out: Path, seed: int, minutes: float, count: int) -> dict[str, Any]:
-        beside = RunFolder(out / "grpo")
-        begin = (
-            best_checkpoint(beside) if piece == "answers" else nearest_checkpoint(RunFolder(out / "start"))
-        )
+        begin = nearest_checkpoint(RunFolder(out / "start"))
         # `measured` samples replies for pass@k, of more problems.
         common = {"train.start_from": str(begin), "eval.exact_match": "60", "grpo.pass_at_k": "0"}
         config = config_of(recipe_name, bench, options(bench), seed, **common, **changes)
         run = RunFolder(out / piece)
-        run_for(config, run.path, trained_seconds(beside) if piece == "sft" else 60 * minutes)
+        run_for(config, run.path, 60 * minutes)
         chosen = best_checkpoint(run)
         return {
             "seconds": trained_seconds(run),
@@ -253,7 +249,7 @@ WORK = {
         "sft",
         lambda bench: bench.trained,
         # Time ends it, not its last step.
-        **{"optim.max_steps": "100000", "optim.warmup": "0.0", "eval.steps": "100", "save.steps": "100"},
+        **{"optim.max_steps": "100000", "optim.warmup": "0.0"},
     ),
     "answers": continued(
         "grpo-tiny",

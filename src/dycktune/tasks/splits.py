@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from dycktune.errors import CorpusError
+from dycktune.tasks.key_set import KeySet
 
 SPLITS = {"train": 0.90, "eval": 0.05, "test": 0.05}
 """The share of all items that each split holds."""
@@ -147,10 +148,10 @@ def distinct(items: Iterator[I], count: int, *, where: str) -> Iterator[I]:
     """
     if count <= 0:
         return
-    seen: set[str] = set()
+    seen = KeySet()
     misses = 0
     for item in items:
-        misses = misses + 1 if item.key in seen else 0
+        misses = 0 if seen.add(item.key) else misses + 1
         if misses > MAX_MISSES:
             raise CorpusError(
                 f"{count} distinct items asked for, but {where} gave {len(seen)} and then {MAX_MISSES:,} repeated "
@@ -158,7 +159,6 @@ def distinct(items: Iterator[I], count: int, *, where: str) -> Iterator[I]:
             )
         if misses:
             continue
-        seen.add(item.key)
         yield item
         if len(seen) == count:
             return
