@@ -1,4 +1,4 @@
-"""Reinforcement learning with the verifier as reward, beside imitation for the same time, on the built-in base.
+"""Reinforcement learning with the verifier as reward, beside imitation on the same problems.
 
 Usage: grpo.py OUT [--tasks brackets arithmetic] [--seeds 0 1 2] [--minutes 30] [--count 500] [--pieces …]
 
@@ -7,7 +7,7 @@ For each task and seed:
     start        imitation, stopped at the checkpoint whose exact match is nearest to 0.5
     grpo         reinforcement learning from there: all steps of the recipe, or the given minutes
     sft          imitation from there, on the same problems, for the given minutes
-    answers      reinforcement learning from there, on problems longer than any before, with answers only
+    answers      reinforcement learning from there, on problems of both ranges of lengths, rewarded for the answer only
     generation   tokens a second of TRL's own sampling, of batched `generate`, and of speculative sampling
 
 Minutes count training and sampling, not evaluations. Every model is asked problems of the trained lengths and longer
@@ -53,23 +53,46 @@ TEMPERATURE = 0.7
 
 
 class Bench(NamedTuple):
-    """A task, and two sets of its options: those that are trained, and problems longer than any of them."""
+    """A task, its recipes and what is changed in them, and three sets of its options."""
 
-    name: str
+    task: str
+    imitation: str
+    reinforcement: str
     trained: Mapping[str, Any]
+    """Problems that are imitated."""
     beyond: Mapping[str, Any]
+    """Longer ones."""
+    both: Mapping[str, Any]
+    changes: Mapping[str, str] = {}
+    """In both recipes."""
+    imitation_changes: Mapping[str, str] = {}
 
 
 BENCHES = {
     "brackets": Bench(
         "dyck",
-        {"min_length": 2, "max_length": 20},
-        {"min_length": 21, "max_length": 26},
+        "grpo-tiny-sft",
+        "grpo-tiny",
+        trained={"min_length": 2, "max_length": 20},
+        beyond={"min_length": 21, "max_length": 26},
+        both={"min_length": 2, "max_length": 26},
     ),
+    # The built-in base was made for brackets and cannot read arithmetic signs.
     "arithmetic": Bench(
         "arithmetic",
-        {"min_operations": 2, "max_operations": 3},
-        {"min_operations": 4, "max_operations": 5},
+        "smollm2-135m-lora",
+        "grpo-smollm2",
+        trained={"min_operations": 2, "max_operations": 3},
+        beyond={"min_operations": 4, "max_operations": 5},
+        both={"min_operations": 2, "max_operations": 5},
+        changes={"data.eval_count": "120"},
+        imitation_changes={
+            "optim.schedule": "constant_with_warmup",
+            "optim.max_steps": "120",
+            "eval.steps": "10",
+            "save.steps": "10",
+            "eval.exact_match": "60",
+        },
     ),
 }
 
@@ -94,16 +117,14 @@ class Clock:
             raise TimeIsUpError
 
 
-def config_of(name: str, bench: Bench, options: Mapping[str, Any], seed: int, **changes: str) -> Config:
+def config_of(
+    bench: Bench, name: str, options: Mapping[str, Any], seed: int, changes: Mapping[str, str]
+) -> Config:
     """A recipe of this benchmark, for a task and a seed."""
-    config = recipe.load(
-        RECIPES / f"{name}.toml", {"optim.seed": str(seed), "data.seed": str(seed), **changes}
-    )
-    if bench.name != "dyck":
-        kept: Mapping[str, Any] = {}
-    else:
-        kept = config.task.options
-    return replace(config, task=replace(config.task, name=bench.name, options={**kept, **options}))
+    seeds = {"optim.seed": str(seed), "data.seed": str(seed)}
+    config = recipe.load(RECIPES / f"{name}.toml", {**seeds, **bench.changes, **changes})
+    kept = config.task.options if config.task.name == bench.task else {}
+    return replace(config, task=replace(config.task, name=bench.task, options={**kept, **options}))
 
 
 def run_for(config: Config, out: Path, seconds: float) -> None:
@@ -135,7 +156,7 @@ def measured(reference: Path, bench: Bench, count: int) -> dict[str, Any]:
     loaded = load(reference)
     found = {}
     for name, options in (("trained", bench.trained), ("beyond", bench.beyond)):
-        task = make_task(bench.name, options)
+        task = make_task(bench.task, options)
         items = list(task.items("test", count=count, seed=0))
         greedy = evaluate(loaded, task, items)
         sampled = pass_at_k(loaded, task, items[:PASS_ITEMS], k=K, temperature=TEMPERATURE)
@@ -155,22 +176,29 @@ def measured(reference: Path, bench: Bench, count: int) -> dict[str, Any]:
 def start(bench: Bench, out: Path, seed: int, minutes: float, count: int) -> dict[str, Any]:
     """Imitation on the trained lengths; the run holds the checkpoint from which the others begin."""
     del minutes
-    config = config_of("grpo-tiny-sft", bench, bench.trained, seed)
+    config = config_of(bench, bench.imitation, bench.trained, seed, bench.imitation_changes)
     train(config, out / "start", resume=RunFolder(out / "start").started)
     chosen = nearest_checkpoint(RunFolder(out / "start"))
     return {"checkpoint": chosen.name, **measured(chosen, bench, count)}
 
 
 def continued(
-    recipe_name: str, piece: str, options: Callable[[Bench], Mapping[str, Any]], **changes: str
+    piece: str, options: Callable[[Bench], Mapping[str, Any]], changes: Mapping[str, str]
 ) -> Callable[[Bench, Path, int, float, int], dict[str, Any]]:
     """A training from the start's checkpoint, for some minutes, and its best checkpoint measured."""
 
     def work(bench: Bench, out: Path, seed: int, minutes: float, count: int) -> dict[str, Any]:
-        begin = nearest_checkpoint(RunFolder(out / "start"))
-        # `measured` samples replies for pass@k, of more problems.
-        common = {"train.start_from": str(begin), "eval.exact_match": "60", "grpo.pass_at_k": "0"}
-        config = config_of(recipe_name, bench, options(bench), seed, **common, **changes)
+        common = {
+            "train.start_from": str(nearest_checkpoint(RunFolder(out / "start"))),
+            "eval.exact_match": "60",
+        }
+        if piece == "sft":
+            settings = {**bench.imitation_changes, **common, **changes}
+            config = config_of(bench, bench.imitation, options(bench), seed, settings)
+        else:
+            # `measured` samples replies for pass@k, of more problems.
+            settings = {**common, "grpo.pass_at_k": "0", **changes}
+            config = config_of(bench, bench.reinforcement, options(bench), seed, settings)
         run = RunFolder(out / piece)
         run_for(config, run.path, 60 * minutes)
         chosen = best_checkpoint(run)
@@ -189,7 +217,7 @@ def generation(bench: Bench, out: Path, seed: int, minutes: float, count: int) -
     """Tokens a second of three ways to sample 8 replies to each of 4 problems, with the start's checkpoint."""
     del minutes, count
     loaded = load(nearest_checkpoint(RunFolder(out / "start")))
-    task = make_task(bench.name, bench.trained)
+    task = make_task(bench.task, bench.trained)
     build = PromptBuilder(loaded, task)
     items = [item for item in task.items("train", count=4, seed=seed) for _ in range(K)]
 
@@ -243,23 +271,15 @@ def trl_tokens(loaded: LoadedModel, prompts: Sequence[Prompt]) -> int:
 
 WORK = {
     "start": start,
-    "grpo": continued("grpo-tiny", "grpo", lambda bench: bench.trained),
+    "grpo": continued("grpo", lambda bench: bench.trained, {}),
+    # Time ends it, not its last step.
     "sft": continued(
-        "grpo-tiny-sft",
-        "sft",
-        lambda bench: bench.trained,
-        # Time ends it, not its last step.
-        **{"optim.max_steps": "100000", "optim.warmup": "0.0"},
+        "sft", lambda bench: bench.trained, {"optim.max_steps": "100000", "optim.warmup": "0.0"}
     ),
     "answers": continued(
-        "grpo-tiny",
         "answers",
-        lambda bench: bench.beyond,
-        **{
-            "grpo.reward": "binary",
-            "grpo.trace_weight": "0.0",
-            "grpo.format_weight": "0.0",
-        },
+        lambda bench: bench.both,
+        {"grpo.reward": "binary", "grpo.trace_weight": "0.0", "grpo.format_weight": "0.0"},
     ),
     "generation": generation,
 }
