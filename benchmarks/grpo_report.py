@@ -18,6 +18,9 @@ from matplotlib.figure import Figure
 
 from dycktune.diagnosis.style import EVAL, INK, QUIET, TRAIN, plain
 from dycktune.runs import RunFolder
+from dycktune.tasks.base import Item, Task
+from dycktune.tasks.registry import make_task
+from grpo import BENCHES
 
 PIECES = {"grpo": EVAL, "sft": TRAIN, "answers": QUIET}
 LABELS = {"grpo": "reward", "sft": "imitation", "answers": "reward, answers only"}
@@ -78,10 +81,24 @@ def speeds(results: Sequence[Result]) -> Iterator[str]:
 
 
 def replies(results: Sequence[Result], task: str, seed: int) -> Iterator[str]:
-    """Replies to the same problems before and after."""
-    chosen = {r.piece: r.row["trained"]["replies"] for r in results if (r.task, r.seed) == (task, seed)}
-    for number, (before, after) in enumerate(zip(chosen["start"], chosen["grpo"], strict=True), start=1):
-        yield f"--- {number}, before\n{before}\n--- {number}, after\n{after}"
+    """A table of the verdicts on replies to the same problems, before and after, and the replies themselves."""
+    bench = BENCHES[task]
+    made = make_task(bench.task, bench.trained)
+    texts = {r.piece: r.row["trained"]["replies"] for r in results if (r.task, r.seed) == (task, seed)}
+    asked = made.items("test", count=len(texts["start"]), seed=0)
+    pairs = list(zip(asked, texts["start"], texts["grpo"], strict=True))
+    yield "| problem | before | after |\n|---|---|---|"
+    for item, before, after in pairs:
+        yield f"| `{item.key}` | {_judged(made, item, before)} | {_judged(made, item, after)} |"
+    for number, (_, before, after) in enumerate(pairs, start=1):
+        yield f"\n--- {number}, before\n{before}\n\n--- {number}, after\n{after}"
+
+
+def _judged(task: Task, item: Item, reply: str) -> str:
+    verdict = task.verify(item, reply)
+    answer = "right" if verdict.correct else "wrong"
+    step = verdict.first_wrong_step
+    return answer if step is None else f"{answer}; {step.reason}"
 
 
 def draw(results: Sequence[Result], path: Path) -> None:

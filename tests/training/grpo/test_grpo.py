@@ -412,6 +412,21 @@ def test_the_weights_of_the_rewards_follow_the_schedule(base, tmp_path):
     assert seen == [1.0, 0.5, 0.0, 0.0]
 
 
+def test_probabilities_are_computed_in_the_recipes_precision_and_kept_in_float32(base, tmp_path):
+    ids = torch.randint(1, 200, (2, 12), generator=torch.Generator().manual_seed(0))
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        config = recipe_of(base, optim={**vars(recipe_of(base).optim), "precision": precision})
+        model, tokenizer = make_model(make_tokenizer()), make_tokenizer()
+        items = list(task_of(config).items("train", count=16))
+        trainer = grpo_run.make_grpo_trainer(config, model, tokenizer, items, RunFolder(tmp_path / precision))
+        logps, *_ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, torch.ones_like(ids), 6)
+        found[precision] = logps.detach()
+    assert all(logps.dtype == torch.float32 for logps in found.values())
+    assert not torch.equal(*found.values())
+    torch.testing.assert_close(*found.values(), atol=0.05, rtol=0.05)
+
+
 def test_nothing_is_told_to_the_makers_of_trl(base, tmp_path, monkeypatch):
     told = []
     monkeypatch.delenv("CI", raising=False)  # there, TRL tells nothing either

@@ -17,7 +17,7 @@ from dycktune.evaluation.pass_at_k import PassAtK, pass_at_k
 from dycktune.files import write_json
 from dycktune.models.card import ModelCard
 from dycktune.models.chat import stop_ids
-from dycktune.models.loading import LoadedModel
+from dycktune.models.loading import LoadedModel, in_bfloat16
 from dycktune.provenance import provenance
 from dycktune.rewards import Rewards, RewardWeights
 from dycktune.runs import RunFolder
@@ -126,6 +126,7 @@ def make_grpo_trainer(
         answer_evaluator=answer_evaluator,
         card=ModelCard.of(config.model.base, task),
         stops=stop_ids(tokenizer, model.generation_config),
+        bfloat16=in_bfloat16(config.optim.precision),
         callbacks=list(callbacks),
     )
     trainer.optimizer_cls_and_kwargs = optimizer(config)

@@ -36,6 +36,7 @@ class VerifiedGRPOTrainer(GRPOTrainer):
         answer_evaluator: AnswerEvaluator | None,
         card: ModelCard,
         stops: list[int],
+        bfloat16: bool = False,
         **kwargs: Any,
     ):
         """Build the trainer.
@@ -46,11 +47,13 @@ class VerifiedGRPOTrainer(GRPOTrainer):
             answer_evaluator: Answers the evaluation items.
             card: Written into each checkpoint as `dycktune.json`.
             stops: Every token that ends a reply.
+            bfloat16: Whether probabilities are computed under autocast to bfloat16. Replies are sampled without it.
             **kwargs: GRPOTrainer's own.
         """
         super().__init__(*args, reward_funcs=list(rewards.functions), **kwargs)
         self.eos_token_ids = stops
         self._rewards, self._answer_evaluator, self._card = rewards, answer_evaluator, card
+        self._bfloat16 = bfloat16
         self._training_since: float | None = None
         """Time of the first training step after an evaluation."""
         self.add_callback(_Steps(self))
@@ -120,6 +123,11 @@ class VerifiedGRPOTrainer(GRPOTrainer):
 
     def _send_telemetry(self) -> None:
         """Nothing: TRL would tell its makers about each training."""
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        """TRL's own, in the recipe's precision, for the trained model and for the one it is compared with."""
+        with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self._bfloat16):
+            return super()._get_per_token_logps_and_entropies(*args, **kwargs)
 
     def _scores(self, prefix: str) -> dict[str, float]:
         if self._answer_evaluator is None:
