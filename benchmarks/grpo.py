@@ -279,7 +279,12 @@ WORK = {
     "answers": continued(
         "answers",
         lambda bench: bench.both,
-        {"grpo.reward": "binary", "grpo.trace_weight": "0.0", "grpo.format_weight": "0.0"},
+        {
+            "grpo.reward": "binary",
+            "grpo.answer_weight": "1.0",
+            "grpo.trace_weight": "0.0",
+            "grpo.format_weight": "0.0",
+        },
     ),
     "generation": generation,
 }
