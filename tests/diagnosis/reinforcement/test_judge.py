@@ -141,6 +141,18 @@ def test_a_group_size_is_advised_by_the_share_of_right_replies(judged, run_rows,
     assert "Groups of 16 are large enough" in advice(diagnose(tmp_path))
 
 
+def test_the_start_is_deployed_where_it_was_best_and_is_a_checkpoint(run_rows, tmp_path):
+    rows = [{"step": 0, "eval_exact_match": 0.4}, *run_rows([0.4, 0.2], evals=[0.3, 0.2, 0.1])]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for step in (20, 40, 60):
+        (tmp_path / f"checkpoints/checkpoint-{step}").mkdir(parents=True)
+    assert diagnose(tmp_path).recommended_step == 20
+    assert "worse_than_untrained" in kinds(diagnose(tmp_path))
+    (tmp_path / "checkpoints/checkpoint-0").mkdir()
+    assert diagnose(tmp_path).recommended_step == 0
+    assert "worse_than_untrained" not in kinds(diagnose(tmp_path))
+
+
 def test_notes_name_a_constant_part_a_foreign_reference_and_entropy(judged, run_rows):
     parts = {"rewards/format/mean": 0.0, "rewards/accuracy/mean": [0.2, 0.8]}
     diagnosis = judged(run_rows([0.2, 0.8], kl=0.5, entropy=[0.2, 0.9], **parts))

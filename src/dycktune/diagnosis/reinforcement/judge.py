@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from dycktune.diagnosis.advice import deployment
 from dycktune.diagnosis.curves import NOTHING, Curves, curves, joined
 from dycktune.diagnosis.deploy import checkpoint_to_deploy, step_to_deploy, trainer_choice, trainer_findings
@@ -10,7 +12,7 @@ from dycktune.diagnosis.diagnosis import REWARD_LABELS, Diagnosis
 from dycktune.diagnosis.disagreement import metric_findings
 from dycktune.diagnosis.finding import Finding, note
 from dycktune.diagnosis.guarded import guard_findings
-from dycktune.diagnosis.log import Log, Row
+from dycktune.diagnosis.log import Log, Row, checkpoint_step
 from dycktune.diagnosis.metrics import Criterion, Metric, deciding
 from dycktune.diagnosis.notes import norms, resumes, stopped_early
 from dycktune.diagnosis.reinforcement.ills import ills
@@ -56,7 +58,7 @@ def judge(log: Log, beside: Surroundings, criterion: Criterion, limits: Limits =
     view = view_of(log, seen, _metric(seen, log, own, criterion), zeros=NO_ZEROS)
     findings = [*ills(rewards, view), *remarks(rewards, view), *_notes(log, view, beside)]
     label = reward_label(findings, rewards, view)
-    wanted = _step(view, label, findings)
+    wanted = _step(view, label, findings, beside)
     checkpoint = checkpoint_to_deploy(view, wanted, beside.checkpoints, exact_steps=log.exact_steps)
     findings += [*metric_findings(view, wanted), *trainer_findings(view, trainer, wanted), *checkpoint.notes]
     diagnosis = Diagnosis(
@@ -126,10 +128,11 @@ def _notes(log: Log, view: View, beside: Surroundings) -> list[Finding]:
     return [*found, *norms(view), *resumes(view), *stopped_early(view), *guard_findings(beside.guarded)]
 
 
-def _step(view: View, label: str, findings: Sequence[Finding]) -> int | None:
+def _step(view: View, label: str, findings: Sequence[Finding], beside: Surroundings) -> int | None:
     """The step to deploy: by the metric, else the last one before anything went wrong."""
     if view.metric is not None:
-        return step_to_deploy(view, None)
+        trained = step_to_deploy(view, None)
+        return 0 if _start_is_better(view.metric, trained, beside) else trained
     if label not in DEPLOYABLE:
         return None
     wrong = next((finding.first_step for finding in findings if finding.kind == label), None)
@@ -137,6 +140,15 @@ def _step(view: View, label: str, findings: Sequence[Finding]) -> int | None:
     is_broken = label == "nan_inf"
     sound = steps if wrong is None else steps[steps < wrong] if is_broken else steps[steps <= wrong]
     return int(sound[-1]) if len(sound) else None
+
+
+def _start_is_better(metric: Metric, trained: int | None, beside: Surroundings) -> bool:
+    """Whether the model that the training started from is a checkpoint of the run, and better than the trained one."""
+    saved = 0 in map(checkpoint_step, beside.checkpoints)
+    if trained is None or not saved or 0 not in metric.series.steps:
+        return False
+    before, after = metric.series.at(0), metric.series.at(trained)
+    return before != after and metric.best_of(np.array([before, after])) == before
 
 
 def _deploy(diagnosis: Diagnosis) -> list[str]:
