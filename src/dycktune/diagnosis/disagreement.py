@@ -59,9 +59,9 @@ def _unknown(view: View) -> Iterator[Finding]:
 def _untrained(view: View, metric: Metric, wanted: int) -> Iterator[Finding]:
     """A model that was better before it was trained."""
     before, after = metric.series.at(0), metric.series.at(wanted)
-    if len(view.trained(metric.series).steps) == len(metric.series.steps) or before == after:
+    if len(view.trained(metric.series).steps) == len(metric.series.steps):
         return
-    if metric.best_of(np.array([before, after])) == before:
+    if metric.is_better(before, after):
         message = (
             f"{metric.name} was best before training ({before:.4g} at step 0, {after:.4g} at step {wanted}): "
             "this training did not help it, so compare with the base model before you deploy"
@@ -77,7 +77,7 @@ def _lucky(metric: Metric, scores: Trusted) -> Iterator[Finding]:
         np.concatenate([scores.flukes.values, scores.out_of_line.values]),
     )
     for step, value in zip(*lucky, strict=True):
-        if value != best and metric.best_of(np.array([value, best])) == value:
+        if metric.is_better(value, best):
             where = "the evaluation before it" if step > scores.kept.steps[-1] else "both its neighbours"
             message = (
                 f"{metric.name} at step {step:.0f} ({value:.4g}) is far better than {where} and is not trusted: "

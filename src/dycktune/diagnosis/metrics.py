@@ -98,6 +98,10 @@ class Metric:
         """The best of some values."""
         return float(values.max() if self.higher_is_better else values.min())
 
+    def is_better(self, value: float, than: float) -> bool:
+        """Whether one value is better than another; equal ones are not."""
+        return value > than if self.higher_is_better else value < than
+
     @property
     def ceiling(self) -> float | None:
         """The value that cannot be bettered: 0 of an error, 1 (or 100 for percentages) of a share; None for none."""

@@ -15,7 +15,7 @@ LOW_ANSWER_SHARE = 0.05
 LONG_WARMUP = 0.5
 """Share of the steps from which on most of the run is warm-up."""
 WIDE_INTERVAL = 0.10
-"""Half width of a 95 % interval above which checkpoints can hardly be told apart."""
+"""Half width of a 95 % interval above which checkpoints can hardly be distinguished."""
 MANY_EPOCHS = 10
 FEW_STEPS = 20
 MANY_REPEATS = 0.05

@@ -8,7 +8,9 @@ _FIRST_SIZE = 1 << 10
 
 
 class KeySet:
-    """Which keys have been added, by a hash of 8 bytes for each: 12 to 24 bytes a key.
+    """Which keys have been added, by a hash of 8 bytes for each.
+
+    A key takes 12 to 24 bytes, and half as much again for the moment in which the table grows.
 
     Two different keys with the same hash count as one. Among n keys that has a chance of about n² / 2⁶⁵
     (https://en.wikipedia.org/wiki/Birthday_problem): 3 in a million for ten million keys. The hash is the same in each

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from dycktune.diagnosis.advice import deployment
 from dycktune.diagnosis.curves import NOTHING, Curves, curves, joined
 from dycktune.diagnosis.deploy import checkpoint_to_deploy, step_to_deploy, trainer_choice, trainer_findings
@@ -147,8 +145,7 @@ def _start_is_better(metric: Metric, trained: int | None, beside: Surroundings) 
     saved = 0 in map(checkpoint_step, beside.checkpoints)
     if trained is None or not saved or 0 not in metric.series.steps:
         return False
-    before, after = metric.series.at(0), metric.series.at(trained)
-    return before != after and metric.best_of(np.array([before, after])) == before
+    return metric.is_better(metric.series.at(0), metric.series.at(trained))
 
 
 def _deploy(diagnosis: Diagnosis) -> list[str]:
