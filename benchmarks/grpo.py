@@ -68,6 +68,15 @@ class Bench(NamedTuple):
     imitation_changes: Mapping[str, str] = {}
 
 
+STOPPED_EARLY = {
+    "optim.schedule": "constant_with_warmup",
+    "optim.max_steps": "160",
+    "eval.steps": "20",
+    "save.steps": "20",
+    "eval.exact_match": "60",
+}
+"""Imitation for the real small model, with checkpoints around the target."""
+
 BENCHES = {
     "brackets": Bench(
         "dyck",
@@ -76,6 +85,15 @@ BENCHES = {
         trained={"min_length": 2, "max_length": 20},
         beyond={"min_length": 21, "max_length": 26},
         both={"min_length": 2, "max_length": 26},
+    ),
+    "brackets-smollm2": Bench(
+        "dyck",
+        "smollm2-135m-lora",
+        "grpo-smollm2",
+        trained={"min_length": 2, "max_length": 8},
+        beyond={"min_length": 9, "max_length": 12},
+        both={"min_length": 2, "max_length": 12},
+        imitation_changes=STOPPED_EARLY,
     ),
     # Imitation on the built-in base, whose tokenizer was made for brackets, left no right answer.
     "arithmetic": Bench(
@@ -86,13 +104,7 @@ BENCHES = {
         beyond={"min_operations": 4, "max_operations": 5},
         both={"min_operations": 2, "max_operations": 5},
         changes={"data.eval_count": "120"},
-        imitation_changes={
-            "optim.schedule": "constant_with_warmup",
-            "optim.max_steps": "120",
-            "eval.steps": "10",
-            "save.steps": "10",
-            "eval.exact_match": "60",
-        },
+        imitation_changes={**STOPPED_EARLY, "optim.max_steps": "240"},
     ),
 }
 

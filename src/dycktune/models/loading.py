@@ -243,15 +243,6 @@ def default_device() -> str:
     return str(accelerator) if accelerator is not None else "cpu"
 
 
-def in_bfloat16(precision: str) -> bool:
-    """Whether to compute in bfloat16: `auto` where the device does so at full speed."""
-    if precision != "auto":
-        return precision == "bfloat16"
-    if torch.accelerator.is_available():
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
-
-
 class _WholeModel(NamedTuple):
     """A model that is no adapter."""
 

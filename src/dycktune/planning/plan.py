@@ -11,7 +11,8 @@ from transformers import PreTrainedModel
 
 from dycktune import ranks
 from dycktune.errors import DataError
-from dycktune.models.loading import default_device, in_bfloat16, load_skeleton, load_tokenizer, skeleton
+from dycktune.models.loading import default_device, load_skeleton, load_tokenizer, skeleton
+from dycktune.models.precision import in_bfloat16
 from dycktune.outputs import ConcernOutput, FootprintOutput, MeasurementOutput, PlanOutput, ScheduleOutput
 from dycktune.planning.concerns import Concern, concerns
 from dycktune.planning.facts import Facts

@@ -152,7 +152,7 @@ class OptimSection:
     max_steps: Count | None = None
     """Number of optimizer steps; replaces `epochs`."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Precision of the forward pass; `auto` is bfloat16 on devices that multiply it at full speed."""
+    """Precision of the forward pass; `auto` is bfloat16 on devices that multiply it faster than float32."""
     checkpointing: bool = True
     """Recompute activations in the backward pass: less memory, about a third more time."""
     seed: int = 0
@@ -164,8 +164,8 @@ class GrpoSection:
     """Reinforcement learning with the verifier as reward; only for `train.method = "grpo"`.
 
     A step samples `optim.batch_size` × `optim.accumulation` replies on each device, in groups to the same problem.
-    Computes in the precision of the frozen weights; `optim.precision`, `optim.packed` and `optim.tokens_per_pass` are
-    ignored, as are `[loss]`'s weights.
+    Replies are sampled in the precision of the frozen weights. `optim.packed` and `optim.tokens_per_pass` are ignored,
+    as are `[loss]`'s weights.
     """
 
     group_size: Annotated[int, Field(ge=2)] = 8

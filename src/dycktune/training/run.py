@@ -21,7 +21,8 @@ from dycktune.data.tokens import TokenizedExample, tokenize
 from dycktune.errors import RunError
 from dycktune.files import write_json
 from dycktune.models.card import ModelCard
-from dycktune.models.loading import in_bfloat16, load_base
+from dycktune.models.loading import load_base
+from dycktune.models.precision import in_bfloat16
 from dycktune.provenance import provenance
 from dycktune.records import GuardRow
 from dycktune.remote import is_remote

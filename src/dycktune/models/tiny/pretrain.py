@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from dycktune.models.loading import default_device, in_bfloat16
+from dycktune.models.loading import default_device
+from dycktune.models.precision import in_bfloat16
 from dycktune.models.tiny.batches import MAX_LENGTH, Batch, PieceIds, batches
 from dycktune.models.tiny.vocabulary import END, PAD, build_tokenizer
 

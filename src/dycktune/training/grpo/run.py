@@ -17,7 +17,8 @@ from dycktune.evaluation.pass_at_k import PassAtK, pass_at_k
 from dycktune.files import write_json
 from dycktune.models.card import ModelCard
 from dycktune.models.chat import stop_ids
-from dycktune.models.loading import LoadedModel, in_bfloat16
+from dycktune.models.loading import LoadedModel
+from dycktune.models.precision import in_bfloat16
 from dycktune.provenance import provenance
 from dycktune.rewards import Rewards, RewardWeights
 from dycktune.runs import RunFolder
