@@ -23,6 +23,7 @@ import struct
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -185,22 +186,35 @@ def start(command: Command, folder: Path) -> int:
     try:
         os.setsid()
         os.chdir(folder)
-        output = os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        output = os.open(printed_by(folder), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1)
         os.dup2(output, 2)
         PROGRESS.watch()
         status = cli.main(list(command.arguments))
         sys.stdout.flush()
+    except BaseException:
+        traceback.print_exc()
+        raise
     finally:
         os._exit(status)
 
 
-def finish(command: Command, folder: Path) -> float:
-    """Run a command to its end; returns its seconds."""
-    began = time.perf_counter()
+def printed_by(folder: Path) -> Path:
+    """What the commands in a folder print; it lies beside the folder, whose disk may be full."""
+    return folder.with_name(f"{folder.name}-printed.txt")
+
+
+def end_of(command: Command, folder: Path) -> int:
+    """Run a command to its end; returns its exit status."""
     _, status = os.waitpid(start(command, folder), 0)
-    if os.waitstatus_to_exitcode(status) not in (0, 1):
-        raise RuntimeError(f"{command.arguments[0]} failed: {(folder / 'output.txt').read_text()[-2000:]}")
+    return os.waitstatus_to_exitcode(status)
+
+
+def finish(command: Command, folder: Path) -> float:
+    """Run a command to its end, which must be a good one; returns its seconds."""
+    began = time.perf_counter()
+    if end_of(command, folder) not in (0, 1):
+        raise RuntimeError(f"{command.arguments[0]} failed: {printed_by(folder).read_text()[-2000:]}")
     return time.perf_counter() - began
 
 
@@ -305,6 +319,7 @@ def refer(command: Command, folder: Path, needed: Reference | None) -> Reference
 def prepare(folder: Path, needed: Reference | None) -> None:
     """Make the folder of a command, with its input."""
     shutil.rmtree(folder, ignore_errors=True)
+    printed_by(folder).unlink(missing_ok=True)
     if needed is None:
         folder.mkdir(parents=True)
     else:

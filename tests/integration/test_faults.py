@@ -2,11 +2,8 @@
 
 import errno
 import os
-import resource
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +21,7 @@ from dycktune.models.merging import merge
 from dycktune.runs import RunFolder
 from dycktune.selection import select
 from dycktune.training.trainer import WeightedLossTrainer
+from full_disks import files_up_to
 from small_adapters import save_adapter, save_base
 from small_runs import fit_small, small_config
 
@@ -33,17 +31,6 @@ TINY = [
     *("--optim.max-steps", "2", "--optim.accumulation", "1", "--optim.batch-size", "2"),
     *("--eval.steps", "2", "--eval.exact-match", "0", "--save.steps", "2", "--quiet", "--no-select"),
 ]
-
-
-@contextmanager
-def files_up_to(size: int) -> Iterator[None]:
-    """A disk on which no file can grow beyond `size` bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_checkpoint_that_the_disk_cannot_hold_is_one_line_and_the_run_goes_on_later(tmp_path):

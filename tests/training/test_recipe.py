@@ -148,6 +148,7 @@ def test_a_former_field_is_refused_with_its_new_name(former, now):
         ({"optim": {"optimizer": "muon"}, "lora": {"train_embeddings": True}}, "or use adamw"),
         ({"save": {"load_best": True, "steps": 7}}, "a multiple of eval.steps = 25, not 7"),
         ({"save": {"load_best": True}, "train": {"method": "grpo"}}, "train.method = 'grpo' computes none"),
+        ({"select": {"by": "eval_loss"}, "train": {"method": "grpo"}}, "choose select.by = 'exact_match'"),
     ],
 )
 def test_fields_that_contradict_each_other_are_refused(content, message):

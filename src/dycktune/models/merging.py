@@ -13,6 +13,7 @@ from dycktune.models.adapters import base_of, read_adapter
 from dycktune.models.card import ModelCard
 from dycktune.models.chat import stop_ids
 from dycktune.models.loading import Dtype, load_adapter
+from dycktune.models.saving import disk_errors
 
 
 def merge(adapter: Path, out: Path, *, base: str | None = None, dtype: Dtype = "auto") -> Path:
@@ -30,6 +31,7 @@ def merge(adapter: Path, out: Path, *, base: str | None = None, dtype: Dtype = "
     Raises:
         ModelError: the adapter or base cannot be loaded, they do not fit, the merged weights are not finite in
             `dtype`, or `out` would replace what it is made from.
+        OSError: `out` cannot be written.
     """
     found = read_adapter(adapter)
     _refuse_to_replace(out, made_from=[adapter, Path(base_of(found, base))])
@@ -39,7 +41,7 @@ def merge(adapter: Path, out: Path, *, base: str | None = None, dtype: Dtype = "
     merged.generation_config = neutral_generation_config(tokenizer, stops)
     card = ModelCard.read(adapter)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(out) as partial:
+    with replacing(out) as partial, disk_errors(out):
         partial.mkdir()
         merged.save_pretrained(partial)
         tokenizer.save_pretrained(partial)

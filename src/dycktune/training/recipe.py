@@ -180,6 +180,8 @@ def _contradictions(config: Config) -> list[str]:
         "save.load_best needs an evaluation loss, and train.method = 'grpo' computes none; turn it off: dycktune "
         "select finds the best checkpoint by verified answers": save.load_best
         and config.train.method == "grpo",
+        "select.by = 'eval_loss' needs an evaluation loss, and train.method = 'grpo' computes none; choose "
+        "select.by = 'exact_match'": config.select.by == "eval_loss" and config.train.method == "grpo",
     }
     return [fault for fault, present in checks.items() if present]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput, rotate_checkpoints
 
 from dycktune.checkpoints import seal
 from dycktune.errors import RunError
+from dycktune.models.saving import disk_errors
 from dycktune.training.snapshot import random_state, set_random_state
 from dycktune.training.stopping import Stopped, StopSignals
 
@@ -138,7 +138,7 @@ class ResumableTrainer(Trainer):
         place = Path(self._get_output_dir(trial))
         folder = place / f"checkpoint-{self.state.global_step}"
         cast("dict[str, Any]", self.state.stateful_callbacks)[STATE_NAME] = self._log_state()
-        with _failures_named(folder), self._without_rotation():
+        with failures_named(folder), self._without_rotation():
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
@@ -217,29 +217,19 @@ class _GoOn(TrainerCallback):
         self._trainer.go_on(self._checkpoint)
 
 
-_WRITE_FAILURES = ("PytorchStreamWriter", "inline_container", "iostream error", "unexpected pos")
-"""Words in the errors of torch.save where the disk is full; they have no error number."""
-
-
 @contextmanager
-def _failures_named(folder: Path) -> Iterator[None]:
+def failures_named(folder: Path) -> Iterator[None]:
     """Remove a checkpoint that cannot be written, which frees its space, and say so in one line.
 
     Raises:
         RunError: the disk is full, or cannot be written.
     """
     try:
-        yield
-    except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in _WRITE_FAILURES):
-            raise
+        with disk_errors(folder):
+            yield
+    except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        reason = (
-            error.strerror
-            if isinstance(error, OSError) and error.strerror
-            else f"the disk is full, or fails ({str(error).splitlines()[0]})"
-        )
         raise RunError(
-            f"{folder} cannot be saved: {reason}; the checkpoints before it are kept. Make room, and start again with "
-            "the same command"
+            f"{folder} cannot be saved: {error.strerror or error}; the checkpoints before it are kept. Make room, and "
+            "start again with the same command"
         ) from error

@@ -22,6 +22,7 @@ from dycktune.models.gguf.header import CARD_KEY, Header, read_header
 from dycktune.models.gguf.layout import ROPE_FACTORS, read_layout, unsupported
 from dycktune.models.gguf.tensors import check_tensors
 from dycktune.models.gguf.vocabulary import read_tokenizer, stop_tokens
+from dycktune.models.saving import disk_errors
 
 
 def convert(path: Path, folder: Path) -> None:
@@ -29,6 +30,7 @@ def convert(path: Path, folder: Path) -> None:
 
     Raises:
         ModelError: the file is damaged or of a kind that is not supported.
+        OSError: the folder cannot be written.
     """
     header = read_header(path)
     layout = read_layout(header)
@@ -47,7 +49,8 @@ def convert(path: Path, folder: Path) -> None:
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
     )
-    model.save_pretrained(folder)
+    with disk_errors(folder):
+        model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     write_json(folder / RECORD_NAME, _record(header))
     card = header.metadata.get(CARD_KEY)

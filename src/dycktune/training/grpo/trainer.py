@@ -16,6 +16,7 @@ from dycktune.checkpoints import Checkpoint, seal
 from dycktune.models.card import ModelCard
 from dycktune.rewards import Rewards
 from dycktune.training.answer_evaluator import AnswerEvaluator
+from dycktune.training.resumable import failures_named
 from dycktune.training.sampler import EpochSetter, epoch_generator
 
 _REFERENCE = "ref"
@@ -105,10 +106,12 @@ class VerifiedGRPOTrainer(GRPOTrainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """TRL's own, sealed, so that damage is found before the checkpoint is used."""
-        super()._save_checkpoint(model, trial)
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            seal(Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}")
+        folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
+        with failures_named(folder):
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                seal(folder)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: `dycktune.json` is the card."""
