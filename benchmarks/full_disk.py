@@ -93,7 +93,7 @@ def try_disk(
         said = messages(place)
         faults = list(half_written(place, reference))
         if status not in (0, 1, 2):
-            faults.append(f"status {status}")
+            faults.append(f"status {status}: {printed_by(place).read_text().strip().splitlines()[-1]}")
         if status == 2 and len(said) != 1:
             faults.append(f"{len(said)} messages: {said}")
         mount("-o", f"remount,size={ROOM * PAGE}", str(place))
