@@ -7,17 +7,61 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.cache_utils import Cache, DynamicLayer
 
 MAX_SLACK = 1.5
 """Hidden columns are removed once the cache has this many times the columns that the longest row needs."""
+
+ROOM = 64
+"""The fewest columns of room that a buffer gets when it grows; long ones grow by a quarter."""
+
+
+class _Columns:
+    """Keys or values of a layer, (B, H, S, D), at the beginning of a buffer with room for more columns."""
+
+    def __init__(self, states_BHSD: Tensor) -> None:
+        self._buffer, self._count = states_BHSD, states_BHSD.shape[2]
+
+    def append(self, new_BHQD: Tensor) -> Tensor:
+        """All columns with the new ones behind them. Those before are copied only where the buffer has to grow."""
+        rows, heads, new, size = new_BHQD.shape
+        count = self._count + new
+        if count > self._buffer.shape[2]:
+            wider = new_BHQD.new_empty(rows, heads, count + max(ROOM, count // 4), size)
+            wider[:, :, : self._count] = self._buffer[:, :, : self._count]
+            self._buffer = wider
+        self._buffer[:, :, self._count : count] = new_BHQD
+        self._count = count
+        return self._buffer[:, :, :count]
+
+
+class BufferedLayer(DynamicLayer):
+    """A cache layer to which a column is added without a copy of all others.
+
+    DynamicLayer's own makes a new tensor for each token, which takes most of the time of a pass over many rows.
+    """
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_: object, **__: object
+    ) -> tuple[Tensor, Tensor]:
+        """Add columns; returns all keys and values."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.replace(key_states[:, :, :0], value_states[:, :, :0])
+        self.keys, self.values = self._keys.append(key_states), self._values.append(value_states)
+        return self.keys, self.values
+
+    def replace(self, keys: Tensor, values: Tensor) -> None:
+        """Hold these columns from now on."""
+        self.keys, self.values = keys, values
+        self._keys, self._values = _Columns(keys), _Columns(values)
 
 
 class RaggedCache:
     """A cache whose rows hold `lengths[b]` tokens each, in order, with hidden columns between them."""
 
     def __init__(self, rows: int) -> None:
-        self.past = DynamicCache()
+        self.past = Cache(layer_class_to_replicate=BufferedLayer)
         self.lengths = [0] * rows
         self.seen_BS = torch.zeros(rows, 0, dtype=torch.bool)
 
@@ -26,7 +70,7 @@ class RaggedCache:
         cache = RaggedCache(rows)
         cache.lengths, cache.seen_BS = self.lengths * rows, self.seen_BS.expand(rows, -1)
         for i, layer in enumerate(self.past.layers):
-            assert isinstance(layer, DynamicLayer)
+            assert isinstance(layer, BufferedLayer)
             keys, values = (_held(states).expand(rows, -1, -1, -1) for states in (layer.keys, layer.values))
             cache.past.update(keys, values, i)
         return cache
@@ -67,10 +111,14 @@ class RaggedCache:
         self.seen_BS = torch.cat([_widened(cache.seen_BS, columns, 1) for cache in (self, other)])
         self.lengths += other.lengths
         for mine, theirs in zip(self.past.layers, other.past.layers, strict=True):
-            assert isinstance(mine, DynamicLayer)
-            assert isinstance(theirs, DynamicLayer)
-            mine.keys = torch.cat([_widened(_held(layer.keys), columns, 2) for layer in (mine, theirs)])
-            mine.values = torch.cat([_widened(_held(layer.values), columns, 2) for layer in (mine, theirs)])
+            assert isinstance(mine, BufferedLayer)
+            assert isinstance(theirs, BufferedLayer)
+            mine.replace(
+                *(
+                    torch.cat([_widened(_held(states), columns, 2) for states in pair])
+                    for pair in ((mine.keys, theirs.keys), (mine.values, theirs.values))
+                )
+            )
 
     def _remove_hidden(self) -> None:
         order_BS = (~self.seen_BS).byte().argsort(dim=1, stable=True)[:, : max(self.lengths)]
@@ -79,11 +127,9 @@ class RaggedCache:
 
     def _replace(self, pick: Callable[[Tensor, Tensor], Tensor], which: Tensor) -> None:
         for layer in self.past.layers:
-            assert isinstance(layer, DynamicLayer)
+            assert isinstance(layer, BufferedLayer)
             on_device = which.to(_held(layer.keys).device)
-            layer.keys, layer.values = (
-                pick(_held(states), on_device) for states in (layer.keys, layer.values)
-            )
+            layer.replace(*(pick(_held(states), on_device) for states in (layer.keys, layer.values)))
 
 
 def _held(states: Tensor | None) -> Tensor:
