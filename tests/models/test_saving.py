@@ -10,6 +10,7 @@ from dycktune.models.merging import merge
 from dycktune.models.saving import disk_errors
 from full_disks import files_up_to
 from small_adapters import save_adapter, save_base
+from small_models import make_tokenizer
 
 
 def test_safetensors_that_do_not_fit_are_an_error_with_the_systems_number(tmp_path):
@@ -17,6 +18,11 @@ def test_safetensors_that_do_not_fit_are_an_error_with_the_systems_number(tmp_pa
     with files_up_to(1000), pytest.raises(OSError, match="File too large") as raised, disk_errors(place):
         save_file({"a": torch.zeros(1000)}, place)
     assert (raised.value.errno, raised.value.filename) == (errno.EFBIG, str(place))
+
+
+def test_a_tokenizer_that_does_not_fit_is_an_error_with_the_systems_number(tmp_path):
+    with files_up_to(1000), pytest.raises(OSError, match="File too large"), disk_errors(tmp_path):
+        make_tokenizer().save_pretrained(tmp_path)
 
 
 def test_a_torch_file_that_does_not_fit_is_an_error_of_the_disk(tmp_path):

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 _NUMBER = re.compile(r"\(os error (\d+)\)")
 _SIGNS = ("PytorchStreamWriter", "inline_container", "iostream error", "unexpected pos")
 """Words in the errors of torch.save where a file cannot be written; they have no error number."""
@@ -16,18 +14,18 @@ _SIGNS = ("PytorchStreamWriter", "inline_container", "iostream error", "unexpect
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Raise errors of safetensors and torch as what they are, where weights cannot be written to `path`.
+    """Raise errors of the libraries as what they are, where a model cannot be written to `path`.
 
     Raises:
         OSError: the disk is full, or cannot be written.
     """
     try:
         yield
-    except SafetensorError as error:
-        if (found := _NUMBER.search(str(error))) is None:
-            raise
-        raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
-    except RuntimeError as error:
+    except OSError:
+        raise
+    except Exception as error:  # tokenizers raise nothing more specific
+        if found := _NUMBER.search(str(error)):
+            raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
         if not any(sign in str(error) for sign in _SIGNS):
             raise
         reason = f"the disk is full, or fails ({str(error).splitlines()[0]})"

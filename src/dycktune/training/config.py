@@ -164,8 +164,8 @@ class GrpoSection:
     """Reinforcement learning with the verifier as reward; only for `train.method = "grpo"`.
 
     A step samples `optim.batch_size` × `optim.accumulation` replies on each device, in groups to the same problem.
-    Replies are sampled in the precision of the frozen weights. `optim.packed` and `optim.tokens_per_pass` are ignored,
-    as are `[loss]`'s weights.
+    Replies are sampled in the precision of the frozen weights. `optim.tokens_per_pass` is ignored, as are `[loss]`'s
+    weights.
     """
 
     group_size: Annotated[int, Field(ge=2)] = 8

@@ -427,6 +427,39 @@ def test_probabilities_are_computed_in_the_recipes_precision_and_kept_in_float32
     torch.testing.assert_close(*found.values(), atol=0.05, rtol=0.05)
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_packed_replies_have_the_probabilities_entropies_and_gradients_of_padded_ones(
+    base, tmp_path, together
+):
+    ids = torch.randint(1, 200, (4, 15), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    ids[:, 3:6] = ids[0, 3:6]
+    for row, (left, right) in enumerate([(3, 0), (3, 4), (0, 7), (1, 8)]):
+        mask[row, :left] = 0
+        mask[row, 15 - right :] = 0
+    found = []
+    for packed in (True, False):
+        config = recipe_of(base, optim={**vars(recipe_of(base).optim), "packed": packed})
+        items = list(task_of(config).items("train", count=16))
+        torch.manual_seed(1)
+        run = RunFolder(tmp_path / str(packed))
+        trainer = grpo_run.make_grpo_trainer(
+            config, make_model(make_tokenizer()), make_tokenizer(), items, run
+        )
+        assert trainer._packed is packed
+        logps, entropies, _ = trainer._get_per_token_logps_and_entropies(
+            trainer.model, ids, mask, 8, batch_size=4 if together else 3, compute_entropy=True
+        )
+        scored = mask[:, -8:]
+        ((logps + 0.1 * entropies) * scored).sum().backward()
+        assert trainer.model is not None
+        gradients = [p.grad for p in trainer.model.parameters() if p.grad is not None]
+        found.append([logps.detach() * scored, entropies.detach() * scored, *gradients])
+    assert len(found[0]) > 4
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
+
+
 def test_nothing_is_told_to_the_makers_of_trl(base, tmp_path, monkeypatch):
     told = []
     monkeypatch.delenv("CI", raising=False)  # there, TRL tells nothing either

@@ -51,7 +51,7 @@ def convert(path: Path, folder: Path) -> None:
     )
     with disk_errors(folder):
         model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     write_json(folder / RECORD_NAME, _record(header))
     card = header.metadata.get(CARD_KEY)
     if isinstance(card, str):

@@ -128,6 +128,7 @@ def make_grpo_trainer(
         card=ModelCard.of(config.model.base, task),
         stops=stop_ids(tokenizer, model.generation_config),
         bfloat16=in_bfloat16(config.optim.precision),
+        packed=config.optim.packed,
         callbacks=list(callbacks),
     )
     trainer.optimizer_cls_and_kwargs = optimizer(config)

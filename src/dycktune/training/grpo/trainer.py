@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState
 from trl.trainer.grpo_trainer import GRPOTrainer
@@ -16,6 +17,9 @@ from dycktune.checkpoints import Checkpoint, seal
 from dycktune.models.card import ModelCard
 from dycktune.rewards import Rewards
 from dycktune.training.answer_evaluator import AnswerEvaluator
+from dycktune.training.grpo.packed import score_packed
+from dycktune.training.head import tiled_head
+from dycktune.training.packing import can_pack
 from dycktune.training.resumable import failures_named
 from dycktune.training.sampler import EpochSetter, epoch_generator
 
@@ -38,6 +42,7 @@ class VerifiedGRPOTrainer(GRPOTrainer):
         card: ModelCard,
         stops: list[int],
         bfloat16: bool = False,
+        packed: bool = True,
         **kwargs: Any,
     ):
         """Build the trainer.
@@ -49,12 +54,15 @@ class VerifiedGRPOTrainer(GRPOTrainer):
             card: Written into each checkpoint as `dycktune.json`.
             stops: Every token that ends a reply.
             bfloat16: Whether probabilities are computed under autocast to bfloat16. Replies are sampled without it.
+            packed: Whether probabilities are computed without padding where that is possible (`packing.can_pack`).
             **kwargs: GRPOTrainer's own.
         """
         super().__init__(*args, reward_funcs=list(rewards.functions), **kwargs)
         self.eos_token_ids = stops
         self._rewards, self._answer_evaluator, self._card = rewards, answer_evaluator, card
         self._bfloat16 = bfloat16
+        plain: Any = self.accelerator.unwrap_model(self.model)
+        self._packed = packed and can_pack(plain, tiled_head(plain))
         self._training_since: float | None = None
         """Time of the first training step after an evaluation."""
         self.add_callback(_Steps(self))
@@ -127,10 +135,30 @@ class VerifiedGRPOTrainer(GRPOTrainer):
     def _send_telemetry(self) -> None:
         """Nothing: TRL would tell its makers about each training."""
 
-    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        """TRL's own, in the recipe's precision, for the trained model and for the one it is compared with."""
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """TRL's own, in the recipe's precision and without padding; for the reference model too."""
         with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self._bfloat16):
-            return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+            if not self._packed or kwargs.get("compute_aux_loss"):
+                return super()._get_per_token_logps_and_entropies(
+                    model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **kwargs
+                )
+            size = batch_size or len(input_ids)
+            scored = [
+                score_packed(model, ids, mask, logits_to_keep)
+                for ids, mask in zip(input_ids.split(size), attention_mask.split(size), strict=True)
+            ]
+        log_probs_BC = torch.cat([part.log_probs_BC for part in scored])
+        entropies = [part.entropies_BC for part in scored if part.entropies_BC is not None]
+        return log_probs_BC, torch.cat(entropies) if compute_entropy else None, None
 
     def _scores(self, prefix: str) -> dict[str, float]:
         if self._answer_evaluator is None:
