@@ -53,7 +53,7 @@ bench: .venv/installed-dev
 lock: .venv/installed
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_ARGS) "uv>=0.5"
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--custom-compile-command "make lock" --extra dev --extra parquet --extra interop \
+		--no-strip-extras --custom-compile-command "make lock" --extra dev --extra parquet --extra interop \
 		--constraints constraints.txt pyproject.toml --output-file requirements.lock
 
 audit: .venv/installed
