@@ -1,5 +1,7 @@
+import errno
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -124,6 +126,14 @@ def test_jsonl_rows_come_back_in_order_without_a_half_written_last_line(tmp_path
     for cut in range(len(json.dumps({"a": 4}))):
         path.write_text(whole + json.dumps({"a": 4})[:cut])
         assert list(read_jsonl(path)) == [{"a": 1}, {"a": "\u2028"}, {"a": 3}]
+
+
+@pytest.mark.parametrize("named", ["weights", None])
+def test_an_error_of_the_system_names_the_final_place_not_the_temporary_one(tmp_path, named):
+    path = tmp_path / "model"
+    with pytest.raises(OSError, match="No space left") as raised, replacing(path) as partial:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), named and str(partial / named))
+    assert raised.value.filename == str(path)
 
 
 def test_a_broken_line_of_jsonl_is_named(tmp_path):

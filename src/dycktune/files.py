@@ -33,7 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: the new content cannot be put there; a file never replaces a folder, nor a folder a file.
     """
     remove_abandoned(path)
-    with _place_named(path), _workplace(path) as folder:
+    with _workplace(path) as folder, _place_named(path, instead_of=folder):
         partial = folder / path.name
         yield partial
         sync(partial)
@@ -137,13 +137,15 @@ def _text(path: Path) -> str:
 
 
 @contextmanager
-def _place_named(path: Path) -> Iterator[None]:
-    """Put the path into an error of the system that has none, such as that of a full disk."""
+def _place_named(path: Path, *, instead_of: Path | None = None) -> Iterator[None]:
+    """Put the path into an error of the system that names none, such as that of a full disk, or a temporary place."""
     try:
         yield
     except OSError as error:
-        if error.errno is not None:
-            error.filename = error.filename or str(path)
+        named = error.filename
+        is_temporary = named and instead_of is not None and Path(str(named)).is_relative_to(instead_of)
+        if error.errno is not None and (not named or is_temporary):
+            error.filename = str(path)
         raise
 
 
