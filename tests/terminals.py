@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import select
 import signal
 import struct
 import subprocess
@@ -54,6 +55,9 @@ def run_in_terminal(
 ) -> Session:
     """Run a program until it ends.
 
+    Raises:
+        AssertionError: It shows nothing new for two minutes; the message has its screen.
+
     Args:
         command: Program and arguments.
         columns: Width of the terminal.
@@ -61,7 +65,8 @@ def run_in_terminal(
         environment: Variables to set.
         pipe_output: Whether standard output is a pipe and only standard error the terminal.
         interrupt_when: Press Ctrl-C once the screen is so.
-        typed: Texts to type, one after another, each once the end of the screen shows the text before it.
+        typed: Texts to type, one after another, each once the end of the screen shows the text before it. Name more than
+            the prompt there, if a reply can end like one: Ctrl-D is lost while no prompt reads it.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
@@ -78,16 +83,19 @@ def run_in_terminal(
     os.close(theirs)
     session, screen = Session(), pyte.HistoryScreen(columns, lines, history=10_000)
     stream = pyte.ByteStream(screen)
-    waiting = list(typed)
-    while part := _read(ours):
+    waiting, answered = list(typed), ""
+    while part := _read(ours, process, session):
         session.raw += part
         stream.feed(part)
         session.screens.append(_text(screen))
         if interrupt_when and interrupt_when("\n".join(session.screens[-1])):
             os.write(ours, b"\x03")
             interrupt_when = None
-        if waiting and "\n".join(session.screens[-1]).rstrip().endswith(waiting[0][0]):
+        shown = "\n".join(session.screens[-1]).rstrip()
+        # A prompt that arrives in two parts is still one prompt.
+        if waiting and shown != answered and shown.endswith(waiting[0][0]):
             os.write(ours, waiting.pop(0)[1].encode())
+            answered = shown
     os.close(ours)
     session.output = process.communicate()[0] or b""
     session.status, session.cursor_hidden = process.returncode, screen.cursor.hidden
@@ -97,7 +105,16 @@ def run_in_terminal(
 _OF_A_TERMINAL = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 
 
-def _read(descriptor: int) -> bytes:
+_SILENCE = 120.0
+"""Seconds without output after which a program hangs."""
+
+
+def _read(descriptor: int, process: subprocess.Popen[bytes], session: Session) -> bytes:
+    if not select.select([descriptor], [], [], _SILENCE)[0]:
+        process.kill()
+        process.wait()
+        os.close(descriptor)
+        raise AssertionError(f"nothing new for {_SILENCE:.0f} s on this screen:\n{session.final}")
     try:
         return os.read(descriptor, 65536)
     except OSError:  # Linux reports the end of a terminal as an error

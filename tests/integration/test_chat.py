@@ -9,11 +9,20 @@ from terminals import run_in_terminal
 pytestmark = pytest.mark.slow
 
 COMMAND = [sys.executable, "-m", "dycktune", "chat", "builtin:tiny"]
+VERDICT = "format  broken"
+"""The end of a reply: what the built-in base writes before it is trained may look like a prompt."""
 
 
 def test_a_person_asks_is_refused_and_leaves_with_ctrl_d():
     session = run_in_terminal(
-        COMMAND, columns=60, typed=[(">", "([)\r"), (">", "([\r"), (">", "/example\r"), (">", "\x04")]
+        COMMAND,
+        columns=60,
+        typed=[
+            ("ends.\n>", "([)\r"),
+            ("exists\n\n>", "([<>\r"),
+            (VERDICT + "\n\n>", "/example\r"),
+            (VERDICT + "\n\n>", "\x04"),
+        ],
     )
     assert session.status == 0
     assert "builtin:tiny, task dyck" in session.final
@@ -27,7 +36,7 @@ def test_ctrl_c_stops_a_reply_and_the_next_question_is_answered():
     session = run_in_terminal(
         COMMAND,
         columns=60,
-        typed=[(">", "([[[[[[[[[[[[[[[[\r"), ("stopped\n\n>", "exit\r")],
+        typed=[("ends.\n>", "([[[[[[[[[[[[[[[[\r"), ("stopped\n\n>", "exit\r")],
         interrupt_when=lambda screen: screen.count("8$") + screen.count("from") > 3,
     )
     assert session.status == 0
