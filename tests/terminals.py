@@ -65,8 +65,8 @@ def run_in_terminal(
         environment: Variables to set.
         pipe_output: Whether standard output is a pipe and only standard error the terminal.
         interrupt_when: Press Ctrl-C once the screen is so.
-        typed: Texts to type, one after another, each once the end of the screen shows the text before it. Name more than
-            the prompt there, if a reply can end like one: Ctrl-D is lost while no prompt reads it.
+        typed: Texts to type, one after another, each once the end of the screen shows the text before it. Name
+            more than the prompt there, if a reply can end like one: Ctrl-D is lost while no prompt reads it.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
