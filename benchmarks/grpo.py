@@ -96,7 +96,13 @@ BENCHES = {
         both={"min_length": 2, "max_length": 12},
         changes={"data.eval_count": "60"},
         # At step 100 most right answers still had wrong traces, which a reward would strengthen.
-        imitation_changes={**STOPPED_EARLY, "optim.max_steps": "200", "optim.warmup": "0.08"},
+        imitation_changes={
+            **STOPPED_EARLY,
+            "optim.max_steps": "200",
+            "optim.warmup": "0.08",
+            "eval.steps": "40",
+            "save.steps": "40",
+        },
     ),
     # Imitation on the built-in base, whose tokenizer was made for brackets, left no right answer.
     "arithmetic": Bench(
