@@ -22,6 +22,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from dycktune.inference.cache import RaggedCache
 from dycktune.inference.drafts import PromptLookup, best_guess
+from dycktune.inference.layout import stored_by_columns
 from dycktune.inference.reference import MAX_BATCH_TOKENS, Prompt, Reply, batches, device_kind, generate
 from dycktune.inference.sampling import drawn
 from dycktune.models.chat import stop_ids
@@ -134,10 +135,11 @@ def decode(
         return generate(loaded, prompts, on_reply=on_reply)
     rows = [_Row(prompt, MARGIN[loaded.model.dtype]) for prompt in prompts]
     reported = 0
-    for done in _passes(loaded, rows):
-        if on_reply and done > reported:
-            on_reply(done)
-        reported = done
+    with stored_by_columns(loaded.model, rows=len(rows)):
+        for done in _passes(loaded, rows):
+            if on_reply and done > reported:
+                on_reply(done)
+            reported = done
     return [_certain_reply(loaded, row) for row in rows]
 
 
