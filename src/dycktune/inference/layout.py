@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
-from torch.distributed.tensor import DTensor
 
 LEAST_ROWS = 8
 """Fewer rows do not earn back the time that moving the weights takes (half a second for 135 M)."""
@@ -29,8 +28,8 @@ def stored_by_columns(model: nn.Module, *, rows: int) -> Iterator[None]:
 
 
 def _can_move(weight: torch.Tensor) -> bool:
-    """Whether a weight is in float32 on a CPU and has memory of its own: no part of a sharded model's buffer."""
-    if weight.dtype != torch.float32 or weight.device.type != "cpu" or isinstance(weight, DTensor):
+    """Whether a weight is in float32 on a CPU and has memory of its own: it is no part of a sharded model."""
+    if type(weight) is not nn.Parameter or weight.dtype != torch.float32 or weight.device.type != "cpu":
         return False
     return weight.is_contiguous() and weight.untyped_storage().nbytes() == weight.nbytes
 
