@@ -77,36 +77,25 @@ def evaluate(
     json
         Print one JSON object.
     """
-    if data is not None and benchmark is not None:
-        raise ConfigError("--data and --benchmark exclude each other; evaluate one after the other")
-    if server.endpoint is not None and base:
-        raise ConfigError(
-            "--base and --endpoint exclude each other; --endpoint evaluates what the server has"
-        )
-    if server.endpoint is None and model is None:
-        raise ConfigError("no MODEL; name one, or a server with --endpoint")
+    _refuse_contradictions(model, data, benchmark, base=base, endpoint=server.endpoint)
     shard = shards.part()
     endpoint = None if shards.join else server.find()
     member = _member(model, base=base) if model and server.endpoint is None else None
     chosen = _task(model, task, options)
+    from dycktune import ranks
     from dycktune.data.rows import Skipped
+    from dycktune.evaluation.shards import join_shards, part_of, require_place, write_shard
 
     skipped = Skipped() if skip_bad_rows else None
     examples = None if data is None else _examples_of(chosen, data, skipped)
     items = _items(chosen, examples, benchmark, count=count, seed=seed)
-    from dycktune import ranks
-    from dycktune.data.summary import summary
-    from dycktune.evaluation.record import record_evaluation
-    from dycktune.evaluation.shards import join_shards, part_of, require_place, write_shard
-
     if shards.out is not None and ranks.is_main():
         require_place(shards.out)
     asked = items if shard is None else part_of(items, shard)
-    name = None if server.endpoint else _name(model, member)
+    name = endpoint.model if endpoint else _name(model, member)
     if shards.join:
-        evaluation = join_shards(shards.join, chosen, items, model=name)
+        evaluation = join_shards(shards.join, chosen, items, model=None if server.endpoint else name)
     elif endpoint is not None:
-        name = endpoint.model
         evaluation = _endpoint_evaluation(endpoint, chosen, asked, max_tokens=server.max_tokens, quiet=quiet)
     else:
         evaluation = _evaluation(member.reference if member else str(model), chosen, asked, quiet=quiet)
@@ -114,10 +103,10 @@ def evaluate(
         return 0
     described = _described(chosen, len(items), data, benchmark, seed)
     if shard is not None and shards.out is not None:
-        write_shard(
-            shards.out, evaluation, shard, model=str(name), items=len(items), options=described.options
-        )
+        write_shard(shards.out, evaluation, shard, model=name, items=len(items), options=described.options)
     elif member is not None:
+        from dycktune.evaluation.record import record_evaluation
+
         record_evaluation(member, evaluation, described)
     if json:
         left_out = {} if skipped is None else {"skipped_rows": skipped.count}
@@ -128,16 +117,29 @@ def evaluate(
             f"{shards.out}: shard {shard} of {len(items)} items; when all are there, put --join in place of --shard"
         )
     elif examples is not None:
+        from dycktune.data.summary import summary
+
         print(f"{data}: {summary(examples, skipped=skipped)}")
     print(evaluation_report(evaluation))
-    seen = (
-        None
-        if base or shard
-        else _seen(model, chosen, trained_on, skipped=Skipped() if skip_bad_rows else None)
-    )
+    if base or shard is not None:
+        return 0
+    seen = _seen(model, chosen, trained_on, skipped=Skipped() if skip_bad_rows else None)
     if seen is not None:
         print(overlap_report(evaluation, seen))
     return 0
+
+
+def _refuse_contradictions(
+    model: str | None, data: str | None, benchmark: Path | None, *, base: bool, endpoint: str | None
+) -> None:
+    if data is not None and benchmark is not None:
+        raise ConfigError("--data and --benchmark exclude each other; evaluate one after the other")
+    if endpoint is not None and base:
+        raise ConfigError(
+            "--base and --endpoint exclude each other; --endpoint evaluates what the server has"
+        )
+    if endpoint is None and model is None:
+        raise ConfigError("no MODEL; name one, or a server with --endpoint")
 
 
 def _endpoint_evaluation(
