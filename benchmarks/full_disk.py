@@ -92,8 +92,11 @@ def try_disk(
         status = end_of(command, place)
         said = messages(place)
         faults = list(half_written(place, reference))
-        if status not in (0, 1, 2):
-            faults.append(f"status {status}: {printed_by(place).read_text().strip().splitlines()[-1]}")
+        if status in (0, 1):
+            faults += differences(command, place, reference)
+        elif status != 2:
+            printed = printed_by(place).read_text().strip().splitlines()
+            faults.append(f"status {status}: {printed[-1] if printed else 'nothing printed'}")
         if status == 2 and len(said) != 1:
             faults.append(f"{len(said)} messages: {said}")
         mount("-o", f"remount,size={ROOM * PAGE}", str(place))

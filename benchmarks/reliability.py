@@ -344,9 +344,9 @@ def try_often(
         faults += differences(command, folder, reference)
         outcome.faults += [f"kill {outcome.kills}: {fault}" for fault in faults]
         if faults:
-            shutil.copytree(
-                folder, place / f"fault-{command.arguments[0]}-{outcome.kills}", dirs_exist_ok=True
-            )
+            kept = place / f"fault-{command.arguments[0]}-{outcome.kills}"
+            shutil.copytree(folder, kept, dirs_exist_ok=True)
+            shutil.copy(printed_by(folder), printed_by(kept))
     return outcome
 
 
@@ -355,7 +355,7 @@ def working_folder(keep: Path | None) -> Iterator[Path]:
     """Where the commands run."""
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
-        yield keep
+        yield keep.resolve()  # commands run in folders of their own
         return
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)

@@ -29,7 +29,7 @@ class Session:
 
     @property
     def final(self) -> str:
-        return "\n".join(self.screens[-1]).strip("\n")
+        return "\n".join(self.screens[-1] if self.screens else ()).strip("\n")
 
     def moment(self, shown: Callable[[str], bool]) -> str:
         """The fullest screen for which `shown` is true: a screen may have been read while it was drawn."""
@@ -56,7 +56,7 @@ def run_in_terminal(
     """Run a program until it ends.
 
     Raises:
-        AssertionError: It shows nothing new for two minutes; the message has its screen.
+        AssertionError: It writes nothing for two minutes; the message has its screen.
 
     Args:
         command: Program and arguments.
@@ -97,7 +97,7 @@ def run_in_terminal(
             os.write(ours, waiting.pop(0)[1].encode())
             answered = shown
     os.close(ours)
-    session.output = process.communicate()[0] or b""
+    session.output = process.communicate(timeout=_SILENCE)[0] or b""
     session.status, session.cursor_hidden = process.returncode, screen.cursor.hidden
     return session
 
@@ -114,7 +114,7 @@ def _read(descriptor: int, process: subprocess.Popen[bytes], session: Session) -
         process.kill()
         process.wait()
         os.close(descriptor)
-        raise AssertionError(f"nothing new for {_SILENCE:.0f} s on this screen:\n{session.final}")
+        raise AssertionError(f"nothing written for {_SILENCE:.0f} s on this screen:\n{session.final}")
     try:
         return os.read(descriptor, 65536)
     except OSError:  # Linux reports the end of a terminal as an error

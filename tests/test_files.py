@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dycktune import files
 from dycktune.errors import RunError
 from dycktune.files import append_jsonl, read_json, read_jsonl, replacing, write_json, write_jsonl
 
@@ -133,6 +134,18 @@ def test_an_error_of_the_system_names_the_final_place_not_the_temporary_one(tmp_
     path = tmp_path / "model"
     with pytest.raises(OSError, match="No space left") as raised, replacing(path) as partial:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), named and str(partial / named))
+    assert raised.value.filename == str(path)
+
+
+def test_a_place_that_cannot_be_made_is_named_too(tmp_path, monkeypatch):
+    def refuse(**options):
+        partial = options["dir"] / ".model.abc.partial"
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(partial))
+
+    monkeypatch.setattr(files, "mkdtemp", refuse)
+    path = tmp_path / "model"
+    with pytest.raises(PermissionError) as raised, replacing(path):
+        raise AssertionError
     assert raised.value.filename == str(path)
 
 

@@ -138,7 +138,7 @@ def _text(path: Path) -> str:
 
 @contextmanager
 def _place_named(path: Path, *, instead_of: Path | None = None) -> Iterator[None]:
-    """Put the path into an error of the system that names none, such as that of a full disk, or a temporary place."""
+    """Name `path` in an error of the system that names no file, or only one in the temporary place `instead_of`."""
     try:
         yield
     except OSError as error:
@@ -156,7 +156,8 @@ _SUFFIX, _OLD = ".partial", ".old"
 def _workplace(path: Path) -> Iterator[Path]:
     """A new folder beside `path`, removed at the end. It is locked, so that no other process takes it for abandoned."""
     while True:
-        folder = Path(mkdtemp(prefix=f".{path.name}.", suffix=_SUFFIX, dir=path.parent))
+        with _place_named(path, instead_of=path.parent):
+            folder = Path(mkdtemp(prefix=f".{path.name}.", suffix=_SUFFIX, dir=path.parent))
         descriptor = _locked(folder)
         if descriptor is not None:
             break

@@ -541,4 +541,6 @@ class RunManifest(TypedDict):
     versions: dict[str, str]
     git: GitState | None
     """Null where the program is in no repository."""
+    bfloat16: bool
+    """Whether forward passes were computed in bfloat16."""
     tokens_per_pass: int | None

@@ -45,10 +45,13 @@ def test_columns_are_added_without_a_copy_of_those_before():
 def test_rows_of_two_caches_are_joined_and_go_on():
     caches = [RaggedCache(1), RaggedCache(2)]
     for rows, cache in enumerate(caches, start=1):
-        new = states(2 * rows, rows=rows)
-        cache.past.update(new, new, 0)
+        cache.past.update(*(states(2 * rows, rows=rows, seed=10 * rows + part) for part in (0, 1)), 0)
         cache.keep([2 * rows] * rows, list(range(rows)))
     caches[0].join(caches[1])
-    keys, _ = caches[0].past.update(states(1, rows=3), states(1, rows=3), 0)
-    assert keys.shape == (3, 3, 5, 4)
     assert caches[0].lengths == [2, 4, 4]
+    added = [states(1, rows=3, seed=part) for part in (0, 1)]
+    for part, found in enumerate(caches[0].past.update(*added, 0)):
+        assert found.shape == (3, 3, 5, 4)
+        assert torch.equal(found[:1, :, :2], states(2, rows=1, seed=10 + part))
+        assert torch.equal(found[1:, :, :4], states(4, rows=2, seed=20 + part))
+        assert torch.equal(found[:, :, 4:], added[part])

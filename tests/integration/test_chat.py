@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 
 COMMAND = [sys.executable, "-m", "dycktune", "chat", "builtin:tiny"]
 VERDICT = "format  broken"
-"""The end of a reply: what the built-in base writes before it is trained may look like a prompt."""
+"""The last line of a verdict. The prompt alone is not enough to wait for: the untrained base may write `>` too."""
 
 
 def test_a_person_asks_is_refused_and_leaves_with_ctrl_d():

@@ -30,13 +30,13 @@ def test_auto_is_float32_on_a_cpu_without_instructions_for_bfloat16(monkeypatch,
 @pytest.mark.parametrize("slow", [torch.bfloat16, torch.float32])
 def test_auto_is_the_precision_in_which_the_cpu_multiplies_faster(monkeypatch, on_a_cpu, slow):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
-    real = torch.mm
+    seconds = [0.0]
 
     def mm(left, right):
-        for _ in range(20 if left.dtype == slow else 1):
-            product = real(left, right)
-        return product
+        del right
+        seconds[0] += 2.0 if left.dtype == slow else 1.0
 
     monkeypatch.setattr(torch, "mm", mm)
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: seconds[0])
 
     assert in_bfloat16("auto") is (slow is torch.float32)

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from dycktune.checkpoints import SEAL, seal
 from dycktune.interrupts import Terminated
 from dycktune.runs import RunFolder
+from dycktune.training import run as training
 from dycktune.training.answer_evaluator import AnswerEvaluator
 from dycktune.training.recorder import save_state
 from dycktune.training.trainer import WeightedLossTrainer
@@ -128,6 +129,14 @@ def test_sigterm_ends_with_its_own_interrupt_and_a_second_stop_goes_on_too(whole
             train_and_signal(run, WeightedLossTrainer, "compute_loss", call, signal.SIGTERM)
     assert run.saved_step == 3
     assert [path.name for path in run.stopped_folder.iterdir()] == ["checkpoint-2", "checkpoint-3"]
+    fit_small(run.path, config=CONFIG)
+    assert_same(run, whole)
+
+
+def test_a_resumed_run_computes_in_the_precision_it_began_with(whole, tmp_path, monkeypatch):
+    run, chosen = RunFolder(tmp_path / "run"), json.loads(whole.manifest.read_text())["bfloat16"]
+    train_and_stop_at_pass(run, 22)
+    monkeypatch.setattr(training, "in_bfloat16", lambda _: not chosen)
     fit_small(run.path, config=CONFIG)
     assert_same(run, whole)
 

@@ -14,7 +14,7 @@ _SIGNS = ("PytorchStreamWriter", "inline_container", "iostream error", "unexpect
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Raise errors of the libraries as what they are, where a model cannot be written to `path`.
+    """Turn a library's own report of a full or failing disk into an error of the system that names `path`.
 
     Raises:
         OSError: the disk is full, or cannot be written.

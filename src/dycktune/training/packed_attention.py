@@ -93,8 +93,13 @@ def _causal(q_HQD: Tensor, k_GKD: Tensor, v_GKD: Tensor) -> Tensor:
     return torch.bmm(probabilities_GMK, v_GKD).unflatten(1, (-1, queries)).flatten(0, 1)
 
 
-@cache
 def _future(queries: int, keys: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(Q, K) -inf where a key comes after its query, else 0."""
-    mask = torch.full((queries, keys), float("-inf"), dtype=dtype, device=device)
-    return mask.triu(diagonal=keys - queries + 1)
+    size = max(_SHORT, 1 << (keys - 1).bit_length())
+    return _triangle(size, dtype, device)[keys - queries : keys, :keys]
+
+
+@cache
+def _triangle(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The mask of as many queries as keys; sizes are powers of two, because rows of any length are parts of it."""
+    return torch.full((size, size), float("-inf"), dtype=dtype, device=device).triu(diagonal=1)

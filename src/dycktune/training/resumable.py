@@ -138,28 +138,13 @@ class ResumableTrainer(Trainer):
         place = Path(self._get_output_dir(trial))
         folder = place / f"checkpoint-{self.state.global_step}"
         cast("dict[str, Any]", self.state.stateful_callbacks)[STATE_NAME] = self._log_state()
-        with failures_named(folder), self._without_rotation():
+        with sealed(self, folder):
             super()._save_checkpoint(model, trial)
-            self.accelerator.wait_for_everyone()
-            if self.args.should_save:
-                seal(folder)
         self._saved_step = self.state.global_step
         if self.args.should_save and not self._saving_stop:
             if self._stopped_folder is not None:
                 shutil.rmtree(self._stopped_folder, ignore_errors=True)
-            rotate_checkpoints(
-                output_dir=str(place),
-                save_total_limit=self.args.save_total_limit,
-                best_model_checkpoint=self.state.best_model_checkpoint,
-            )
-
-    @contextmanager
-    def _without_rotation(self) -> Iterator[None]:
-        limit, self.args.save_total_limit = self.args.save_total_limit, None
-        try:
-            yield
-        finally:
-            self.args.save_total_limit = limit
+            remove_oldest(self, place)
 
     def _log_state(self) -> dict[str, Any]:
         """The log since its last row, the same on every rank."""
@@ -218,7 +203,34 @@ class _GoOn(TrainerCallback):
 
 
 @contextmanager
-def failures_named(folder: Path) -> Iterator[None]:
+def sealed(trainer: Trainer, folder: Path) -> Iterator[None]:
+    """Seal the checkpoint that the block writes; the block removes none of the older ones, which may be needed.
+
+    Raises:
+        RunError: as `_failures_named`.
+    """
+    limit, trainer.args.save_total_limit = trainer.args.save_total_limit, None
+    try:
+        with _failures_named(folder):
+            yield
+            trainer.accelerator.wait_for_everyone()
+            if trainer.args.should_save:
+                seal(folder)
+    finally:
+        trainer.args.save_total_limit = limit
+
+
+def remove_oldest(trainer: Trainer, place: Path) -> None:
+    """Remove the oldest checkpoints in `place`, down to `save.keep`."""
+    rotate_checkpoints(
+        output_dir=str(place),
+        save_total_limit=trainer.args.save_total_limit,
+        best_model_checkpoint=trainer.state.best_model_checkpoint,
+    )
+
+
+@contextmanager
+def _failures_named(folder: Path) -> Iterator[None]:
     """Remove a checkpoint that cannot be written, which frees its space, and say so in one line.
 
     Raises:

@@ -118,6 +118,11 @@ def require_same_data(run: RunFolder, earlier: Mapping[str, Any], now: Mapping[s
         )
 
 
+def kept_precision(earlier: Mapping[str, Any], *, bfloat16: bool) -> bool:
+    """Whether to compute in bfloat16: as before where a run is resumed, since `auto` may choose differently now."""
+    return ranks.on_main(lambda: earlier.get("bfloat16", bfloat16))
+
+
 def _data_sha256(manifest: Mapping[str, Any]) -> str | None:
     return (manifest.get("training_ids") or manifest.get("training_items") or {}).get("sha256")
 

@@ -44,6 +44,7 @@ from dycktune.training.resuming import (
     announce,
     earlier_manifest,
     is_finished,
+    kept_precision,
     opened_run,
     require_same_data,
     starting_point,
@@ -308,11 +309,14 @@ def _train(
     earlier = ranks.on_main(lambda: earlier_manifest(run))
     if start.checkpoint is not None:
         require_same_data(run, earlier, manifest)
-    trainer.tokens_per_pass = _tokens_per_pass(trainer, {} if start.checkpoint is None else earlier)
+    before = {} if start.checkpoint is None else earlier
+    trainer.bfloat16 = kept_precision(before, bfloat16=trainer.bfloat16)
+    trainer.tokens_per_pass = _tokens_per_pass(trainer, before)
     announce(run, start, on_event)
     if trainer.is_world_process_zero():
         run.rewind(start.step, evaluation_due=start.evaluation_due)
-        write_json(run.manifest, {**manifest, "tokens_per_pass": trainer.tokens_per_pass})
+        own = {"bfloat16": trainer.bfloat16, "tokens_per_pass": trainer.tokens_per_pass}
+        write_json(run.manifest, {**manifest, **own})
     trainer.accelerator.wait_for_everyone()
     trainer.train(resume_from_checkpoint=None if start.checkpoint is None else str(start.checkpoint))
 

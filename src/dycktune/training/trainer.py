@@ -77,7 +77,7 @@ class WeightedLossTrainer(ResumableTrainer):
         )
         # Older transformers divide the loss by the accumulation steps where this is False.
         self.model_accepts_loss_kwargs = True
-        self._card, self._bfloat16 = card, bfloat16
+        self._card, self.bfloat16 = card, bfloat16
         self._answer_evaluator = answer_evaluator
         self.tokens_per_pass = tokens_per_pass
         plain: Any = self.accelerator.unwrap_model(self.model)
@@ -275,7 +275,7 @@ class WeightedLossTrainer(ResumableTrainer):
         return order
 
     def _losses(self, model: nn.Module, inputs: Mapping[str, Any]) -> tuple[Any, TokenLosses]:
-        with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self._bfloat16):
+        with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.bfloat16):
             if self._packed and self._head is not None:
                 return packed_losses(model, pack(inputs), self._head)
             return _forward(model, inputs, self._head)

@@ -1,5 +1,6 @@
 """Reinforcement learning on a small random model, with a task that it solves half of the time."""
 
+import errno
 import json
 import os
 import random
@@ -13,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from dycktune.checkpoints import seal
 from dycktune.errors import ConfigError, ItemError, RunError
 from dycktune.models.card import ModelCard
 from dycktune.planning.plan import plan
@@ -22,9 +24,12 @@ from dycktune.runs import RunFolder
 from dycktune.selection import select
 from dycktune.tasks import registry
 from dycktune.tasks.base import Item, Message, Task, Verdict
+from dycktune.training import resumable
 from dycktune.training.config import Config
 from dycktune.training.events import Sampled
+from dycktune.training.grpo import packed as packed_replies
 from dycktune.training.grpo import run as grpo_run
+from dycktune.training.packing import pack
 from dycktune.training.recipe import build, task_of
 from dycktune.training.resuming import starting_point
 from dycktune.training.run import train
@@ -429,12 +434,14 @@ def test_probabilities_are_computed_in_the_recipes_precision_and_kept_in_float32
 
 @pytest.mark.parametrize("together", [True, False])
 def test_packed_replies_have_the_probabilities_entropies_and_gradients_of_padded_ones(
-    base, tmp_path, together
+    base, tmp_path, monkeypatch, together
 ):
+    packs = []
+    monkeypatch.setattr(packed_replies, "pack", lambda batch: packs.append(pack(batch)) or packs[-1])
     ids = torch.randint(1, 200, (4, 15), generator=torch.Generator().manual_seed(0))
-    mask = torch.ones_like(ids)
-    ids[:, 3:6] = ids[0, 3:6]
+    mask, common = torch.ones_like(ids), ids[0, 3:6].clone()
     for row, (left, right) in enumerate([(3, 0), (3, 4), (0, 7), (1, 8)]):
+        ids[row, left : left + len(common)] = common
         mask[row, :left] = 0
         mask[row, 15 - right :] = 0
     found = []
@@ -455,9 +462,28 @@ def test_packed_replies_have_the_probabilities_entropies_and_gradients_of_padded
         assert trainer.model is not None
         gradients = [p.grad for p in trainer.model.parameters() if p.grad is not None]
         found.append([logps.detach() * scored, entropies.detach() * scored, *gradients])
+    assert packs[0].layout.shared == len(common)
     assert len(found[0]) > 4
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
+
+
+def test_a_checkpoint_that_cannot_be_written_does_not_cost_the_one_before(base, tmp_path, monkeypatch):
+    written = []
+
+    def seal_until_the_disk_is_full(folder):
+        written.append(folder.name)
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        seal(folder)
+
+    monkeypatch.setattr(resumable, "seal", seal_until_the_disk_is_full)
+    with pytest.raises(RunError, match="the checkpoints before it are kept"):
+        train(recipe_of(base, save__keep=1), tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    assert written == ["checkpoint-0", "checkpoint-2", "checkpoint-4"]
+    assert [checkpoint.step for checkpoint in run.checkpoints()] == [2]
+    assert starting_point(run).step == 2
 
 
 def test_nothing_is_told_to_the_makers_of_trl(base, tmp_path, monkeypatch):

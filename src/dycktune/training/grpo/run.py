@@ -38,6 +38,7 @@ from dycktune.training.resuming import (
     announce,
     earlier_manifest,
     is_trained,
+    kept_precision,
     require_same_data,
     starting_point,
 )
@@ -236,12 +237,13 @@ def _train(
     on_event: OnEvent | None,
 ) -> None:
     start = ranks.on_main(lambda: starting_point(run))
-    if start.checkpoint is not None:
-        require_same_data(run, ranks.on_main(lambda: earlier_manifest(run)), manifest)
+    before = {} if start.checkpoint is None else ranks.on_main(lambda: earlier_manifest(run))
+    require_same_data(run, before, manifest)
+    trainer.bfloat16 = kept_precision(before, bfloat16=trainer.bfloat16)
     announce(run, start, on_event)
     if trainer.is_world_process_zero():
         run.rewind(start.step)
-        write_json(run.manifest, manifest)
+        write_json(run.manifest, {**manifest, "bfloat16": trainer.bfloat16})
     trainer.accelerator.wait_for_everyone()
     if start.checkpoint is None:
         ranks.on_main(lambda: _require_signal(sampled.measure(0), sampled.config))

@@ -13,14 +13,14 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
-from dycktune.checkpoints import Checkpoint, seal
+from dycktune.checkpoints import Checkpoint
 from dycktune.models.card import ModelCard
 from dycktune.rewards import Rewards
 from dycktune.training.answer_evaluator import AnswerEvaluator
 from dycktune.training.grpo.packed import score_packed
 from dycktune.training.head import tiled_head
 from dycktune.training.packing import can_pack
-from dycktune.training.resumable import failures_named
+from dycktune.training.resumable import remove_oldest, sealed
 from dycktune.training.sampler import EpochSetter, epoch_generator
 
 _REFERENCE = "ref"
@@ -60,7 +60,7 @@ class VerifiedGRPOTrainer(GRPOTrainer):
         super().__init__(*args, reward_funcs=list(rewards.functions), **kwargs)
         self.eos_token_ids = stops
         self._rewards, self._answer_evaluator, self._card = rewards, answer_evaluator, card
-        self._bfloat16 = bfloat16
+        self.bfloat16 = bfloat16
         plain: Any = self.accelerator.unwrap_model(self.model)
         self._packed = packed and can_pack(plain, tiled_head(plain))
         self._training_since: float | None = None
@@ -113,13 +113,12 @@ class VerifiedGRPOTrainer(GRPOTrainer):
         self._save_checkpoint(self.model, trial=None)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """TRL's own, sealed, so that damage is found before the checkpoint is used."""
-        folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
-        with failures_named(folder):
+        """TRL's own, sealed, so that damage is found before the checkpoint is used; then older ones are removed."""
+        place = Path(self._get_output_dir(trial))
+        with sealed(self, place / f"checkpoint-{self.state.global_step}"):
             super()._save_checkpoint(model, trial)
-            self.accelerator.wait_for_everyone()
-            if self.args.should_save:
-                seal(folder)
+        if self.args.should_save:
+            remove_oldest(self, place)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: `dycktune.json` is the card."""
@@ -146,7 +145,7 @@ class VerifiedGRPOTrainer(GRPOTrainer):
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """TRL's own, in the recipe's precision and without padding; for the reference model too."""
-        with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self._bfloat16):
+        with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.bfloat16):
             if not self._packed or kwargs.get("compute_aux_loss"):
                 return super()._get_per_token_logps_and_entropies(
                     model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **kwargs
