@@ -61,7 +61,7 @@ class Bench(NamedTuple):
     trained: Mapping[str, Any]
     """Problems that are imitated."""
     beyond: Mapping[str, Any]
-    """Longer ones."""
+    """Longer ones; empty: none are asked."""
     both: Mapping[str, Any]
     changes: Mapping[str, str] = {}
     """In both recipes."""
@@ -92,7 +92,7 @@ BENCHES = {
         "smollm2-135m-lora",
         "grpo-smollm2",
         trained={"min_length": 2, "max_length": 8},
-        beyond={"min_length": 9, "max_length": 12},
+        beyond={},  # on two cores, answers of 9-12 brackets take longer than half of the training
         both={"min_length": 2, "max_length": 12},
         changes={"data.eval_count": "60"},
         # At step 100 most right answers still had wrong traces, which a reward would strengthen.
@@ -178,6 +178,8 @@ def measured(reference: Path, bench: Bench, count: int) -> dict[str, Any]:
     loaded = load(reference)
     found = {}
     for name, options in (("trained", bench.trained), ("beyond", bench.beyond)):
+        if not options:
+            continue
         task = make_task(bench.task, options)
         items = list(task.items("test", count=count, seed=0))
         greedy = evaluate(loaded, task, items)
