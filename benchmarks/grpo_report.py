@@ -58,7 +58,7 @@ def table(results: Sequence[Result]) -> Iterator[str]:
     for result in results:
         if result.piece == "generation":
             continue
-        row, trained, beyond = result.row, result.row["trained"], result.row["beyond"]
+        row = result.row
         minutes = f"{row['seconds'] / 60:.1f}" if "seconds" in row else ""
         cells = [
             result.task,
@@ -66,15 +66,20 @@ def table(results: Sequence[Result]) -> Iterator[str]:
             str(result.seed),
             minutes,
             str(row.get("steps", "")),
-            _share(trained, "exact_match", "ci95"),
-            f"{trained['trace_valid']:.3f}",
-            f"{trained['pass_at_1']:.2f}",
-            _share(trained, "pass_at_8", "pass_at_8_ci95"),
-            _share(beyond, "exact_match", "ci95"),
-            f"{beyond['pass_at_1']:.2f}",
-            _share(beyond, "pass_at_8", "pass_at_8_ci95"),
+            _share(row["trained"], "exact_match", "ci95"),
+            f"{row['trained']['trace_valid']:.3f}",
+            *_passes(row["trained"]),
+            *(
+                (_share(row["beyond"], "exact_match", "ci95"), *_passes(row["beyond"]))
+                if "beyond" in row
+                else ("",) * 3
+            ),
         ]
         yield f"| {' | '.join(cells)} |"
+
+
+def _passes(found: dict[str, Any]) -> tuple[str, str]:
+    return f"{found['pass_at_1']:.2f}", _share(found, "pass_at_8", "pass_at_8_ci95")
 
 
 def speeds(results: Sequence[Result]) -> Iterator[str]:
