@@ -92,7 +92,7 @@ BENCHES = {
         "smollm2-135m-lora",
         "grpo-smollm2",
         trained={"min_length": 2, "max_length": 8},
-        beyond={},  # on two cores, answers of 9-12 brackets take longer than half of the training
+        beyond={},  # on one core, answers of 9-12 brackets too were not there after 20 minutes
         both={"min_length": 2, "max_length": 12},
         changes={"data.eval_count": "60"},
         # At step 100 most right answers still had wrong traces, which a reward would strengthen.

@@ -69,12 +69,9 @@ def table(results: Sequence[Result]) -> Iterator[str]:
             _share(row["trained"], "exact_match", "ci95"),
             f"{row['trained']['trace_valid']:.3f}",
             *_passes(row["trained"]),
-            *(
-                (_share(row["beyond"], "exact_match", "ci95"), *_passes(row["beyond"]))
-                if "beyond" in row
-                else ("",) * 3
-            ),
         ]
+        longer = row.get("beyond")
+        cells += [_share(longer, "exact_match", "ci95"), *_passes(longer)] if longer else [""] * 3
         yield f"| {' | '.join(cells)} |"
 
 

@@ -306,10 +306,8 @@ def _train(
     trainer: WeightedLossTrainer, run: RunFolder, manifest: Mapping[str, Any], on_event: OnEvent | None
 ) -> None:
     start = ranks.on_main(lambda: starting_point(run))
-    earlier = ranks.on_main(lambda: earlier_manifest(run))
-    if start.checkpoint is not None:
-        require_same_data(run, earlier, manifest)
-    before = {} if start.checkpoint is None else earlier
+    before = {} if start.checkpoint is None else ranks.on_main(lambda: earlier_manifest(run))
+    require_same_data(run, before, manifest)
     trainer.bfloat16 = kept_precision(before, bfloat16=trainer.bfloat16)
     trainer.tokens_per_pass = _tokens_per_pass(trainer, before)
     announce(run, start, on_event)
