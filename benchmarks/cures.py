@@ -1,7 +1,7 @@
 r"""The cures that this project began with, measured on a pretrained model: short trainings that differ in one choice.
 
     python benchmarks/cures.py OUT [--base MODEL] [--only NAME ...] [--seeds 0 1 2] [--longest 8] \
-        [--rows 1500] [--problems 100]
+        [--rows 600] [--problems 100]
 
 The recipe is recipes/smollm2-135m-lora.toml on prefixes of 2 to LONGEST brackets. Every variant is trained on the same
 number of rows, with four checkpoints, and evaluated on the same test problems. Three rules choose the checkpoint: the
@@ -109,7 +109,7 @@ def _config(variant: Variant, budget: Budget, *, seed: int) -> Config:
     short = {
         "model.base": budget.base,
         "data.count": budget.rows,
-        "data.eval_count": 100,
+        "data.eval_count": 32,
         "data.seed": seed,
         "task.max_length": budget.longest,
         "optim.max_steps": steps,
@@ -216,7 +216,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--longest", type=int, default=8)
-    parser.add_argument("--rows", type=int, default=1500)
+    parser.add_argument("--rows", type=int, default=600)
     parser.add_argument("--problems", type=int, default=100)
     options = parser.parse_args()
     budget = Budget(options.base, options.longest, options.rows, options.problems)
