@@ -80,19 +80,25 @@ class ResumableTrainer(Trainer):
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         """Trainer's own; a stop ends it at once, and a resumed run repeats it."""
-        if not self.is_in_train:
+        with self._repeated_after_stop():
             return self._evaluation(*args, **kwargs)
-        self._rest, self._evaluating = self._at_rest(), True
-        with self._stop_at_once():
-            output = self._evaluation(*args, **kwargs)
-        self._evaluating = False
-        return output
 
     def _evaluation(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         return super().evaluation_loop(*args, **kwargs)
 
     @contextmanager
-    def _stop_at_once(self) -> Iterator[None]:
+    def _repeated_after_stop(self) -> Iterator[None]:
+        """Let a stop end the evaluation in the block; a resumed run repeats it."""
+        if not self.is_in_train:
+            yield
+            return
+        self._rest, self._evaluating = self._at_rest(), True
+        with self.stop_at_once():
+            yield
+        self._evaluating = False
+
+    @contextmanager
+    def stop_at_once(self) -> Iterator[None]:
         """As `StopSignals.at_once`; a rank of several goes on, because the others wait for it."""
         if self.args.world_size > 1:
             yield
@@ -138,13 +144,13 @@ class ResumableTrainer(Trainer):
         place = Path(self._get_output_dir(trial))
         folder = place / f"checkpoint-{self.state.global_step}"
         cast("dict[str, Any]", self.state.stateful_callbacks)[STATE_NAME] = self._log_state()
-        with sealed(self, folder):
+        with _sealed(self, folder):
             super()._save_checkpoint(model, trial)
         self._saved_step = self.state.global_step
         if self.args.should_save and not self._saving_stop:
             if self._stopped_folder is not None:
                 shutil.rmtree(self._stopped_folder, ignore_errors=True)
-            remove_oldest(self, place)
+            _remove_oldest(self, place)
 
     def _log_state(self) -> dict[str, Any]:
         """The log since its last row, the same on every rank."""
@@ -163,8 +169,8 @@ class ResumableTrainer(Trainer):
     def go_on(self, checkpoint: str | bool | None) -> None:
         """Take over the log of the checkpoint that was loaded, and repeat its evaluation if that was stopped."""
         self._saved_step = self.state.global_step
-        stored = cast("dict[str, Any]", self.state.stateful_callbacks).get(STATE_NAME)
-        if stored is None:
+        stored = self._stored_log()
+        if not stored:
             return
         self._tr_loss += stored["loss"]
         self._globalstep_last_logged = stored["last_row"]
@@ -177,6 +183,10 @@ class ResumableTrainer(Trainer):
             self.control.should_save = step % self.args.save_steps == 0 or step >= last
             self._maybe_log_save_evaluate(self._tr_loss, None, self.model_wrapped, None, 0, None, 0.0)
             self._random_after_evaluation = random_state()
+
+    def _stored_log(self) -> dict[str, Any]:
+        """The log of the checkpoint that was loaded; empty in a run from step 0."""
+        return cast("dict[str, Any]", self.state.stateful_callbacks).get(STATE_NAME, {})
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         # The data loader of an evaluation draws a number.
@@ -203,7 +213,7 @@ class _GoOn(TrainerCallback):
 
 
 @contextmanager
-def sealed(trainer: Trainer, folder: Path) -> Iterator[None]:
+def _sealed(trainer: Trainer, folder: Path) -> Iterator[None]:
     """Seal the checkpoint that the block writes; the block removes none of the older ones, which may be needed.
 
     Raises:
@@ -220,7 +230,7 @@ def sealed(trainer: Trainer, folder: Path) -> Iterator[None]:
         trainer.args.save_total_limit = limit
 
 
-def remove_oldest(trainer: Trainer, place: Path) -> None:
+def _remove_oldest(trainer: Trainer, place: Path) -> None:
     """Remove the oldest checkpoints in `place`, down to `save.keep`."""
     rotate_checkpoints(
         output_dir=str(place),

@@ -79,8 +79,7 @@ def train(
     """Fine-tune as a recipe says and return the run folder, with its checkpoints and log.
 
     An unfinished run of the same recipe goes on from its newest whole checkpoint; its final weights and its log are
-    those of an uninterrupted run. Ctrl-C and SIGTERM save the last step and raise KeyboardInterrupt; reinforcement
-    learning saves nothing then, and goes on from its last checkpoint.
+    those of an uninterrupted run. Ctrl-C and SIGTERM save the last step and raise KeyboardInterrupt.
 
     Args:
         config: The recipe.

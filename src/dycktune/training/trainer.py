@@ -103,7 +103,7 @@ class WeightedLossTrainer(ResumableTrainer):
         if not self._micro_batches:
             self._step_start = self._at_rest()
         self._micro_batches.append(inputs)
-        with self._stop_at_once():
+        with self.stop_at_once():
             loss = self._loss_of_last([inputs], model, num_items_in_batch)
             while loss is None:
                 self._halve_parts(model)

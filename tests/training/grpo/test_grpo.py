@@ -5,6 +5,7 @@ import json
 import os
 import random
 import shutil
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,10 +26,13 @@ from dycktune.selection import select
 from dycktune.tasks import registry
 from dycktune.tasks.base import Item, Message, Task, Verdict
 from dycktune.training import resumable
+from dycktune.training.answer_evaluator import AnswerEvaluator
 from dycktune.training.config import Config
 from dycktune.training.events import Sampled
 from dycktune.training.grpo import packed as packed_replies
 from dycktune.training.grpo import run as grpo_run
+from dycktune.training.grpo.rollout import Rollout
+from dycktune.training.grpo.trainer import VerifiedGRPOTrainer
 from dycktune.training.packing import pack
 from dycktune.training.recipe import build, task_of
 from dycktune.training.resuming import starting_point
@@ -79,6 +83,14 @@ class MostlyAscii(Task[Number]):
         del item
         right = reply != "" and sum(map(str.isascii, reply)) >= 0.7 * len(reply)
         return Verdict(correct=right, answer=reply[:1] or None, format_ok=True)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def ctrl_c() -> Iterator[None]:
+    """A process that was started in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -244,6 +256,64 @@ def test_a_killed_run_resumes_to_the_weights_and_rewards_of_an_uninterrupted_run
     require_same_end(killed_and_resumed(recipe_of(base, grpo__beta=0.05), tmp_path / "run", step=3), finished)
 
 
+TIMED = {"step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss"} | {
+    "eval_training_seconds",
+    "eval_answers_seconds",
+    "total_flos",
+}
+"""Figures of a row that depend on the clock, or on one start of the program."""
+
+MOMENTS = {
+    "while replies are sampled": (Rollout, "_sample", 4, 3),
+    "while a step is computed": (VerifiedGRPOTrainer, "compute_loss", 10, 5),
+    "in the evaluation of a step that is not saved": (AnswerEvaluator, "evaluate", 2, 2),
+    "in the evaluation before the first step": (AnswerEvaluator, "evaluate", 1, 0),
+    "in a save": (VerifiedGRPOTrainer, "save_model", 2, 4),
+    "in a log row": (VerifiedGRPOTrainer, "log", 3, 3),
+}
+"""A method, at which of its calls a signal comes, and the step that is saved then."""
+
+
+def rare_rows(base: str) -> Config:
+    """A log row each three steps, an evaluation each two, a checkpoint each four."""
+    return recipe_of(
+        base, optim__max_steps=6, eval__log_steps=3, save__steps=4, eval__exact_match=4, grpo__pass_at_k=0
+    )
+
+
+def timeless(run: RunFolder) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if name not in TIMED} for row in run.read_metrics()]
+
+
+@pytest.fixture(scope="module")
+def whole(base, tmp_path_factory) -> RunFolder:
+    return RunFolder(train(rare_rows(base), tmp_path_factory.mktemp("runs") / "whole"))
+
+
+@pytest.mark.parametrize(("owner", "name", "call", "saved"), MOMENTS.values(), ids=MOMENTS)
+def test_ctrl_c_loses_no_whole_step_and_changes_nothing(
+    whole, base, tmp_path, monkeypatch, owner, name, call, saved
+):
+    original, calls = getattr(owner, name), []
+
+    def signalled(*args: Any, **kwargs: Any) -> Any:
+        calls.append(name)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, signalled)
+    with pytest.raises(KeyboardInterrupt):
+        train(rare_rows(base), tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    assert run.saved_step == saved
+    train(rare_rows(base), run.path)
+    require_same_end(run, whole)
+    assert timeless(run) == timeless(whole)
+    assert run.replies.read_text() == whole.replies.read_text()
+    assert [c.step for c in run.checkpoints()] == [c.step for c in whole.checkpoints()]
+
+
 def test_a_damaged_checkpoint_is_left_out_where_the_run_goes_on(finished, tmp_path):
     run = RunFolder(Path(shutil.copytree(finished.path, tmp_path / "run")))
     with (run.checkpoints()[-1].path / "optimizer.pt").open("r+b") as file:
@@ -376,13 +446,13 @@ def test_a_binary_reward_is_refused_where_no_sampled_reply_is_right(base, tmp_pa
 
 
 def test_the_guard_rolls_back_a_step_whose_gradient_is_not_finite(base, tmp_path, monkeypatch):
-    original = grpo_run.VerifiedGRPOTrainer.compute_loss
+    original = VerifiedGRPOTrainer.compute_loss
 
     def spoilt(self, *args, **kwargs):
         loss = original(self, *args, **kwargs)
         return loss * float("nan") if self.state.global_step == 1 else loss
 
-    monkeypatch.setattr(grpo_run.VerifiedGRPOTrainer, "compute_loss", spoilt)
+    monkeypatch.setattr(VerifiedGRPOTrainer, "compute_loss", spoilt)
     run = RunFolder(train(recipe_of(base), tmp_path / "run"))
     (event,) = run.read_guard_events()
     assert (event["action"], event["reason"], event["step"]) == ("rolled back", "non_finite", 2)
@@ -390,12 +460,12 @@ def test_the_guard_rolls_back_a_step_whose_gradient_is_not_finite(base, tmp_path
 
 
 def test_a_rise_of_the_loss_is_no_reason_for_the_guard(base, tmp_path, monkeypatch):
-    original = grpo_run.VerifiedGRPOTrainer.compute_loss
+    original = VerifiedGRPOTrainer.compute_loss
 
     def risen(self, *args, **kwargs):
         return original(self, *args, **kwargs) + self.state.global_step
 
-    monkeypatch.setattr(grpo_run.VerifiedGRPOTrainer, "compute_loss", risen)
+    monkeypatch.setattr(VerifiedGRPOTrainer, "compute_loss", risen)
     run = RunFolder(
         train(recipe_of(base, optim__max_steps=20, eval__steps=20, save__steps=20), tmp_path / "run")
     )

@@ -52,7 +52,9 @@ class Rollout:
         model = trainer.accelerator.unwrap_model(trainer.model)
         seed = (self._seed, trainer.state.global_step, trainer.accelerator.process_index)
         asked = self._prompts(prompts, seed)
-        replies = self._sample(model, asked)
+        # A resumed training begins the step again.
+        with trainer.stop_at_once():
+            replies = self._sample(model, asked)
         return {
             "prompt_ids": [prompt.ids for prompt in asked],
             "completion_ids": [_with_stop(reply) for reply in replies],

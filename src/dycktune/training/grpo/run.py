@@ -130,6 +130,7 @@ def make_grpo_trainer(
         stops=stop_ids(tokenizer, model.generation_config),
         bfloat16=in_bfloat16(config.optim.precision),
         packed=config.optim.packed,
+        stopped_folder=run.stopped_folder,
         callbacks=list(callbacks),
     )
     trainer.optimizer_cls_and_kwargs = optimizer(config)
@@ -242,7 +243,7 @@ def _train(
     trainer.bfloat16 = kept_precision(before, bfloat16=trainer.bfloat16)
     announce(run, start, on_event)
     if trainer.is_world_process_zero():
-        run.rewind(start.step)
+        run.rewind(start.step, evaluation_due=start.evaluation_due)
         write_json(run.manifest, {**manifest, "bfloat16": trainer.bfloat16})
     trainer.accelerator.wait_for_everyone()
     if start.checkpoint is None:

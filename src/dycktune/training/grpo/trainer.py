@@ -20,15 +20,15 @@ from dycktune.training.answer_evaluator import AnswerEvaluator
 from dycktune.training.grpo.packed import score_packed
 from dycktune.training.head import tiled_head
 from dycktune.training.packing import can_pack
-from dycktune.training.resumable import remove_oldest, sealed
+from dycktune.training.resumable import ResumableTrainer
 from dycktune.training.sampler import EpochSetter, epoch_generator
 
 _REFERENCE = "ref"
 """TRL's name of the frozen copy of the adapter, from which the KL divergence is measured."""
 
 
-class VerifiedGRPOTrainer(GRPOTrainer):
-    """Evaluates by exact match under greedy decoding, and saves checkpoints as every run of this program has them.
+class VerifiedGRPOTrainer(ResumableTrainer, GRPOTrainer):
+    """Evaluates by exact match under greedy decoding, and saves and stops as every training of this program does.
 
     Logs are TRL's own: `reward`, `reward_std`, `frac_reward_zero_std`, `rewards/NAME/mean`, `kl`, `entropy`,
     `completions/mean_length`, `clip_ratio/region_mean` and others.
@@ -84,7 +84,8 @@ class VerifiedGRPOTrainer(GRPOTrainer):
         # In evaluation mode, TRL logs these figures alone and keeps those of the training for the next row.
         model.eval()
         try:
-            metrics = self._scores(metric_key_prefix)
+            with self._repeated_after_stop():
+                metrics = self._scores(metric_key_prefix)
             if metrics:
                 self.log(metrics)
         finally:
@@ -112,19 +113,22 @@ class VerifiedGRPOTrainer(GRPOTrainer):
         assert self.model is not None
         self._save_checkpoint(self.model, trial=None)
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """TRL's own, sealed, so that damage is found before the checkpoint is used; then older ones are removed."""
-        place = Path(self._get_output_dir(trial))
-        with sealed(self, place / f"checkpoint-{self.state.global_step}"):
-            super()._save_checkpoint(model, trial)
-        if self.args.should_save:
-            remove_oldest(self, place)
+    def go_on(self, checkpoint: str | bool | None) -> None:
+        """As `ResumableTrainer.go_on`, with TRL's figures since the last row."""
+        for name, values in self._stored_log().get("figures", {}).items():
+            self._metrics["train"][name] = values
+        super().go_on(checkpoint)
+
+    def _log_state(self) -> dict[str, Any]:
+        return {**super()._log_state(), "figures": dict(self._metrics["train"])}
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: `dycktune.json` is the card."""
         del args, kwargs
 
-    def _get_train_sampler(self, dataset: Any = None) -> "RepeatedOrder":
+    def _get_train_sampler(  # pyright: ignore[reportIncompatibleMethodOverride] - TRL names it otherwise than transformers
+        self, dataset: Any = None
+    ) -> "RepeatedOrder":
         order = RepeatedOrder(cast("RepeatSampler", super()._get_train_sampler(dataset)), seed=self.args.seed)
         # A second training of the same trainer has an order of its own.
         self.remove_callback(EpochSetter)
