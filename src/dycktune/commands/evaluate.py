@@ -3,6 +3,7 @@
 import json as jsonlib
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ from dycktune.tasks.registry import make_task
 
 if TYPE_CHECKING:
     from dycktune.console.bar import Bar
+    from dycktune.data.corpus import Shard
     from dycktune.data.rows import Example, Skipped
     from dycktune.evaluation.evaluate import Evaluation
     from dycktune.evaluation.metrics import Proportion
@@ -84,49 +86,110 @@ def evaluate(
     chosen = _task(model, task, options)
     from dycktune import ranks
     from dycktune.data.rows import Skipped
-    from dycktune.evaluation.shards import join_shards, part_of, require_place, write_shard
 
     skipped = Skipped() if skip_bad_rows else None
     examples = None if data is None else _examples_of(chosen, data, skipped)
     items = _items(chosen, examples, benchmark, count=count, seed=seed)
-    if shards.out is not None and ranks.is_main():
-        require_place(shards.out)
-    asked = items if shard is None else part_of(items, shard)
-    name = endpoint.model if endpoint else _name(model, member)
-    if shards.join:
-        evaluation = join_shards(shards.join, chosen, items, model=None if server.endpoint else name)
-    elif endpoint is not None:
-        evaluation = _endpoint_evaluation(endpoint, chosen, asked, max_tokens=server.max_tokens, quiet=quiet)
-    else:
-        evaluation = _evaluation(member.reference if member else str(model), chosen, asked, quiet=quiet)
+    job = _Job(
+        task=chosen,
+        items=items,
+        described=_described(chosen, len(items), data, benchmark, seed),
+        model=model if server.endpoint is None else None,
+        member=member,
+        endpoint=endpoint,
+        max_tokens=server.max_tokens,
+        shard=shard,
+        out=shards.out,
+        join=shards.join,
+    )
+    evaluation = _answered(job, quiet=quiet)
     if not ranks.is_main():
         return 0
-    described = _described(chosen, len(items), data, benchmark, seed)
-    if shard is not None and shards.out is not None:
-        write_shard(shards.out, evaluation, shard, model=name, items=len(items), options=described.options)
-    elif member is not None:
-        from dycktune.evaluation.record import record_evaluation
-
-        record_evaluation(member, evaluation, described)
+    _keep(job, evaluation)
     if json:
         left_out = {} if skipped is None else {"skipped_rows": skipped.count}
         print(jsonlib.dumps(evaluation.to_json() | left_out))
         return 0
-    if shard is not None:
-        print(
-            f"{shards.out}: shard {shard} of {len(items)} items; when all are there, put --join in place of --shard"
-        )
-    elif examples is not None:
+    if shard is None and examples is not None:
         from dycktune.data.summary import summary
 
         print(f"{data}: {summary(examples, skipped=skipped)}")
-    print(evaluation_report(evaluation))
-    if base or shard is not None:
-        return 0
-    seen = _seen(model, chosen, trained_on, skipped=Skipped() if skip_bad_rows else None)
-    if seen is not None:
-        print(overlap_report(evaluation, seen))
+    _show(job, evaluation)
+    if not base and shard is None:
+        seen = _seen(model, chosen, trained_on, skipped=Skipped() if skip_bad_rows else None)
+        if seen is not None:
+            print(overlap_report(evaluation, seen))
     return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """Who is asked what, and where the replies go."""
+
+    task: Task
+    items: Sequence[Item]
+    described: "EvaluatedItems"
+    model: str | None
+    """The model that is asked; None: a server's."""
+    member: "ModelInRun | None"
+    """The model, if it belongs to a run."""
+    endpoint: "Endpoint | None"
+    """The server that is asked; None where replies are joined."""
+    max_tokens: int | None
+    shard: "Shard | None"
+    """The part of the items that is asked; None: all."""
+    out: str | None
+    """The file for the replies of a part."""
+    join: tuple[str, ...]
+    """Files of all parts, whose replies are taken in place of the model."""
+
+    @property
+    def name(self) -> str:
+        """The model in the files of shards: a run may get another checkpoint between two of them."""
+        if self.endpoint is not None:
+            return self.endpoint.model
+        if self.member is None or self.member.step is None:
+            return self.member.reference if self.member else str(self.model)
+        return f"{self.member.reference}, step {self.member.step}"
+
+
+def _answered(job: _Job, *, quiet: bool) -> "Evaluation":
+    """The replies, verified: those in the files of all shards, or of a server, or of the model."""
+    from dycktune import ranks
+    from dycktune.evaluation.shards import join_shards, part_of, require_place
+
+    if job.join:
+        # A server is not asked for the name of its model.
+        return join_shards(job.join, job.task, job.items, model=None if job.model is None else job.name)
+    if job.out is not None and ranks.is_main():
+        require_place(job.out)
+    asked = job.items if job.shard is None else part_of(job.items, job.shard)
+    if job.endpoint is not None:
+        return _endpoint_evaluation(job.endpoint, job.task, asked, max_tokens=job.max_tokens, quiet=quiet)
+    reference = job.member.reference if job.member else str(job.model)
+    return _evaluation(reference, job.task, asked, quiet=quiet)
+
+
+def _keep(job: _Job, evaluation: "Evaluation") -> None:
+    """Write the replies of a part to its file; else record the evaluation in the model's run, if it has one."""
+    if job.shard is not None and job.out is not None:
+        from dycktune.evaluation.shards import write_shard
+
+        options = job.described.options
+        write_shard(job.out, evaluation, job.shard, model=job.name, items=len(job.items), options=options)
+    elif job.member is not None:
+        from dycktune.evaluation.record import record_evaluation
+
+        record_evaluation(job.member, evaluation, job.described)
+
+
+def _show(job: _Job, evaluation: "Evaluation") -> None:
+    if job.shard is not None:
+        print(
+            f"{job.out}: shard {job.shard} of {len(job.items)} items; when all are there, put --join in place of "
+            "--shard"
+        )
+    print(evaluation_report(evaluation))
 
 
 def _refuse_contradictions(
@@ -204,13 +267,6 @@ def _member(model: str, *, base: bool) -> "ModelInRun | None":
 
     untuned = recipe.load(member.run.config).model.base
     return member._replace(role="base", reference=untuned, step=None)
-
-
-def _name(model: str | None, member: "ModelInRun | None") -> str:
-    """The model in the files of shards: a run may get another checkpoint between two of them."""
-    if member is None or member.step is None:
-        return member.reference if member else str(model)
-    return f"{member.reference}, step {member.step}"
 
 
 def _described(
