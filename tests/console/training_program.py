@@ -7,11 +7,13 @@ import time
 import warnings
 
 from dycktune.cli import _stopped
-from dycktune.console.terminal import hint_on_interrupt
+from dycktune.console.terminal import REFRESHES, hint_on_interrupt
 from dycktune.console.training import watching
 from dycktune.training.events import AtStep, Evaluating, GuardActed
 
 STEPS = 40
+REDRAW = 3 / REFRESHES
+"""Seconds in which the view is drawn again even by a slow machine."""
 ROLLBACK = {
     "step": 25,
     "action": "rolled back",
@@ -34,7 +36,7 @@ def train(*, quiet: bool, endless: bool) -> None:
             view.on_event(AtStep(step, STEPS))
             report(view, step)
             if step == 35:
-                time.sleep(1)  # long enough for a redraw
+                time.sleep(REDRAW)
             if endless and step == STEPS // 2:
                 time.sleep(60)
 
@@ -53,7 +55,7 @@ def report(view, step: int) -> None:
         view.on_event(GuardActed(ROLLBACK))
     if step % 20 == 0:
         view.on_event(Evaluating(3, 8))
-        time.sleep(1)
+        time.sleep(REDRAW)
         evaluated = {"eval_loss": 7.95e-07, "eval_exact_match": step / STEPS}
         view.on_log({"step": step, "max_steps": STEPS} | evaluated)
         view.on_event(AtStep(step, STEPS))
