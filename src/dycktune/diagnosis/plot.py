@@ -128,7 +128,8 @@ def _metric(axes: Axes, view: View) -> None:
     if metric is None:
         return
     axes.plot(*metric.series, "o-", color=DEPLOY, linewidth=1.6, markersize=4)
-    axes.set_ylabel(metric.name.replace("eval_", "").replace("_", " "), color=INK, fontsize=9)
+    # One word a line: the panel is lower than the words are long.
+    axes.set_ylabel(metric.name.replace("eval_", "").replace("_", "\n"), color=INK, fontsize=9)
     if metric.higher_is_better and metric.ceiling == 1 and metric.series.values.min() >= 0:
         axes.set_ylim(-0.08, 1.08)
     axes.margins(y=0.1)
@@ -143,6 +144,6 @@ def _rates(axes: Axes, view: View) -> None:
     else:
         axes.text(0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", va="center", color=QUIET)
         axes.set_yticks([])
-    axes.set_ylabel("learning rate", color=INK, fontsize=9)
+    axes.set_ylabel("learning\nrate", color=INK, fontsize=9)
     axes.set_ylim(bottom=0)
     plain(axes)
