@@ -24,7 +24,7 @@ def test_marks_and_words_are_in_the_picture(judged, seed_rows, tmp_path):
         "fluke, step 490",
         "onset, step",
         "good region",
-        "learning",
+        "learning rate",
         "Unstable",
     ):
         assert words in drawn
@@ -37,8 +37,8 @@ def test_exact_match_has_a_panel_where_it_was_logged(judged, seed_rows, tmp_path
     with rc_context({"svg.fonttype": "none"}):
         draw(judged(seed_rows), tmp_path / "plain.svg")
         draw(judged(scored), tmp_path / "scored.svg")
-    assert ">match<" not in (tmp_path / "plain.svg").read_text()
-    assert ">match<" in (tmp_path / "scored.svg").read_text()
+    assert "exact match" not in (tmp_path / "plain.svg").read_text()
+    assert "exact match" in (tmp_path / "scored.svg").read_text()
 
 
 def test_a_log_of_one_row_can_be_drawn(judged, tmp_path):

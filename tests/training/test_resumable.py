@@ -1,7 +1,6 @@
 """A run that is stopped or damaged at any moment, against one that was not."""
 
 import json
-import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from dycktune.training.answer_evaluator import AnswerEvaluator
 from dycktune.training.recorder import save_state
 from dycktune.training.trainer import WeightedLossTrainer
 from small_runs import fit_small, small_config
+from stopped_runs import heard_ctrl_c, rows, signal_at
 
 CONFIG = small_config(
     optim__max_steps=8,
@@ -29,32 +29,16 @@ CONFIG = small_config(
 )
 """Dropout is on, four steps are two epochs, and log rows fall between the checkpoints."""
 
-TIMED = {"eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_answers_seconds"} | {
-    "eval_training_seconds",
-    "train_runtime",
-    "train_samples_per_second",
-    "train_steps_per_second",
-    "train_loss",
-    "total_flos",
-}
-"""Figures of a row that depend on the clock, or on one start of the program."""
-
 
 @pytest.fixture(autouse=True, scope="module")
 def ctrl_c() -> Iterator[None]:
-    """A process that was started in the background ignores Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+    with heard_ctrl_c():
+        yield
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> RunFolder:
     return RunFolder(fit_small(tmp_path_factory.mktemp("runs") / "whole", config=CONFIG))
-
-
-def rows(run: RunFolder) -> list[dict]:
-    return [{key: value for key, value in row.items() if key not in TIMED} for row in run.read_metrics()]
 
 
 def assert_same(run: RunFolder, whole: RunFolder) -> None:
@@ -71,17 +55,8 @@ def assert_same(run: RunFolder, whole: RunFolder) -> None:
 
 
 def train_and_signal(run: RunFolder, owner: type, name: str, call: int, number: int = signal.SIGINT) -> None:
-    """Train, with a signal to this process at a call of a method, counted from 1."""
-    original, calls = getattr(owner, name), []
-
-    def wrapped(*args, **kwargs):
-        calls.append(None)
-        if len(calls) == call:
-            os.kill(os.getpid(), number)
-        return original(*args, **kwargs)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(owner, name, wrapped)
+    """Train, with a signal at a call of a method, counted from 1."""
+    with signal_at(owner, name, call, number):
         fit_small(run.path, config=CONFIG)
 
 

@@ -110,15 +110,20 @@ def evaluate(
         left_out = {} if skipped is None else {"skipped_rows": skipped.count}
         print(jsonlib.dumps(evaluation.to_json() | left_out))
         return 0
-    if shard is None and examples is not None:
+    if shard is not None:
+        print(
+            f"{shards.out}: shard {shard} of {len(items)} items; when all are there, put --join in place of --shard"
+        )
+    elif examples is not None:
         from dycktune.data.summary import summary
 
         print(f"{data}: {summary(examples, skipped=skipped)}")
-    _show(job, evaluation)
-    if not base and shard is None:
-        seen = _seen(model, chosen, trained_on, skipped=Skipped() if skip_bad_rows else None)
-        if seen is not None:
-            print(overlap_report(evaluation, seen))
+    print(evaluation_report(evaluation))
+    if base or shard is not None:
+        return 0
+    seen = _seen(model, chosen, trained_on, skipped=Skipped() if skip_bad_rows else None)
+    if seen is not None:
+        print(overlap_report(evaluation, seen))
     return 0
 
 
@@ -144,13 +149,18 @@ class _Job:
     """Files of all parts, whose replies are taken in place of the model."""
 
     @property
+    def reference(self) -> str:
+        """The model that is loaded."""
+        return self.member.reference if self.member else str(self.model)
+
+    @property
     def name(self) -> str:
         """The model in the files of shards: a run may get another checkpoint between two of them."""
         if self.endpoint is not None:
             return self.endpoint.model
         if self.member is None or self.member.step is None:
-            return self.member.reference if self.member else str(self.model)
-        return f"{self.member.reference}, step {self.member.step}"
+            return self.reference
+        return f"{self.reference}, step {self.member.step}"
 
 
 def _answered(job: _Job, *, quiet: bool) -> "Evaluation":
@@ -166,8 +176,7 @@ def _answered(job: _Job, *, quiet: bool) -> "Evaluation":
     asked = job.items if job.shard is None else part_of(job.items, job.shard)
     if job.endpoint is not None:
         return _endpoint_evaluation(job.endpoint, job.task, asked, max_tokens=job.max_tokens, quiet=quiet)
-    reference = job.member.reference if job.member else str(job.model)
-    return _evaluation(reference, job.task, asked, quiet=quiet)
+    return _evaluation(job.reference, job.task, asked, quiet=quiet)
 
 
 def _keep(job: _Job, evaluation: "Evaluation") -> None:
@@ -181,15 +190,6 @@ def _keep(job: _Job, evaluation: "Evaluation") -> None:
         from dycktune.evaluation.record import record_evaluation
 
         record_evaluation(job.member, evaluation, job.described)
-
-
-def _show(job: _Job, evaluation: "Evaluation") -> None:
-    if job.shard is not None:
-        print(
-            f"{job.out}: shard {job.shard} of {len(job.items)} items; when all are there, put --join in place of "
-            "--shard"
-        )
-    print(evaluation_report(evaluation))
 
 
 def _refuse_contradictions(

@@ -1,6 +1,7 @@
 """loss.png: train, eval, the deciding metric and learning rate, with good region, onset, deploy point and flukes."""
 
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,6 +29,9 @@ from dycktune.diagnosis.view import View
 
 WIDE_RANGE = 8.0
 """Highest over lowest loss beyond which the axis is logarithmic: a linear one would flatten the good region."""
+
+PANEL_LETTERS = 13
+"""Letters of a label that fit along the height of a small panel."""
 
 
 def draw(diagnosis: Diagnosis, path: Path) -> None:
@@ -128,8 +132,8 @@ def _metric(axes: Axes, view: View) -> None:
     if metric is None:
         return
     axes.plot(*metric.series, "o-", color=DEPLOY, linewidth=1.6, markersize=4)
-    # One word a line: the panel is lower than the words are long.
-    axes.set_ylabel(metric.name.replace("eval_", "").replace("_", "\n"), color=INK, fontsize=9)
+    name = metric.name.replace("eval_", "").replace("_", " ")
+    axes.set_ylabel(fill(name, PANEL_LETTERS), color=INK, fontsize=9)
     if metric.higher_is_better and metric.ceiling == 1 and metric.series.values.min() >= 0:
         axes.set_ylim(-0.08, 1.08)
     axes.margins(y=0.1)
@@ -144,6 +148,6 @@ def _rates(axes: Axes, view: View) -> None:
     else:
         axes.text(0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", va="center", color=QUIET)
         axes.set_yticks([])
-    axes.set_ylabel("learning\nrate", color=INK, fontsize=9)
+    axes.set_ylabel("learning rate", color=INK, fontsize=9)
     axes.set_ylim(bottom=0)
     plain(axes)

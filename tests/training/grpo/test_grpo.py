@@ -5,7 +5,6 @@ import json
 import os
 import random
 import shutil
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +37,7 @@ from dycktune.training.recipe import build, task_of
 from dycktune.training.resuming import starting_point
 from dycktune.training.run import train
 from small_models import make_model, make_tokenizer
+from stopped_runs import heard_ctrl_c, rows, signal_at
 
 pytest.importorskip("trl")
 
@@ -87,10 +87,8 @@ class MostlyAscii(Task[Number]):
 
 @pytest.fixture(autouse=True, scope="module")
 def ctrl_c() -> Iterator[None]:
-    """A process that was started in the background ignores Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+    with heard_ctrl_c():
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -256,13 +254,6 @@ def test_a_killed_run_resumes_to_the_weights_and_rewards_of_an_uninterrupted_run
     require_same_end(killed_and_resumed(recipe_of(base, grpo__beta=0.05), tmp_path / "run", step=3), finished)
 
 
-TIMED = {"step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second", "train_loss"} | {
-    "eval_training_seconds",
-    "eval_answers_seconds",
-    "total_flos",
-}
-"""Figures of a row that depend on the clock, or on one start of the program."""
-
 MOMENTS = {
     "while replies are sampled": (Rollout, "_sample", 4, 3),
     "while a step is computed": (VerifiedGRPOTrainer, "compute_loss", 10, 5),
@@ -281,35 +272,20 @@ def rare_rows(base: str) -> Config:
     )
 
 
-def timeless(run: RunFolder) -> list[dict[str, Any]]:
-    return [{name: value for name, value in row.items() if name not in TIMED} for row in run.read_metrics()]
-
-
 @pytest.fixture(scope="module")
 def whole(base, tmp_path_factory) -> RunFolder:
     return RunFolder(train(rare_rows(base), tmp_path_factory.mktemp("runs") / "whole"))
 
 
 @pytest.mark.parametrize(("owner", "name", "call", "saved"), MOMENTS.values(), ids=MOMENTS)
-def test_ctrl_c_loses_no_whole_step_and_changes_nothing(
-    whole, base, tmp_path, monkeypatch, owner, name, call, saved
-):
-    original, calls = getattr(owner, name), []
-
-    def signalled(*args: Any, **kwargs: Any) -> Any:
-        calls.append(name)
-        if len(calls) == call:
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(*args, **kwargs)
-
-    monkeypatch.setattr(owner, name, signalled)
-    with pytest.raises(KeyboardInterrupt):
+def test_ctrl_c_loses_no_whole_step_and_changes_nothing(whole, base, tmp_path, owner, name, call, saved):
+    with pytest.raises(KeyboardInterrupt), signal_at(owner, name, call):
         train(rare_rows(base), tmp_path / "run")
     run = RunFolder(tmp_path / "run")
     assert run.saved_step == saved
     train(rare_rows(base), run.path)
     require_same_end(run, whole)
-    assert timeless(run) == timeless(whole)
+    assert rows(run) == rows(whole)
     assert run.replies.read_text() == whole.replies.read_text()
     assert [c.step for c in run.checkpoints()] == [c.step for c in whole.checkpoints()]
 

@@ -115,8 +115,7 @@ class VerifiedGRPOTrainer(ResumableTrainer, GRPOTrainer):
 
     def go_on(self, checkpoint: str | bool | None) -> None:
         """As `ResumableTrainer.go_on`, with TRL's figures since the last row."""
-        for name, values in self._stored_log().get("figures", {}).items():
-            self._metrics["train"][name] = values
+        self._metrics["train"].update(self._stored_log().get("figures", {}))
         super().go_on(checkpoint)
 
     def _log_state(self) -> dict[str, Any]:
